@@ -1,0 +1,73 @@
+"""What a claim and a verdict are.
+
+Adding a claim takes one `Claim` object: a `test` that gets one group of alike runs and returns a
+`Finding`, or None where the group lacks the runs that the claim needs; then its name in
+`registry.CLAIMS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.groups import Group
+
+ALPHA = 0.05
+"""Two-sided significance level of every claim: intervals hold at 1 - ALPHA."""
+
+Outcome = Literal["supported", "refuted", "undecided", "not tested"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one group of runs says about one claim.
+
+    `effect` with bounds `low`, `high` (None where n = 1) is in `unit`; `evidence` names what was
+    compared with these numbers, in one line; `reason` says why the outcome is what it is.
+    """
+
+    outcome: Outcome
+    effect: float | None
+    unit: str
+    low: float | None
+    high: float | None
+    n: int
+    evidence: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper with its test on runs.
+
+    `needs` says in words which runs the test asks for; `rule` states its threshold and level.
+    """
+
+    id: str
+    title: str
+    source: str
+    statement: str
+    needs: str
+    rule: str
+    test: Callable[[Group], Finding | None]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one claim on one group of alike runs, described by `protocol`."""
+
+    id: str
+    title: str
+    source: str
+    statement: str
+    verdict: Outcome
+    effect: float | None
+    unit: str
+    low: float | None
+    high: float | None
+    n: int
+    protocol: str
+    evidence: str
+    reason: str
+    rule: str

@@ -1,0 +1,91 @@
+"""Claim 1: the deeper plain network has the higher training error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.claims.claim import Claim, Finding, Outcome
+from analysis.claims.evidence import (
+    Contrast,
+    bound,
+    by_depth,
+    contrasts,
+    final_training_error,
+    left_out,
+    mean_training_error,
+    points_text,
+)
+from analysis.groups import Group
+
+
+def degradation(group: Group) -> Finding | None:
+    """Compare the deepest plain network with each shallower one, at the end and along training."""
+    plain = group.finished[group.finished["family"] == "plain"]
+    networks = by_depth(plain)
+    if len(networks) < 2:
+        return None
+    *shallower, deepest = networks
+    end = contrasts(final_training_error(plain), deepest, shallower)
+    if not end:
+        return None
+    along = contrasts(mean_training_error(group, plain), deepest, shallower)
+    outcome, shown = _judge(end, along)
+    return Finding(
+        outcome=outcome,
+        effect=shown.mean,
+        unit="percentage points",
+        low=bound(shown.low),
+        high=bound(shown.high),
+        n=shown.n,
+        evidence=points_text(shown, "training error"),
+        reason=_reason(outcome, shown, along, len(shallower)) + left_out(group),
+    )
+
+
+def _judge(end: Sequence[Contrast], along: Sequence[Contrast]) -> tuple[Outcome, Contrast]:
+    """Return the outcome and the contrast that shows it."""
+    worse = {one.second for one in along if one.low > 0} if along else {o.second for o in end}
+    degraded = [one for one in end if one.low > 0 and one.second in worse]
+    if degraded:
+        return "supported", max(degraded, key=lambda one: one.low)
+    if all(one.high < 0 for one in end):
+        return "refuted", max(end, key=lambda one: one.high)
+    return "undecided", max(end, key=lambda one: one.mean)
+
+
+def _reason(outcome: Outcome, shown: Contrast, along: Sequence[Contrast], k: int) -> str:
+    course = next((one for one in along if one.second == shown.second), None)
+    said = {
+        "supported": "The deeper plain network fits its own training data worse, so this is not "
+        "overfitting",
+        "refuted": "The deepest plain network fits the training data better than every shallower "
+        "one",
+        "undecided": "One seed gives no interval: train more seeds"
+        if shown.n < 2
+        else "The interval does not exclude 0, or the curves do not differ on average",
+    }[outcome]
+    parts = [said]
+    if course is not None:
+        parts.append(f"averaged over all of training: {points_text(course, 'training error')}")
+    elif np.isfinite(shown.mean):
+        parts.append("no training curves were recorded, so only the end was tested")
+    if k > 1:
+        parts.append(f"intervals hold together for {k} comparisons (Bonferroni)")
+    return "; ".join(parts) + "."
+
+
+DEGRADATION = Claim(
+    id="1-degradation",
+    title="degradation",
+    source="R Figures 1, 4 left, 6 left",
+    statement="The deeper plain network has the higher training error, at the end and along "
+    "training, so degradation is not overfitting.",
+    needs="plain networks of two depths, with equal seeds, trained alike",
+    rule="Supported if, for some shallower plain network, the paired 95 % t intervals of (deepest "
+    "minus shallower) lie above 0 for the final training error and for the training error averaged "
+    "over training, Bonferroni-corrected over the shallower networks; refuted if the interval of "
+    "the final error lies below 0 for every one of them. At least two seeds.",
+    test=degradation,
+)

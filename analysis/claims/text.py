@@ -1,0 +1,53 @@
+"""Verdicts as text for a terminal, as a frame and as JSON."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+
+import pandas as pd
+
+from analysis.claims.claim import Verdict
+
+WIDTH = 100
+"""Columns of a terminal into which explanations are wrapped."""
+
+
+def format_verdicts(verdicts: Sequence[Verdict]) -> str:
+    """Return lines such as ``degradation: supported (plain-56 minus plain-8 ...)`` with reasons.
+
+    Verdicts of one group of alike runs stand together under its protocol.
+    """
+    protocols = list(dict.fromkeys(verdict.protocol for verdict in verdicts))
+    blocks = []
+    for protocol in sorted(protocols, key=lambda label: label == ""):
+        lines = [f"{protocol}:" if protocol else "not tested:"]
+        for verdict in verdicts:
+            if verdict.protocol == protocol:
+                lines += _lines(verdict)
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _lines(verdict: Verdict) -> list[str]:
+    head = f"{verdict.title}: {verdict.verdict} ({verdict.evidence})"
+    if verdict.verdict == "not tested":
+        return [head]
+    reason = textwrap.wrap(
+        verdict.reason, WIDTH, initial_indent="    ", subsequent_indent="    "
+    )
+    return [head, *reason]
+
+
+def verdicts_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """Return one row a verdict; effect, low and high are NaN where there is none."""
+    columns = [field.name for field in fields(Verdict)]
+    frame = pd.DataFrame([asdict(verdict) for verdict in verdicts], columns=columns)
+    return frame.astype({"effect": float, "low": float, "high": float})
+
+
+def verdicts_json(verdicts: Sequence[Verdict]) -> str:
+    """Return a JSON list with one object a verdict; null where there is no number."""
+    return json.dumps([asdict(verdict) for verdict in verdicts], indent=2, ensure_ascii=False)

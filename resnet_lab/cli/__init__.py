@@ -1,0 +1,70 @@
+"""The command line: `resnet-lab COMMAND`, one module a command.
+
+A command module has SUMMARY, a line for the overview, and run(arguments) -> exit code. It is
+imported only when it is called, so that help and mistakes answer at once.
+
+Exit codes: 0 done, 1 a run failed or was interrupted, 2 bad usage or bad input.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from resnet_lab.errors import UserError, suggest
+
+COMMANDS = {
+    "train": "train a cohort of networks, or continue it",
+    "sweep": "train all the runs of a study",
+    "report": "write figures, tables and verdicts of runs as a page",
+    "claims": "say which of the paper's claims the runs support",
+    "evaluate": "test error of own or third-party weights",
+    "networks": "parameters, multiply-adds, layers and matched twins",
+    "data": "prepare or verify a data set",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(given)
+    except UserError as error:
+        print(f"resnet-lab: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _dispatch(given: list[str]) -> int:
+    if not given or given[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if given else 2
+    if given[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"resnet-lab {version('resnet-lab')}")
+        return 0
+    name, rest = given[0], given[1:]
+    if name not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        raise UserError(f"no command '{name}'{suggest(name, COMMANDS)} (known: {known})")
+    command = importlib.import_module(f"resnet_lab.cli.{name}")
+    return int(command.run(rest))
+
+
+def _overview() -> str:
+    lines = [
+        "usage: resnet-lab COMMAND [...]",
+        "",
+        "A laboratory for one question: why does a deeper network train worse,",
+        "and what does a shortcut change?",
+        "",
+        *(f"  {name:<10} {summary}" for name, summary in COMMANDS.items()),
+        "",
+        "resnet-lab COMMAND --help says more.",
+    ]
+    return "\n".join(lines)

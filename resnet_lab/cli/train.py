@@ -1,0 +1,28 @@
+"""resnet-lab train"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resnet_lab.cli.parsing import parse_config
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train one run; 1 if it was interrupted."""
+    config = parse_config(arguments)
+    from resnet_lab.runs.directory import RunDirectory, read_info
+    from resnet_lab.runs.summary import summary_lines
+
+    known = RunDirectory.of(config).read()
+    if known is not None and known["status"] == "finished":
+        print("already finished; the same run is not trained twice")
+    from resnet_lab.training.train import train
+
+    path = train(config)
+    info = read_info(path)
+    print("\n".join(summary_lines(info)))
+    print(path)
+    if info["status"] == "finished":
+        return 0
+    print(f"interrupted at step {info['step']}: the same command continues it")
+    return 1

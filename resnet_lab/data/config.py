@@ -1,0 +1,118 @@
+"""What data a run uses, as one validated value. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from resnet_lab.errors import UserError, suggest
+
+ProtocolKind = Literal["validation", "full"]
+NormaliseKind = Literal["pixel-mean", "channel", "imagenet"]
+AugmentKind = Literal["paper", "none"]
+TestView = Literal["centre", "ten-crop", "multi-scale"]
+
+IN_MEMORY_DATA = ("digits", "cifar10", "cifar100")
+FOLDER_DATA = ("imagenet", "imagefolder")
+KNOWN_DATA = (*IN_MEMORY_DATA, *FOLDER_DATA)
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "name": KNOWN_DATA,
+    "protocol": get_args(ProtocolKind),
+    "normalise": get_args(NormaliseKind),
+    "augment": get_args(AugmentKind),
+    "test_view": get_args(TestView),
+}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """A data set, the protocol that splits it, and how images become network inputs.
+
+    Args:
+        name: digits, cifar10, cifar100, imagenet or imagefolder.
+        protocol: "validation" holds images out of the training data to choose things by,
+            "full" trains on all of it. Test images never choose anything.
+        validation_size: number of training images held out; by default 5,000 of CIFAR's,
+            50,000 of ImageNet's and a tenth of any other training data.
+        split_seed: fixes which images are held out, whatever the seed of the run.
+        normalise: what happens to pixels / 255. "pixel-mean" subtracts the mean image of the
+            training part and scales nothing ("per-pixel mean subtracted", R 4.2 and 3.4);
+            "channel" subtracts the training part's mean of each channel and divides by its
+            standard deviation; "imagenet" does so with ImageNet's usual constants.
+        augment: "paper" is R 4.2 for CIFAR (4-pixel padding, crop, mirror) and R 3.4 for image
+            folders (scale, 224 crop, mirror, colour); digits are padded by one pixel and not
+            mirrored, as a mirrored digit is another sign. "none" takes images as they are.
+        test_view: how imagenet and imagefolder are evaluated (R 3.4): the centre crop, ten
+            crops, or the whole image at five scales.
+        workers: processes that read images of imagenet and imagefolder; at most one a core.
+
+    Raises:
+        UserError: a value is unknown (the nearest is named) or does not suit the data set.
+    """
+
+    name: str = "digits"
+    protocol: ProtocolKind = "validation"
+    validation_size: int | None = None
+    split_seed: int = 0
+    normalise: NormaliseKind = "pixel-mean"
+    augment: AugmentKind = "paper"
+    test_view: TestView = "centre"
+    workers: int = 4
+
+    def __post_init__(self) -> None:
+        for field, known in _CHOICES.items():
+            _check_choice(field, getattr(self, field), known)
+        self._check_numbers()
+        self._check_fit()
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the data set is small enough to be held in memory as a whole."""
+        return self.name in IN_MEMORY_DATA
+
+    def _check_numbers(self) -> None:
+        if self.validation_size is not None and self.validation_size < 1:
+            raise UserError(
+                f"data: validation_size is {self.validation_size}; it must be at least 1"
+                " (protocol 'full' holds nothing out)"
+            )
+        if self.validation_size is not None and self.protocol == "full":
+            raise UserError(
+                f"data: validation_size {self.validation_size} contradicts protocol 'full', which"
+                " holds nothing out; drop one of the two"
+            )
+        if self.workers < 0:
+            raise UserError(f"data: workers is {self.workers}; it must be 0 or more")
+
+    def _check_fit(self) -> None:
+        if self.in_memory and self.test_view != "centre":
+            raise UserError(
+                f"data: test_view '{self.test_view}' needs imagenet or imagefolder; "
+                f"{self.name} has the single view 'centre'"
+            )
+        if self.name == "digits" and self.normalise == "imagenet":
+            raise UserError(
+                "data: normalise 'imagenet' needs colour images and digits are grey; "
+                "use 'pixel-mean' or 'channel'"
+            )
+
+
+def default_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Return the data directory: `data_dir`, else $RESNET_LAB_DATA, else ~/.cache/resnet_lab."""
+    chosen = data_dir or os.environ.get("RESNET_LAB_DATA") or "~/.cache/resnet_lab"
+    return Path(chosen).expanduser()
+
+
+def check_data_name(name: str) -> None:
+    """Raise UserError, naming the nearest, unless `name` is a known data set."""
+    _check_choice("name", name, KNOWN_DATA)
+
+
+def _check_choice(field: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UserError(
+            f"data: unknown {field} '{value}'{suggest(value, known)} (known: {', '.join(known)})"
+        )

@@ -1,0 +1,137 @@
+"""Batches read from image files, in worker processes or in this one, with the same result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from resnet_lab.data.config import TestView
+from resnet_lab.data.image_tree import ImageTree
+from resnet_lab.data.randomness import derived_generator
+from resnet_lab.data.views import colour_shift, evaluation_views, training_view
+from resnet_lab.errors import UserError
+
+Plan = TypeVar("Plan")
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """The images (indices of a tree) that a process trains on in one step.
+
+    offset: place of the first of them in the global batch.
+    """
+
+    step: int
+    offset: int
+    images: list[int]
+
+
+class RawBatch(NamedTuple):
+    """Views, each uint8 (b, 3, h, w); labels (b,); what to add to colours in 0..1, (b, 3)."""
+
+    views: list[Tensor]
+    labels: Tensor
+    colour_shift: Tensor | None = None
+
+
+class BatchReader(Generic[Plan], Dataset[Any]):
+    """Reads what a plan says. A worker process can run it: it holds no open file."""
+
+    def __init__(self, tree: ImageTree) -> None:
+        self.tree = tree
+
+    def read(self, plan: Plan) -> list[RawBatch]:
+        """Return the batches of `plan`; raise UserError for an image that cannot be read."""
+        raise NotImplementedError
+
+    def __getitem__(self, plan: Plan) -> list[RawBatch] | UserError:
+        """Return `read(plan)`, or its UserError: raised in a worker it would lose its message."""
+        try:
+            return self.read(plan)
+        except UserError as error:
+            return error
+
+
+class TrainingReader(BatchReader[TrainingPlan]):
+    """Reads augmented images; what each looks like depends on seed, step and place alone."""
+
+    def __init__(self, tree: ImageTree, *, seed: int, augment: bool) -> None:
+        super().__init__(tree)
+        self._seed = seed
+        self._augment = augment
+
+    def read(self, plan: TrainingPlan) -> list[RawBatch]:
+        labels = self.tree.labels[plan.images]
+        if not self._augment:
+            views = [evaluation_views(self.tree.read(image), "centre")[0] for image in plan.images]
+            return [RawBatch([torch.stack(views)], labels)]
+        samples = [
+            self._augmented(image, plan.step, place)
+            for place, image in enumerate(plan.images, start=plan.offset)
+        ]
+        views, shifts = ([*column] for column in zip(*samples, strict=True))
+        return [RawBatch([torch.stack(views)], labels, torch.stack(shifts))]
+
+    def _augmented(self, image: int, step: int, place: int) -> tuple[Tensor, Tensor]:
+        generator = derived_generator(self._seed, "augment", step, place)
+        return training_view(self.tree.read(image), generator), colour_shift(generator)
+
+
+class EvaluationReader(BatchReader[list[int]]):
+    """Reads the views to evaluate. Neighbours whose views differ in size come as separate batches."""
+
+    def __init__(self, tree: ImageTree, view: TestView) -> None:
+        super().__init__(tree)
+        self._view = view
+
+    def read(self, plan: list[int]) -> list[RawBatch]:
+        samples = [(evaluation_views(self.tree.read(image), self._view), image) for image in plan]
+        groups = groupby(samples, key=lambda sample: [view.shape for view in sample[0]])
+        return [self._stack(list(group)) for _, group in groups]
+
+    def _stack(self, samples: list[tuple[list[Tensor], int]]) -> RawBatch:
+        views, images = zip(*samples, strict=True)
+        return RawBatch(
+            [torch.stack(view) for view in zip(*views, strict=True)],
+            self.tree.labels[list(images)],
+        )
+
+
+def read_batches(
+    reader: BatchReader[Plan], plans: Iterable[Plan], *, workers: int, pin_memory: bool = False
+) -> Iterator[RawBatch]:
+    """Read `plans` in order, ahead of use, in up to `workers` processes (at most one a core).
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        reader,
+        batch_size=None,
+        sampler=plans,
+        num_workers=min(workers, _cores()),
+        collate_fn=_unchanged,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # else iterating would draw from the global one
+    )
+    for batches in loader:
+        if isinstance(batches, UserError):
+            raise batches
+        yield from batches
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _unchanged(batches: list[RawBatch] | UserError) -> list[RawBatch] | UserError:
+    return batches

@@ -1,0 +1,28 @@
+"""From a configuration to data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from resnet_lab.data import digits
+from resnet_lab.data.cifar import VERSIONS, read_cifar
+from resnet_lab.data.config import DataConfig, default_data_dir
+from resnet_lab.data.data import Data
+from resnet_lab.data.memory import InMemoryData
+
+
+def load_data(config: DataConfig, data_dir: Path | None = None) -> Data:
+    """Read the data set that `config` names from `data_dir` (None: `default_data_dir`).
+
+    Raises:
+        UserError: files are missing or damaged, or the protocol does not fit the data.
+    """
+    data_dir = default_data_dir(data_dir)
+    if config.name == "digits":
+        return InMemoryData(config, *digits.read_digits(), digits.NUM_CLASSES)
+    if config.name in VERSIONS:
+        version = VERSIONS[config.name]
+        return InMemoryData(config, *read_cifar(version, data_dir), version.num_classes)
+    from resnet_lab.data.folders import load_folders
+
+    return load_folders(config, data_dir)

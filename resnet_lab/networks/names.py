@@ -1,0 +1,122 @@
+"""The grammar of network names: ``{plain|resnet}-{depth}``, then options, joined by hyphens.
+
+    plain-56   resnet-56-B   resnet-164-preact   resnet-50-stride3x3   plain-34-stem3x3-x0.5
+
+Names are read without regard to case. Here a name meets fields and values only; which combinations
+are networks, and what an option left out means, is decided in `spec`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from resnet_lab.errors import UserError, suggest
+
+# field -> value -> how a name says it, in the order in which a canonical name shows the fields.
+TOKENS: dict[str, dict[str, str]] = {
+    "shortcut": {"A": "A", "B": "B", "C": "C"},
+    "layout": {"cifar": "cifar", "imagenet": "imagenet"},
+    "block": {"basic": "basic", "bottleneck": "bottleneck"},
+    "ordering": {
+        "original": "postact",
+        "bn-after-addition": "bnafter",
+        "relu-before-addition": "relubefore",
+        "relu-preactivation": "relupre",
+        "preactivation": "preact",
+    },
+    "stride_in": {"1x1": "stride1x1", "3x3": "stride3x3"},
+    "stem": {"3x3": "stem3x3", "7x7": "stem7x7"},
+    "width": {},  # x0.5 and any other number
+    "norm": {"batch": "batchnorm", "group": "groupnorm", "none": "nonorm"},
+    "init": {"fan-in": "fanin", "fan-out": "fanout"},
+}
+
+_CIFAR_DEPTHS = (20, 32, 44, 56, 110, 1202)
+_ORDERINGS = ("bnafter", "relubefore", "relupre", "preact")
+
+# The networks of PAPER.md.
+PAPER_NETWORKS: tuple[str, ...] = (
+    *(f"{family}-{depth}" for depth in _CIFAR_DEPTHS for family in ("plain", "resnet")),
+    *(f"resnet-{depth}-B" for depth in _CIFAR_DEPTHS if depth != 1202),
+    *(f"resnet-110-{ordering}" for ordering in _ORDERINGS),
+    *("resnet-164", *(f"resnet-164-{ordering}" for ordering in _ORDERINGS)),
+    *("resnet-1001", "resnet-1001-preact"),
+    *("plain-18", "resnet-18", "resnet-18-B", "resnet-18-C"),
+    *("plain-34", "resnet-34", "resnet-34-B", "resnet-34-C"),
+    *(f"{family}-{depth}" for depth in (50, 101, 152) for family in ("plain", "resnet")),
+)
+
+_NAME = re.compile(r"(?P<family>plain|resnet)-(?P<depth>\d{1,6})(?P<options>(-[^-]+)*)")
+_WIDTH = re.compile(r"x(?P<width>\d{1,4}(\.\d{1,20})?)")
+
+
+def read_name(name: str) -> dict[str, Any]:
+    """Return the fields that `name` states: always ``depth``, and ``shortcut`` of a plain network.
+
+    Raises `UserError` for a name outside the grammar, naming the nearest one inside it.
+    """
+    match = _NAME.fullmatch(name.strip().lower())
+    if match is None:
+        raise UserError(
+            f"unknown network '{name}'{_hint(name.lower(), _candidates(name))} A name is "
+            "plain-<depth> or resnet-<depth> and then options, as in resnet-56-B"
+        )
+    fields: dict[str, Any] = {"depth": int(match["depth"])}
+    if match["family"] == "plain":
+        fields["shortcut"] = "none"
+    for token in match["options"].split("-")[1:]:
+        _add_option(fields, token, name)
+    return fields
+
+
+def write_name(depth: int, *, plain: bool, options: Mapping[str, Any]) -> str:
+    """Return the name that says `depth`, the family and `options` (field -> value), in order."""
+    tokens = [_token(field, options[field]) for field in TOKENS if field in options]
+    return "-".join(["plain" if plain else "resnet", str(depth), *tokens])
+
+
+def _token(field: str, value: Any) -> str:
+    if field == "width":
+        return "x" + repr(float(value)).removesuffix(".0")
+    return TOKENS[field][value]
+
+
+def _add_option(fields: dict[str, Any], token: str, name: str) -> None:
+    """Add to `fields` what one option states; a second statement on one field is refused."""
+    field, value = _read_option(token, name)
+    if field == "shortcut" and fields.get("shortcut") == "none":
+        raise UserError(
+            f"network '{name}': a plain network has no shortcut, so no option {value}; "
+            f"with it the network is 'resnet-{fields['depth']}-{value}'"
+        )
+    if field in fields:
+        raise UserError(f"network '{name}' states its {field} twice; leave one of them out")
+    fields[field] = value
+
+
+def _read_option(token: str, name: str) -> tuple[str, Any]:
+    """Return the field and the value that one option of a name stands for."""
+    width = _WIDTH.fullmatch(token)
+    if width is not None:
+        return "width", float(width["width"])
+    known = {said: (field, value) for field in TOKENS for value, said in TOKENS[field].items()}
+    for said, (field, value) in known.items():
+        if said.lower() == token:
+            return field, value
+    raise UserError(
+        f"network '{name}': unknown option '{token}'{_hint(token, known)} "
+        f"Known: {', '.join(known)}, and a width such as x0.5"
+    )
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    return suggest(name, known) or "."
+
+
+def _candidates(name: str) -> list[str]:
+    """Names that a misspelt `name` may have meant: its depth in both families, and the paper's."""
+    depth = re.search(r"\d+", name)
+    meant = [f"{family}-{depth[0]}" for family in ("plain", "resnet")] if depth else []
+    return [*meant, *PAPER_NETWORKS]

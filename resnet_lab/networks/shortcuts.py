@@ -1,0 +1,84 @@
+"""The one switch that makes a network plain or residual: what a block's input adds to its output.
+
+R 3.3 names three options where a block changes the shape of its input: A, identity with
+stride-2 subsampling and zero padding of channels, no parameters; B, a 1x1 projection there and
+identity elsewhere; C, projections everywhere. A plain network has one that returns nothing.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_lab.networks.norms import convolution, norm_layer
+from resnet_lab.networks.spec import NetworkSpec
+
+
+class NoShortcut(nn.Module):
+    """Plain: y = F(x)."""
+
+    def forward(self, x: Tensor) -> None:
+        """Return nothing to add."""
+        return
+
+
+class Identity(nn.Module):
+    """y = F(x) + x (R Equation 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` itself."""
+        return x
+
+
+class PaddedIdentity(nn.Module):
+    """Option A: every `stride`-th pixel, and zeros for the channels that the input lacks.
+
+    The input's channels stand in the middle, zeros equally on both sides (an odd one behind).
+    R does not say where the zeros go; akamaster's released weights were trained with this place.
+    (N, C, H, W) -> (N, C + padding, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.before = (out_channels - in_channels) // 2
+        self.behind = out_channels - in_channels - self.before
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Subsample and pad."""
+        subsampled = x[:, :, :: self.stride, :: self.stride]
+        return F.pad(subsampled, (0, 0, 0, 0, self.before, self.behind))
+
+    def extra_repr(self) -> str:
+        """Show the geometry when printed."""
+        return f"stride={self.stride}, zeros={self.before}+{self.behind}"
+
+
+class Projection(nn.Module):
+    """Options B and C: y = F(x) + W x with a 1x1 convolution W (R Equation 2), then the norm.
+
+    In full pre-activation W stands alone: its input is normalised already (I, appendix).
+    """
+
+    def __init__(self, spec: NetworkSpec, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv = convolution(spec, in_channels, out_channels, kernel=1, stride=stride)
+        bare = spec.ordering == "preactivation"
+        self.norm: nn.Module = nn.Identity() if bare else norm_layer(spec, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, ceil(H / stride), ceil(W / stride))."""
+        output: Tensor = self.norm(self.conv(x))
+        return output
+
+
+def build_shortcut(
+    spec: NetworkSpec, in_channels: int, out_channels: int, stride: int
+) -> NoShortcut | Identity | PaddedIdentity | Projection:
+    """Return the shortcut of one block by the option of `spec`."""
+    changes = stride != 1 or in_channels != out_channels
+    if spec.shortcut == "none":
+        return NoShortcut()
+    if spec.shortcut == "C" or (spec.shortcut == "B" and changes):
+        return Projection(spec, in_channels, out_channels, stride)
+    return PaddedIdentity(in_channels, out_channels, stride) if changes else Identity()

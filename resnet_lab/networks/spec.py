@@ -1,0 +1,202 @@
+"""What a network is: one frozen, validated value, and the rules of the papers that it obeys.
+
+R = He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", arXiv 1512.03385;
+I = the same authors, "Identity Mappings in Deep Residual Networks", arXiv 1603.05027.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from resnet_lab.errors import UserError, suggest
+from resnet_lab.networks.depths import (
+    BlockKind,
+    Layout,
+    blocks_per_stage,
+    default_block,
+    default_layout,
+)
+from resnet_lab.networks.names import read_name, write_name
+
+Shortcut = Literal["none", "A", "B", "C"]
+Ordering = Literal[
+    "original", "bn-after-addition", "relu-before-addition", "relu-preactivation", "preactivation"
+]
+StrideIn = Literal["1x1", "3x3"]
+Stem = Literal["3x3", "7x7"]
+Norm = Literal["batch", "group", "none"]
+Init = Literal["fan-in", "fan-out"]
+
+BOTTLENECK_EXPANSION = 4  # R Figure 5: a bottleneck's last 1x1 has four times the inner width
+SMALLEST_WIDTH, LARGEST_WIDTH = 0.0625, 16.0  # one channel, or 256, in CIFAR's first stage
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "shortcut": get_args(Shortcut),
+    "layout": get_args(Layout),
+    "block": get_args(BlockKind),
+    "ordering": get_args(Ordering),
+    "stride_in": get_args(StrideIn),
+    "stem": get_args(Stem),
+    "norm": get_args(Norm),
+    "init": get_args(Init),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Blocks that share one feature-map size; the first of them has the stride."""
+
+    index: int  # from 1
+    blocks: int
+    channels: int  # inner width: filters of the 3x3 convolutions
+    out_channels: int  # of every block: `channels`, or four times as many for bottlenecks
+    stride: int
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One architecture.
+
+    depth: weighted layers of the main path: the stem, two or three a block, the classifier.
+    shortcut: "none" makes the network plain; A, B, C are the options of R 3.3.
+    layout: "cifar" (R 4.2: three stages of 16, 32, 64 filters; 6n+2 layers, or 9n+2 with
+        bottlenecks, I Appendix) or "imagenet" (R Table 1: four stages of 64 to 512 filters).
+    block: "basic" (two 3x3) or "bottleneck" (1x1, 3x3, 1x1 with four times the filters).
+    ordering: of norm and ReLU around the addition, I Figure 4.
+    stride_in: the convolution of a bottleneck that carries the stride; R has it in the first 1x1.
+    stem: "3x3" with stride 1, or "7x7" with stride 2 and a 3x3 max-pool with stride 2.
+    width: multiplies the filters of the first stage; each later stage doubles them.
+    norm: "batch", "group", or "none" (then convolutions have a bias, initially zero).
+    init: the fan of He initialisation (He et al. 2015) in the convolutions.
+
+    Raises `UserError` for a combination that is no network of the papers' rules.
+    """
+
+    depth: int
+    shortcut: Shortcut
+    layout: Layout = "cifar"
+    block: BlockKind = "basic"
+    ordering: Ordering = "original"
+    stride_in: StrideIn = "1x1"
+    stem: Stem = "3x3"
+    width: float = 1.0
+    norm: Norm = "batch"
+    init: Init = "fan-in"
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        object.__setattr__(self, "width", _checked_width(self.width))
+        _check_depth(self.depth)
+        blocks_per_stage(self.depth, self.layout, self.block)
+        if self.stride_in != "1x1" and self.block != "bottleneck":
+            raise UserError(
+                f"depth {self.depth}: stride3x3 moves the stride inside a bottleneck, and basic "
+                "blocks have it in their first 3x3 anyway; leave the option out"
+            )
+
+    @classmethod
+    def parse(cls, name: str, **overrides: Any) -> NetworkSpec:
+        """Read a name such as ``resnet-56-B``; `overrides` are fields that replace what it states.
+
+        What neither states follows from the depth: 18, 34, 50, 101, 152 are ImageNet's layout and
+        all others CIFAR's, 164 and depths that only 9n+2 gives have bottlenecks; a residual net
+        has shortcut A, or B with bottlenecks (R 4.1, 4.2). Raises `UserError`.
+        """
+        given = read_name(name)
+        known = {field.name for field in fields(cls)}
+        for key in overrides:
+            if key not in known:
+                raise UserError(f"unknown network option '{key}'{suggest(key, known)}")
+        return cls(**_completed({**given, **overrides}))
+
+    @property
+    def name(self) -> str:
+        """The canonical name: only options that differ from their defaults are in it."""
+        stated = {field.name: getattr(self, field.name) for field in fields(self)}
+        default = _defaults(stated)
+        options = {field: stated[field] for field in default if stated[field] != default[field]}
+        plain = options.get("shortcut") == "none"
+        if plain:
+            del options["shortcut"]
+        return write_name(self.depth, plain=plain, options=options)
+
+    @property
+    def family(self) -> Literal["plain", "residual"]:
+        """A network is plain if its shortcuts contribute nothing."""
+        return "plain" if self.shortcut == "none" else "residual"
+
+    @property
+    def twin(self) -> NetworkSpec:
+        """The network that differs in its shortcuts only: option A of a plain net, else plain."""
+        return replace(self, shortcut="A" if self.shortcut == "none" else "none")
+
+    @property
+    def twin_is_exact(self) -> bool:
+        """Whether the twin has the same parameters: options B and C have projections besides."""
+        return self.shortcut in ("none", "A")
+
+    @property
+    def stem_channels(self) -> int:
+        """Filters of the first convolution, as many as the first stage's inner width."""
+        return int((16 if self.layout == "cifar" else 64) * self.width + 0.5)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages in order: each after the first halves the map and doubles the filters."""
+        expansion = BOTTLENECK_EXPANSION if self.block == "bottleneck" else 1
+        return tuple(
+            Stage(
+                index=k + 1,
+                blocks=blocks,
+                channels=self.stem_channels * 2**k,
+                out_channels=self.stem_channels * 2**k * expansion,
+                stride=1 if k == 0 else 2,
+            )
+            for k, blocks in enumerate(blocks_per_stage(self.depth, self.layout, self.block))
+        )
+
+
+def _completed(given: dict[str, Any]) -> dict[str, Any]:
+    """Return `given` with every field that it leaves open at its default."""
+    return {**_defaults(given), **given}
+
+
+def _defaults(stated: dict[str, Any]) -> dict[str, Any]:
+    """Return the default of each field but the depth, in the light of the other fields stated."""
+    depth = stated["depth"]
+    _check_depth(depth)
+    layout = default_layout(depth)
+    block = default_block(depth, stated.get("layout", layout))
+    return {
+        "layout": layout,
+        "block": block,
+        "shortcut": "A" if stated.get("block", block) == "basic" else "B",
+        "ordering": "original",
+        "stride_in": "1x1",
+        "stem": "3x3" if stated.get("layout", layout) == "cifar" else "7x7",
+        "width": 1.0,
+        "norm": "batch",
+        "init": "fan-in",
+    }
+
+
+def _check_choices(spec: NetworkSpec) -> None:
+    for field, choices in _CHOICES.items():
+        value = getattr(spec, field)
+        if value not in choices:
+            hint = suggest(str(value), choices) or "."
+            raise UserError(f"unknown {field} '{value}'{hint} Known: {', '.join(choices)}")
+
+
+def _checked_width(width: float) -> float:
+    if isinstance(width, bool) or not isinstance(width, (int, float)):
+        raise UserError(f"width {width!r} is not a number")
+    if not SMALLEST_WIDTH <= width <= LARGEST_WIDTH:
+        raise UserError(f"width x{width}: it must lie in {SMALLEST_WIDTH} to {LARGEST_WIDTH:g}")
+    return float(width)
+
+
+def _check_depth(depth: int) -> None:
+    if isinstance(depth, bool) or not isinstance(depth, int):
+        raise UserError(f"depth {depth!r} is not a whole number")

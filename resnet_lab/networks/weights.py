@@ -1,0 +1,166 @@
+"""Weights in files: our own, torchvision's and akamaster's, translated by name.
+
+Only plain tensors are ever read: a file whose pickle refers to code is refused, not run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from resnet_lab.errors import UserError
+from resnet_lab.networks.network import Network
+
+WeightsFormat = Literal["resnet_lab", "torchvision", "akamaster"]
+
+# The name of the classifier tells the formats apart.
+_CLASSIFIERS: dict[str, WeightsFormat] = {
+    "head.classifier": "resnet_lab",
+    "fc": "torchvision",
+    "linear": "akamaster",
+}
+_WRAPPERS = ("module.", "_orig_mod.")  # prefixes of DataParallel and of torch.compile
+_BLOCK = re.compile(r"layer(\d+)\.(\d+)\.(.+)")
+_MOST_NAMED = 4  # tensors that an error message names before it only counts
+
+
+def save_weights(network: Network, path: str | Path) -> None:
+    """Write the state dict of `network` to `path`, whole or not at all (temporary file, rename)."""
+    path = Path(path)
+    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            torch.save(state, file)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_weights(path: str | Path, network: Network) -> WeightsFormat:
+    """Set all parameters and buffers of `network` from `path`; return the format found there.
+
+    Accepted: files of `save_weights`; torchvision's state dicts of resnet18 to resnet152;
+    akamaster's checkpoints ({"state_dict": ...} with "module." prefixes). Batch norms' counters
+    of batches may be missing, as in files from before PyTorch 0.4.1. Raises `UserError` for a
+    file that is missing, damaged, no weights or does not fit; the network is then unchanged.
+    """
+    path = Path(path)
+    tensors = read_tensors(path)
+    found = weights_format(tensors)
+    if found is None:
+        raise UserError(
+            f"{path}: not the weights of a network known here: no classifier named "
+            f"{' or '.join(_CLASSIFIERS)}, but {_listed(list(tensors)) or 'nothing at all'}"
+        )
+    translated = {_translated(name): tensor for name, tensor in tensors.items()}
+    _check_fit(path, network, translated)
+    network.load_state_dict({**network.state_dict(), **translated})
+    return found
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the named tensors of a weights file, on the CPU, without wrappers' prefixes."""
+    content = _read(path)
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: not a weights file: it holds a {type(content).__name__}")
+    strangers = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if strangers:
+        raise UserError(f"{path}: not a weights file: not tensors: {_listed(strangers)}")
+    return {_unwrapped(str(name)): tensor for name, tensor in content.items()}
+
+
+def weights_format(tensors: Mapping[str, Tensor]) -> WeightsFormat | None:
+    """Return whose names these are, or None."""
+    for classifier, found in _CLASSIFIERS.items():
+        if f"{classifier}.weight" in tensors:
+            return found
+    return None
+
+
+def _read(path: Path) -> Any:
+    """Unpickle plain tensors only, checking what checksums there are (torch.load checks none)."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such weights file")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle may raise anything
+        raise UserError(
+            f"{path}: not a weights file, or a damaged one: it cannot be read as plain tensors "
+            f"({type(error).__name__}). Files whose reading would run code are refused"
+        ) from error
+
+
+def _unwrapped(name: str) -> str:
+    for wrapper in _WRAPPERS:
+        name = name.removeprefix(wrapper)
+    return name
+
+
+def _translated(name: str) -> str:
+    """Return our name of a tensor that torchvision or akamaster names `name`; ours stay."""
+    path, _, tensor = name.rpartition(".")
+    block = _BLOCK.fullmatch(path)
+    if block is not None:
+        stage, index, inside = block.groups()
+        return f"stage{stage}.block{int(index) + 1}.{_translated_inside(inside)}.{tensor}"
+    ours = {"conv1": "stem.conv", "bn1": "stem.norm", "fc": "head.classifier"}
+    return f"{ours.get(path, 'head.classifier' if path == 'linear' else path)}.{tensor}"
+
+
+def _translated_inside(path: str) -> str:
+    """Translate a module's path inside a block: bn2 -> norm2, downsample.0 -> shortcut.conv."""
+    projection = {"0": "shortcut.conv", "1": "shortcut.norm"}
+    parent, _, child = path.rpartition(".")
+    if parent in ("downsample", "shortcut"):
+        return projection.get(child, path)
+    return re.sub(r"^bn(\d)$", r"norm\1", path)
+
+
+def _check_fit(path: Path, network: Network, tensors: Mapping[str, Tensor]) -> None:
+    """Raise `UserError` naming the tensors that are missing, unexpected or of another shape."""
+    expected = network.state_dict()
+    missing = [
+        name for name in expected if name not in tensors and "num_batches_tracked" not in name
+    ]
+    unexpected = [name for name in tensors if name not in expected]
+    differing = [
+        f"{name} (expected {_described(expected[name])}, found {_described(tensor)})"
+        for name, tensor in tensors.items()
+        if name in expected and not _fits(tensor, expected[name])
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "different": differing}
+    if any(problems.values()):
+        told = "; ".join(f"{kind}: {_listed(names)}" for kind, names in problems.items() if names)
+        raise UserError(f"{path}: these weights do not fit {network.spec.name}: {told}")
+
+
+def _fits(tensor: Tensor, expected: Tensor) -> bool:
+    same_kind = tensor.is_floating_point() == expected.is_floating_point()
+    return tensor.shape == expected.shape and same_kind and tensor.layout == torch.strided
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few of `names`, and how many more there are."""
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,1 @@
+"""What is measured inside the layers while a run trains, and when."""

@@ -1,0 +1,88 @@
+"""Norms of every layer's weights, of their gradients and of their updates.
+
+Pure functions on plain PyTorch objects. Each returns one float32 tensor of shape (L,) on the
+network's device, in the order of `sites.weight_sites`; none waits for the device. Norms are
+Euclidean, over all of a weight tensor's elements.
+
+With w the weight tensor of one layer, L the loss and lr the learning rate:
+
+    gradient_norms     |g| = ||dL/dw||           before clipping, momentum and weight decay
+    weight_norms       |w| = ||w||
+    relative_updates   lr |g| / |w|              the size of a plain gradient step beside w
+    update_norms       ||w_after - w_before||    the step really taken: momentum, decay, clipping
+
+Why the third: batch normalisation makes the loss invariant to the scale of the weights before it,
+L(c w) = L(w), so dL/dw at c w is 1/c of that at w. A layer whose weights have exploded shows a
+vanishing gradient and, squared, a vanishing relative update: it is frozen (van Laarhoven 2017,
+arXiv 1706.05350, "L2 regularization versus batch and weight normalization"). At initialisation the
+gradient of a batch-normalised plain network grows towards the input by sqrt(pi / (pi - 1)) = 1.2115
+a layer (Yang et al. 2019, arXiv 1902.08129, "A mean field theory of batch normalization").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from resnet_lab.errors import UserError
+from resnet_lab.networks.network import Network
+from resnet_lab.recording.norms import euclidean_norms
+from resnet_lab.recording.sites import weight_sites
+
+
+def gradient_norms(network: Network) -> Tensor:
+    """Return ||dL/dw|| of every weighted layer, from the gradients that lie in `.grad`.
+
+    Shape (L,), float32. Call it after `backward()` and before clipping and the optimiser's step.
+
+    Raises:
+        UserError: a weight has no gradient, because no backward pass has reached it.
+    """
+    return euclidean_norms([_gradient(network, site.name) for site in weight_sites(network.spec)])
+
+
+def weight_norms(network: Network) -> Tensor:
+    """Return ||w|| of every weighted layer. Shape (L,), float32."""
+    return euclidean_norms(_weights(network))
+
+
+def relative_updates(gradient_norms: Tensor, weight_norms: Tensor, lr: float) -> Tensor:
+    """Return lr |g| / |w|: the fraction of its weights that a plain gradient step would change.
+
+    Shapes (L,) and (L,) to (L,). A weight tensor of zeros gives infinity, or nan if its gradient
+    is zero too.
+    """
+    return lr * gradient_norms / weight_norms
+
+
+def snapshot(network: Network) -> list[Tensor]:
+    """Copy every weighted layer's weights: what `update_norms` compares with."""
+    return [weight.detach().clone() for weight in _weights(network)]
+
+
+def update_norms(network: Network, before: Sequence[Tensor]) -> Tensor:
+    """Return ||w - w_before|| of every weighted layer, `before` being an earlier `snapshot`.
+
+    Shape (L,), float32. An update too small for the weights' precision is 0, as it is in training.
+    """
+    weights = [weight.detach() for weight in _weights(network)]
+    return euclidean_norms(torch._foreach_sub(weights, list(before)))
+
+
+def _weights(network: Network) -> list[Tensor]:
+    return [_weight(network, site.name) for site in weight_sites(network.spec)]
+
+
+def _weight(network: Network, name: str) -> nn.Parameter:
+    weight = network.get_submodule(name).weight
+    assert isinstance(weight, nn.Parameter)
+    return weight
+
+
+def _gradient(network: Network, name: str) -> Tensor:
+    gradient = _weight(network, name).grad
+    if gradient is None:
+        raise UserError(f"{name}.weight has no gradient: call backward() on a loss of it first")
+    return gradient

@@ -1,0 +1,154 @@
+"""What a fixed batch meets inside a network: responses, the two paths' variances, gradients.
+
+With y_b the output of block b (y_0 that of the stem), L the mean cross-entropy of the batch, and
+F_b and s_b the two terms of block b's addition, y_b = after(F_b + s_b):
+
+    activation_gradient_norm    ||dL/dy_b||, over the whole batch. A chain of batch-normalised
+                                layers without shortcuts multiplies it by sqrt(pi / (pi - 1)) = 1.21
+                                a layer towards the input (Yang et al. 2019, arXiv 1902.08129)
+    response_std                standard deviation of a convolution's response: its output behind
+                                its own norm, before ReLU and addition (R, Figure 7)
+    variance_ratio              Var F_b / Var s_b (De & Smith 2020, arXiv 2002.10444, "Batch
+                                normalization biases residual blocks towards the identity function")
+
+Standard deviations and variances are over all elements of a tensor: images, channels, positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from resnet_lab.networks.network import Network
+from resnet_lab.networks.spec import NetworkSpec
+from resnet_lab.recording.norms import euclidean_norms
+from resnet_lab.recording.sites import Site, response_sites
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Measurements on one batch, float32, on the network's device.
+
+    Attributes:
+        activation_gradient_norm: shape (1 + blocks,), in the order of `sites.activation_sites`.
+        response_std: shape (main-path convolutions,), in the order of `sites.response_sites`.
+        variance_ratio: shape (blocks,), in the order of `sites.block_sites`; None in a plain
+            network, whose additions have one term.
+    """
+
+    activation_gradient_norm: Tensor
+    response_std: Tensor
+    variance_ratio: Tensor | None
+
+
+def probe(network: Network, images: Tensor, labels: Tensor) -> Probe:
+    """Measure `network` on `images` (N, C, H, W) with `labels` (N,), as it would train on them.
+
+    Norms use the batch's own statistics, as in training, and the arithmetic is float32 whatever
+    autocast says. The network is left bit for bit as it was: parameters and their gradients,
+    running statistics, modes, and the random state. Nothing waits for the device.
+    """
+    walk = _Walk(network)
+    autocast_off = torch.autocast(images.device.type, enabled=False)
+    with _restored(walk, images.device), autocast_off, torch.enable_grad():
+        walk.train()
+        measured = functional_call(walk, _borrowed_state(walk), (images.float(), labels))
+    assert isinstance(measured, Probe)
+    return measured
+
+
+class _Walk(nn.Module):
+    """The network's own forward pass, block by block, with the measurements on the way."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, labels: Tensor) -> Probe:
+        """Measure the network with the parameters and buffers that it holds now."""
+        ratios: list[Tensor] = []
+        gradients: list[Tensor] = []
+        with _listening(self.network) as responses:
+            # The graph begins at the stem's output: nothing is derived for what lies before.
+            stem = self.network.stem(images).detach().requires_grad_()
+            y = stem
+            for _, _, block in self.network.blocks():
+                branch, shortcut = block.paths(y)
+                if shortcut is not None:
+                    ratios.append(_variance(branch) / _variance(shortcut))
+                y = block.after(branch if shortcut is None else branch + shortcut)
+                y.register_hook(partial(_append_norm, gradients))
+            loss = F.cross_entropy(self.network.head(y), labels)
+        (stem_gradient,) = torch.autograd.grad(loss, stem)
+        _append_norm(gradients, stem_gradient)
+        return Probe(
+            activation_gradient_norm=torch.cat(gradients[::-1]),  # they came last block first
+            response_std=torch.stack(responses),
+            variance_ratio=torch.stack(ratios) if ratios else None,
+        )
+
+
+def _append_norm(norms: list[Tensor], gradient: Tensor) -> None:
+    norms.append(euclidean_norms([gradient]))
+
+
+def _variance(tensor: Tensor) -> Tensor:
+    return tensor.detach().var(correction=0)
+
+
+@contextmanager
+def _listening(network: Network) -> Iterator[list[Tensor]]:
+    """Fill the list with the std of each response, in the order of `response_sites`."""
+    responses: list[Tensor] = []
+
+    def listen(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        responses.append(output.detach().std(correction=0))
+
+    with ExitStack() as hooks:
+        for site in response_sites(network.spec):
+            module = network.get_submodule(response_module(network.spec, site))
+            hooks.callback(module.register_forward_hook(listen).remove)
+        yield responses
+
+
+def response_module(spec: NetworkSpec, site: Site) -> str:
+    """Path of the module whose output is the response of the convolution at `site`.
+
+    It is the convolution's own norm where the ordering has that directly behind the convolution,
+    and else the convolution: with full pre-activation, whose norms stand before their
+    convolutions, and in a block's last layer with the norm after the addition (I, Figure 4).
+    """
+    last = site.name.endswith("conv2" if spec.block == "basic" else "conv3")
+    bare = (spec.ordering == "preactivation" and site.block > 0) or (
+        spec.ordering == "bn-after-addition" and last
+    )
+    return site.name if bare else site.name.replace("conv", "norm")
+
+
+def _borrowed_state(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters without their history and copies of buffers, in float32: free to be worked on."""
+    parameters = {name: p.detach().float() for name, p in module.named_parameters()}
+    buffers = {
+        name: b.float().clone() if b.is_floating_point() else b.clone()
+        for name, b in module.named_buffers()
+    }
+    return {**parameters, **buffers}
+
+
+@contextmanager
+def _restored(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """Afterwards, put every submodule's mode and the random state back."""
+    modes = [(child, child.training) for child in module.modules()]
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        for child, mode in modes:
+            child.training = mode

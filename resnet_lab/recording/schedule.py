@@ -1,0 +1,92 @@
+"""When to record: from step 0, log-spaced, because the first fifty steps decide.
+
+A deep plain network's early layers explode and freeze within about 25 steps, so an even spacing
+would miss the event and drown the rest in rows. The schedule has four parts: step 0, powers of
+two, about `per_decade` steps in every factor of ten, and from the step where that would leave too
+wide a gap, every multiple of `every`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from itertools import count, takewhile
+
+from resnet_lab.errors import UserError
+
+LAST_POWER_OF_TWO = 16
+
+
+@dataclass(frozen=True)
+class RecordingConfig:
+    """What to record, and how often.
+
+    Raises:
+        UserError: a count that is not a whole number, or is smaller than its least value.
+    """
+
+    enabled: bool = True
+    """Record at all."""
+    per_decade: int = 10
+    """Recording steps in each factor of ten of the step number, past step 16."""
+    every: int = 1000
+    """Largest gap between two recording steps, in optimiser steps."""
+    probe_size: int = 128
+    """Training images in the fixed batch on which activations are measured."""
+    probe: bool = True
+    """Measure activation gradients, layer responses and branch/shortcut variances as well."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("per_decade", 1), ("every", 1), ("probe_size", 2)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                default = next(f.default for f in fields(self) if f.name == name)
+                raise UserError(
+                    f"recording.{name} is {value!r}: it must be a whole number, {least} or more "
+                    f"(default {default})"
+                )
+
+
+def recording_steps(total: int, config: RecordingConfig) -> tuple[int, ...]:
+    """Return the optimiser steps at which a run of `total` steps records, in increasing order.
+
+    The first is 0 and the last `total - 1`; no two are further than `config.every` apart. The
+    steps depend on nothing but the arguments, so a resumed run records where the whole one does.
+    Empty when recording is disabled.
+
+    Raises:
+        UserError: `total` is smaller than 1.
+    """
+    if total < 1:
+        raise UserError(f"a run of {total} steps has nothing to record: it needs 1 step or more")
+    if not config.enabled:
+        return ()
+    before_last = takewhile(lambda step: step < total - 1, _endless_steps(config))
+    return (*before_last, total - 1)
+
+
+def _endless_steps(config: RecordingConfig) -> Iterator[int]:
+    """Yield 0, then log-spaced steps while no gap exceeds `every`, then its multiples."""
+    last = 0
+    yield last
+    for step in _log_spaced(config.per_decade):
+        if step - last > config.every:
+            break
+        yield step
+        last = step
+    yield from count((last // config.every + 1) * config.every, config.every)
+
+
+def _log_spaced(per_decade: int) -> Iterator[int]:
+    """Yield 1, 2, 4, 8, 16, then 10^(k / per_decade) rounded to whole steps, for ever."""
+    power = 1
+    while power <= LAST_POWER_OF_TWO:
+        yield power
+        power *= 2
+    last, k = LAST_POWER_OF_TWO, 0
+    while True:
+        k += 1
+        step = round(10 ** (k / per_decade))
+        if step > last:
+            yield step
+            last = step

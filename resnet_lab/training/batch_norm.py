@@ -1,0 +1,103 @@
+"""Two practices of the paper's batch normalisation: ghost batches and precise statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class GhostBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that in training normalises each group of `ghost` images by itself.
+
+    R 4.2 trained batches of 128 on two GPUs, so each norm saw 64 images. Running statistics move
+    by the mean over the groups. Parameters and buffers are those of the norm it replaces.
+
+    Args:
+        norm: the batch norm to take over.
+        ghost: images a group; it must divide the batch.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d, ghost: int) -> None:
+        super().__init__(norm.num_features, eps=norm.eps, momentum=norm.momentum)
+        self.ghost = ghost
+        self.load_state_dict(norm.state_dict())
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise (N, C, H, W) over each group of images and all positions."""
+        images, channels, height, width = input.shape
+        if not self.training or images == self.ghost:
+            return super().forward(input)
+        groups = images // self.ghost
+        assert groups * self.ghost == images, "the ghost batch must divide the batch"
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        # Groups become channels, so that one call normalises each of them by itself.
+        folded = input.view(groups, self.ghost, channels, height, width).transpose(0, 1)
+        folded = folded.reshape(self.ghost, groups * channels, height, width)
+        means, variances = self.running_mean.repeat(groups), self.running_var.repeat(groups)
+        output = F.batch_norm(
+            folded,
+            means,
+            variances,
+            self.weight.repeat(groups),
+            self.bias.repeat(groups),
+            training=True,
+            momentum=self._step_size(),
+            eps=self.eps,
+        )
+        self.running_mean.copy_(means.view(groups, channels).mean(0))
+        self.running_var.copy_(variances.view(groups, channels).mean(0))
+        output = output.view(self.ghost, groups, channels, height, width).transpose(0, 1)
+        return output.reshape(images, channels, height, width)
+
+    def _step_size(self) -> float:
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        return 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+
+
+def use_ghost_batches(network: nn.Module, ghost: int) -> None:
+    """Replace every batch norm of `network` by one that sees groups of `ghost` images."""
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.BatchNorm2d:
+                setattr(module, name, GhostBatchNorm2d(child, ghost))
+
+
+@torch.no_grad()
+def estimate_precisely(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace the running statistics by plain averages over many images ("precise BN").
+
+    The authors' released models were finished so. The weights stay as they are, and so does the
+    mode of the network. Where processes train together, their averages are averaged.
+
+    Args:
+        network: whose batch norms are re-estimated.
+        batches: images (N, C, H, W) on the network's device, each batch of the training's size.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    mode, momenta = network.training, [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    network.train()
+    for images in batches:
+        network(images.contiguous(memory_format=torch.channels_last))
+    network.train(mode)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        _average_over_processes(norm)
+
+
+def _average_over_processes(norm: nn.BatchNorm2d) -> None:
+    if dist.is_available() and dist.is_initialized():
+        for statistic in (norm.running_mean, norm.running_var):
+            assert statistic is not None
+            dist.all_reduce(statistic)
+            statistic /= dist.get_world_size()

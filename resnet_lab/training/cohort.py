@@ -1,0 +1,212 @@
+"""The networks that one run trains side by side, on the same batches.
+
+The cohort minimises the sum of its members' losses. Members share no parameter, so each one's
+gradient is exactly that of its own loss, and one optimiser with one parameter group a member is
+exactly separate optimisers (SGD acts number by number). A test proves it bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resnet_lab.networks.network import Network
+from resnet_lab.training.clipping import clip_gradients
+from resnet_lab.training.recipe import RecipeConfig
+from resnet_lab.training.schedules import Progress, after_training_error, learning_rate
+
+NEVER = torch.iinfo(torch.int64).max
+
+
+class Cohort(pl.LightningModule):
+    """Train several networks on the same batches, each as if it were alone.
+
+    Per step and member, loss and error stay on the device in a ring of the last steps; the host
+    reads them only at logging steps.
+
+    Args:
+        members: the networks, by name.
+        recipe: how to train them.
+        steps_per_epoch: iterations in which every training image is seen once (rounded up).
+
+    Attributes:
+        names: of the members.
+        progress: of each member's conditional schedules.
+        diverged_at: for each member the step at which its loss was no longer finite, or None.
+    """
+
+    losses: Tensor
+    errors: Tensor
+    first_bad: Tensor
+
+    def __init__(
+        self, members: dict[str, Network], recipe: RecipeConfig, steps_per_epoch: int
+    ) -> None:
+        super().__init__()
+        self.names = tuple(members)
+        self.members = nn.ModuleList(members.values())
+        self.recipe = recipe
+        self.steps_per_epoch = steps_per_epoch
+        self.progress = [Progress() for _ in self.names]
+        self.diverged_at: list[int | None] = [None for _ in self.names]
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        size = max(steps_per_epoch, recipe.log_every, recipe.warmup_window)
+        ring = torch.full((len(self.names), size), float("nan"))
+        self.register_buffer("losses", ring)
+        self.register_buffer("errors", ring.clone())
+        self.register_buffer("first_bad", torch.full((len(self.names),), NEVER))
+        self._forwards: list[Callable[[Tensor], Tensor]] = list(self.networks)
+        if recipe.compile:
+            self._forwards = [torch.compile(network) for network in self.networks]
+
+    @property
+    def networks(self) -> list[Network]:
+        """The members, uncompiled."""
+        return [cast(Network, member) for member in self.members]
+
+    @property
+    def frozen(self) -> set[int]:
+        """Indices of the members that have diverged."""
+        return {i for i, step in enumerate(self.diverged_at) if step is not None}
+
+    def member_lr(self, member: int) -> float:
+        """Learning rate of a member's next update."""
+        if member in self.frozen:
+            return 0.0
+        return learning_rate(self.recipe, self.global_step, self.progress[member])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """SGD with one parameter group a member; the paper decays every parameter (R 3.4)."""
+        recipe = self.recipe
+        groups = [{"params": list(network.parameters())} for network in self.networks]
+        return torch.optim.SGD(
+            groups,
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.nesterov,
+        )
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set every member's learning rate."""
+        optimiser = cast(torch.optim.Optimizer, self.optimizers(use_pl_optimizer=False))
+        for i, group in enumerate(optimiser.param_groups):
+            group["lr"] = self.member_lr(i)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor | None:
+        """Return the sum of the members' mean cross-entropies on (images, labels)."""
+        images, labels = batch
+        images = images.contiguous(memory_format=torch.channels_last)
+        losses = [
+            self._member_loss(i, images, labels) for i in range(len(self.names)) if self._trains(i)
+        ]
+        return torch.stack(losses).sum() if losses else None
+
+    def _trains(self, member: int) -> bool:
+        # Under data parallelism every parameter must take part in the gradients' reduction.
+        return member not in self.frozen or self.trainer.world_size > 1
+
+    def _member_loss(self, member: int, images: Tensor, labels: Tensor) -> Tensor:
+        logits = self._forwards[member](images).float()
+        loss = F.cross_entropy(logits, labels)
+        self._remember(member, loss.detach(), logits.detach(), labels)
+        return loss
+
+    def _remember(self, member: int, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        step = self.global_step
+        slot = step % self.losses.shape[1]
+        self.losses[member, slot] = loss
+        self.errors[member, slot] = 100 * (logits.argmax(1) != labels).float().mean()
+        bad = torch.where(loss.isfinite(), NEVER, step)
+        self.first_bad[member] = torch.minimum(self.first_bad[member], bad)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Limit gradients, after the recorder (a callback, called before) has read them."""
+        if self.recipe.clip is not None:
+            for network in self.networks:
+                clip_gradients(network, self.recipe.clip, self.recipe.clip_scope)
+
+    def window_means(
+        self, steps: int, *, all_processes: bool = True
+    ) -> tuple[list[float], list[float]]:
+        """Mean training loss and error (percent) of each member over the last `steps` updates.
+
+        Args:
+            steps: length of the window; what is not in the ring yet, or no longer, is left out.
+            all_processes: average over the processes that train together, all of which must ask.
+        """
+        count = min(steps, self.global_step, self.losses.shape[1])
+        last = torch.arange(self.global_step - count, self.global_step, device=self.device)
+        slots = last % self.losses.shape[1]
+        means = torch.stack([self.losses[:, slots].mean(1), self.errors[:, slots].mean(1)])
+        if all_processes:
+            self._average_over_processes(means)
+        losses, errors = means.double().tolist()
+        return losses, errors
+
+    def update_warmup(self) -> None:
+        """Look at the condition that ends the warm-up (R 4.2), every `warmup_window` updates."""
+        recipe = self.recipe
+        if recipe.warmup_until_error is None or self.global_step % recipe.warmup_window:
+            return
+        _, errors = self.window_means(recipe.warmup_window)
+        self.progress = [
+            after_training_error(recipe, self.global_step, error, progress)
+            for error, progress in zip(errors, self.progress, strict=True)
+        ]
+
+    def freeze_diverged(self) -> None:
+        """Stop training the members whose loss was not finite; the others go on unharmed."""
+        first_bad = self.first_bad.clone()
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(first_bad, op=dist.ReduceOp.MIN)
+        for i, step in enumerate(first_bad.tolist()):
+            if step != NEVER and self.diverged_at[i] is None:
+                self.diverged_at[i] = step
+                self._freeze(i)
+
+    def _freeze(self, member: int) -> None:
+        if self.trainer.world_size == 1:
+            self.networks[member].requires_grad_(False)
+            for parameter in self.networks[member].parameters():
+                parameter.grad = None
+
+    def average_running_statistics(self) -> None:
+        """Give all processes the mean of their running batch-norm statistics."""
+        for network in self.networks:
+            for buffer in network.buffers():
+                if buffer.is_floating_point():
+                    self._average_over_processes(buffer)
+
+    @staticmethod
+    def _average_over_processes(values: Tensor) -> None:
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(values)
+            values /= dist.get_world_size()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save what state dicts do not hold."""
+        checkpoint["cohort"] = {
+            "names": list(self.names),
+            "progress": [vars(progress) for progress in self.progress],
+            "diverged_at": list(self.diverged_at),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up schedules and frozen members."""
+        state = checkpoint["cohort"]
+        assert tuple(state["names"]) == self.names
+        self.progress = [Progress(**values) for values in state["progress"]]
+        self.diverged_at = list(state["diverged_at"])
+        for member in self.frozen:
+            self._freeze(member)
+
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
+        """Batches are made on the device or moved there; tensors already there stay."""
+        return tuple(part.to(device, non_blocking=True) for part in cast(Sequence[Tensor], batch))

@@ -1,0 +1,121 @@
+"""One typed value that says everything about a run.
+
+Parsed by jsonargparse from YAML files and flags (see `resnet_lab.cli`), saved with the run, and
+hashed for its identity. Importing this module imports no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from resnet_lab.data.config import DataConfig
+from resnet_lab.errors import UserError
+from resnet_lab.networks.spec import NetworkSpec
+from resnet_lab.recording.schedule import RecordingConfig
+from resnet_lab.training.recipe import RecipeConfig
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """Where and how safely to train. Nothing here may change a result.
+
+    Attributes:
+        device: "auto" takes a GPU where there is one.
+        devices: processes of this machine that train together (distributed data parallel).
+        nodes: machines that train together, started by torchrun or SLURM.
+        checkpoint_seconds: time between two checkpoints; an interruption costs at most this much.
+        progress: show a progress bar; it is silent in any case where there is no terminal.
+    """
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
+    nodes: int = 1
+    checkpoint_seconds: float = 300.0
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise UserError(f"trainer.{name} is {getattr(self, name)}: give 1 or more")
+        if self.checkpoint_seconds <= 0:
+            raise UserError(
+                f"trainer.checkpoint_seconds is {self.checkpoint_seconds}: give a positive time"
+            )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that one run is.
+
+    Attributes:
+        network: the cohort's networks by name, separated by commas: "plain-56,resnet-56".
+        seed: decides initial weights, data order and augmentation.
+        data: which images, how split and normalised.
+        recipe: optimiser, schedule, batch, precision.
+        recording: what is measured inside layers, and when.
+        trainer: device and checkpoints; changes no result.
+        data_dir: where data sets lie; $RESNET_LAB_DATA or ~/.cache/resnet_lab without it.
+        runs_dir: where run directories are written.
+        study: a folder below runs_dir that keeps the runs of one question together.
+    """
+
+    network: str = "plain-20,resnet-20"
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    data_dir: str | None = None
+    runs_dir: str = "runs"
+    study: str | None = None
+
+    def __post_init__(self) -> None:
+        self.specs()
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}: give 0 or more")
+        if self.recipe.plateau_patience and self.data.protocol == "full":
+            raise UserError(
+                "recipe.plateau_patience needs a validation error, but data.protocol is 'full': "
+                "choose data.protocol 'validation' or fixed drops"
+            )
+        if self.study is not None and ("/" in self.study or self.study in ("", ".", "..")):
+            raise UserError(f"study is '{self.study}': give a plain folder name, without '/'")
+
+    def specs(self) -> tuple[NetworkSpec, ...]:
+        """The members of the cohort, in the order named.
+
+        Raises:
+            UserError: an unknown name, or a network named twice.
+        """
+        specs = tuple(NetworkSpec.parse(name.strip()) for name in self.network.split(","))
+        names = [spec.name for spec in specs]
+        for name in names:
+            if names.count(name) > 1:
+                raise UserError(
+                    f"network '{name}' is named twice in '{self.network}': a cohort holds each "
+                    "network once; use --seed for repetitions"
+                )
+        return specs
+
+    def as_dict(self) -> dict[str, Any]:
+        """Nested plain values, as saved in config.yaml; `train --config` reads them back."""
+        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return values
+
+    def identity(self) -> dict[str, Any]:
+        """The part of the configuration that determines the result."""
+        values = self.as_dict()
+        for name in ("trainer", "data_dir", "runs_dir", "study"):
+            del values[name]
+        del values["data"]["workers"]
+        values["network"] = [spec.name for spec in self.specs()]
+        return values
+
+    def run_id(self) -> str:
+        """16 hexadecimal digits: equal for two configurations that give the same result."""
+        text = json.dumps(self.identity(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,33 @@
+"""Which device computes."""
+
+from __future__ import annotations
+
+import torch
+
+from resnet_lab.errors import UserError
+
+
+def choose_device(name: str, count: int = 1) -> torch.device:
+    """Turn "auto", "cpu", "cuda" or "mps" into a device that this machine has.
+
+    Args:
+        name: "auto" takes CUDA where there is a GPU, else the CPU.
+        count: devices wanted on this machine.
+
+    Raises:
+        UserError: this machine lacks the device, or has fewer of them.
+    """
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    chosen = ("cuda" if there["cuda"] else "cpu") if name == "auto" else name
+    if not there[chosen]:
+        found = ", ".join(device for device, exists in there.items() if exists)
+        raise UserError(f"device '{chosen}' is not on this machine, which has: {found}")
+    if chosen == "cuda" and count > torch.cuda.device_count():
+        raise UserError(
+            f"trainer.devices is {count}, but this machine has {torch.cuda.device_count()} GPU(s)"
+        )
+    return torch.device(chosen)

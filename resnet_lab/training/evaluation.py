@@ -1,0 +1,91 @@
+"""Errors of networks on a split, every image counted exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Score:
+    """Result of an evaluation.
+
+    Attributes:
+        images: how many were counted, over all processes.
+        loss: mean cross-entropy of the (averaged) prediction, nats.
+        error: top-1 error, percent.
+        top5_error: percent.
+    """
+
+    images: int
+    loss: float
+    error: float
+    top5_error: float
+
+
+@torch.no_grad()
+def evaluate(
+    networks: Sequence[nn.Module],
+    batches: Iterable[tuple[Sequence[Tensor], Tensor]],
+    device: torch.device,
+) -> list[Score]:
+    """Score networks in evaluation mode and float32, on the same pass over the images.
+
+    With several views of an image the softmax scores are averaged (R 3.4). Where processes train
+    together each brings its own batches, and the counts of all are added.
+
+    Args:
+        networks: from (N, C, H, W) to (N, classes) logits; their modes are restored.
+        batches: (views, labels), where each view is (N, C, H, W) and labels (N,).
+        device: where the networks are.
+    """
+    modes = [network.training for network in networks]
+    totals = torch.zeros(len(networks), 4, dtype=torch.float64, device=device)
+    try:
+        for network in networks:
+            network.eval()
+        with torch.autocast(device.type, enabled=False):
+            for views, labels in batches:
+                labels = labels.to(device)
+                for i, network in enumerate(networks):
+                    totals[i] += _counts(network, views, labels, device)
+    finally:
+        for network, mode in zip(networks, modes, strict=True):
+            network.train(mode)
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(totals)
+    return [_score(row) for row in totals.tolist()]
+
+
+def _counts(
+    network: nn.Module, views: Sequence[Tensor], labels: Tensor, device: torch.device
+) -> Tensor:
+    scores = _log_scores(network, views, device)
+    top = scores.topk(min(5, scores.shape[1]), dim=1).indices
+    right = top == labels[:, None]
+    loss = F.nll_loss(scores, labels, reduction="sum")
+    counts = [labels.new_tensor(len(labels)), loss, ~right[:, 0], ~right.any(1)]
+    return torch.stack([count.double().sum() for count in counts])
+
+
+def _log_scores(network: nn.Module, views: Sequence[Tensor], device: torch.device) -> Tensor:
+    logs = [
+        network(view.to(device).contiguous(memory_format=torch.channels_last)).log_softmax(1)
+        for view in views
+    ]
+    if len(logs) == 1:
+        return logs[0]
+    mean: Tensor = torch.stack(logs).logsumexp(0) - torch.tensor(float(len(logs))).log()
+    return mean
+
+
+def _score(row: list[float]) -> Score:
+    images, loss, errors, top5 = row
+    if not images:
+        return Score(0, float("nan"), float("nan"), float("nan"))
+    return Score(int(images), loss / images, 100 * errors / images, 100 * top5 / images)

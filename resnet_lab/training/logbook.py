@@ -1,0 +1,193 @@
+"""What a run writes down while it trains: losses, errors, learning rates, and the last word."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+
+from resnet_lab.data.data import Data
+from resnet_lab.runs.directory import RunDirectory
+from resnet_lab.runs.provenance import now
+from resnet_lab.training.batch_norm import estimate_precisely
+from resnet_lab.training.cohort import Cohort
+from resnet_lab.training.evaluation import Score, evaluate
+from resnet_lab.training.schedules import after_validation_error
+
+EVALUATION_BATCH = 500
+
+
+@dataclass
+class Logbook(pl.Callback):
+    """Write metric rows at logging steps, evaluate, and keep run.json true.
+
+    Every process evaluates its share; only the first one writes.
+
+    Args:
+        run: where to write.
+        info: contents of run.json, kept up to date.
+        data: what the cohort trains on.
+        seed: of the run.
+        wall_seconds: spent by earlier, interrupted parts of the run.
+    """
+
+    run: RunDirectory
+    info: dict[str, Any]
+    data: Data
+    seed: int
+    wall_seconds: float = 0.0
+    _started: float = field(default=0.0, init=False)
+    _first_step: int = field(default=0, init=False)
+
+    @property
+    def _final(self) -> list[dict[str, Any]]:
+        return [member["final"] for member in self.info["networks"]]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note the time, and that the run is under way."""
+        self._started, self._first_step = time.monotonic(), trainer.global_step
+        self._write(trainer)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Log, evaluate and let conditional schedules look, each at its steps."""
+        cohort, step = cast(Cohort, pl_module), trainer.global_step
+        recipe = cohort.recipe
+        last, evaluates = step == recipe.iterations, step % recipe.evaluate_every == 0
+        logs = step % recipe.log_every == 0 or last
+        cohort.update_warmup()
+        if logs or evaluates:
+            cohort.freeze_diverged()
+            last = last or not self._trained(cohort)
+        if logs:
+            self._log_training(trainer, cohort, recipe.log_every)
+        if last:
+            self._finish(trainer, cohort)
+            trainer.should_stop = True
+        elif evaluates:
+            self._evaluate(trainer, cohort, ["validation", "test"][: 1 + recipe.test_curve])
+
+    def _log_training(self, trainer: pl.Trainer, cohort: Cohort, window: int) -> None:
+        losses, errors = cohort.window_means((trainer.global_step - 1) % window + 1)
+        for i in self._trained(cohort):
+            self._row(trainer, cohort, i, "train", "loss", losses[i])
+            self._row(trainer, cohort, i, "train", "error", errors[i])
+            self._row(trainer, cohort, i, "train", "lr", self._last_lr(trainer, i))
+
+    @staticmethod
+    def _trained(cohort: Cohort) -> list[int]:
+        return [i for i in range(len(cohort.names)) if i not in cohort.frozen]
+
+    @staticmethod
+    def _last_lr(trainer: pl.Trainer, member: int) -> float:
+        return float(trainer.optimizers[0].param_groups[member]["lr"])
+
+    def _row(
+        self, trainer: pl.Trainer, cohort: Cohort, i: int, split: str, metric: str, value: float
+    ) -> None:
+        if trainer.is_global_zero:
+            self.run.metrics.append(
+                network=cohort.names[i],
+                step=trainer.global_step,
+                epoch=trainer.global_step * cohort.recipe.batch_size / self.data.counts["train"],
+                split=split,
+                metric=metric,
+                value=value,
+            )
+
+    def _evaluate(self, trainer: pl.Trainer, cohort: Cohort, splits: list[str]) -> None:
+        """Score the members that still train on the splits that the data has."""
+        cohort.average_running_statistics()
+        members = self._trained(cohort)
+        for split in (split for split in splits if self.data.counts.get(split)):
+            batches = self.data.evaluation_batches(
+                split,
+                batch_size=EVALUATION_BATCH,
+                rank=trainer.global_rank,
+                world_size=trainer.world_size,
+                device=cohort.device,
+            )
+            scores = evaluate([cohort.networks[i] for i in members], batches, cohort.device)
+            for i, score in zip(members, scores, strict=True):
+                self._log_score(trainer, cohort, i, split, score)
+
+    def _log_score(
+        self, trainer: pl.Trainer, cohort: Cohort, i: int, split: str, score: Score
+    ) -> None:
+        values = {"loss": score.loss, "error": score.error}
+        if self.data.num_classes >= 100:
+            values["top5_error"] = score.top5_error
+        for metric, value in values.items():
+            self._row(trainer, cohort, i, split, metric, value)
+            self._final[i][f"{split}_{metric}"] = value
+        if split == "validation":
+            cohort.progress[i] = after_validation_error(
+                cohort.recipe, trainer.global_step, score.error, cohort.progress[i]
+            )
+
+    def _finish(self, trainer: pl.Trainer, cohort: Cohort) -> None:
+        """The last evaluation; what it says of the test split is the run's test error."""
+        losses, errors = cohort.window_means(cohort.steps_per_epoch)
+        for i in self._trained(cohort):
+            self._final[i].update(train_loss=losses[i], train_error=errors[i])
+        self._estimate_statistics(trainer, cohort)
+        self._evaluate(trainer, cohort, ["validation", "test"])
+        for i, member in enumerate(self.info["networks"]):
+            member["status"] = "diverged" if i in cohort.frozen else "finished"
+
+    def _estimate_statistics(self, trainer: pl.Trainer, cohort: Cohort) -> None:
+        steps = -(-cohort.recipe.precise_bn // cohort.recipe.batch_size)
+        for i in self._trained(cohort) if steps else []:
+            batches = self.data.train_batches(
+                seed=self.seed,
+                batch_size=cohort.recipe.batch_size,
+                start=lambda: 0,
+                stop=steps,
+                rank=trainer.global_rank,
+                world_size=trainer.world_size,
+                device=cohort.device,
+            )
+            estimate_precisely(
+                cohort.networks[i], (images.to(cohort.device) for images, _ in batches)
+            )
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep run.json beside every checkpoint up to date."""
+        self._write(trainer)
+
+    def close(self, trainer: pl.Trainer, status: str, error: str | None = None) -> None:
+        """Write the rows and the run's status: "finished", "interrupted" or "failed"."""
+        self.info.update(status=status, error=error)
+        self._write(trainer)
+        if trainer.is_global_zero:
+            self.run.flush()
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        cohort = cast(Cohort, trainer.lightning_module)
+        for i, member in enumerate(self.info["networks"]):
+            member["diverged_at"] = cohort.diverged_at[i]
+            member["warmup_ended_at"] = cohort.progress[i].warmup_ended_at
+            member["drop_steps"] = list(cohort.progress[i].drop_steps)
+        seconds = time.monotonic() - self._started if self._started else 0.0
+        images = (trainer.global_step - self._first_step) * cohort.recipe.batch_size
+        self.info["step"] = trainer.global_step
+        self.info["provenance"].update(
+            wall_seconds=round(self.wall_seconds + seconds, 1),
+            images_per_second=round(images / seconds, 1) if images else None,
+            updated=now(),
+        )
+        if trainer.is_global_zero:
+            self.run.write(self.info)
+
+
+def device_in_words(device: torch.device) -> str:
+    """Name a device as a reader wants it: the GPU's model, or "cpu (2 threads)"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({torch.get_num_threads()} threads)"

@@ -1,0 +1,210 @@
+"""From a configuration to a finished run directory. The only Trainer is made here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from resnet_lab.data.config import default_data_dir
+from resnet_lab.data.data import Data
+from resnet_lab.data.load import load_data
+from resnet_lab.networks.complexity import complexity
+from resnet_lab.networks.network import Network, build_network
+#from resnet_lab.networks.weights import save_weights
+from resnet_lab.recording.recorder import Recorder
+from resnet_lab.recording.schedule import recording_steps
+from resnet_lab.runs.directory import RunDirectory
+from resnet_lab.runs.provenance import provenance
+from resnet_lab.training.batch_norm import use_ghost_batches
+from resnet_lab.training.checkpoints import Checkpointer, newest_checkpoint
+from resnet_lab.training.cohort import Cohort
+from resnet_lab.training.config import Config
+from resnet_lab.training.device import choose_device
+from resnet_lab.training.interruption import Interruption
+from resnet_lab.training.logbook import Logbook, device_in_words
+from resnet_lab.training.progress import ProgressBar
+
+
+def train(config: Config) -> Path:
+    """Train a cohort, or continue it, and return its run directory.
+
+    A finished run is not trained again. An interrupted one (Ctrl-C, SIGTERM, a crash) continues
+    from its last checkpoint. How it ended stands in run.json: "finished" or "interrupted".
+
+    Raises:
+        UserError: the configuration does not fit the data, the machine or the directory.
+    """
+    run = RunDirectory.of(config)
+    known = run.read()
+    if known is not None and known["status"] == "finished":
+        return run.path
+    device = choose_device(config.trainer.device, config.trainer.devices)
+    data = load_data(config.data, default_data_dir(config.data_dir))
+    cohort = build_cohort(config, data)
+    checkpoint = newest_checkpoint(run.checkpoints)
+    info = _describe(config, data, device) if known is None or checkpoint is None else known
+    if _first_process():
+        run.create(config)
+    if checkpoint is not None:
+        info["provenance"].setdefault("resumed", []).append(checkpoint[1])
+        run.resume(checkpoint[1])
+    return _fit(config, data, cohort, run, info, device, checkpoint)
+
+
+def build_cohort(config: Config, data: Data) -> Cohort:
+    """Build the members with the run's seed, fit to the data."""
+    members: dict[str, Network] = {}
+    for spec in config.specs():
+        network = build_network(
+            spec, num_classes=data.num_classes, in_channels=data.image_shape[0], seed=config.seed
+        )
+        if config.recipe.ghost_batch:
+            use_ghost_batches(network, config.recipe.ghost_batch)
+        members[spec.name] = network
+    steps_per_epoch = -(-data.counts["train"] // config.recipe.batch_size)
+    return Cohort(members, config.recipe, steps_per_epoch)
+
+
+def _fit(
+    config: Config,
+    data: Data,
+    cohort: Cohort,
+    run: RunDirectory,
+    info: dict[str, Any],
+    device: torch.device,
+    checkpoint: tuple[Path, int] | None,
+) -> Path:
+    start = checkpoint[1] if checkpoint else 0
+    seconds = float(info["provenance"].get("wall_seconds") or 0.0) if checkpoint else 0.0
+    logbook = Logbook(run, info, data, config.seed, seconds)
+    with Interruption() as interruption, _quiet():
+        checkpointer = Checkpointer(run, config.trainer.checkpoint_seconds, interruption)
+        callbacks = [_recorder(config, data, run), logbook, checkpointer]
+        if config.trainer.progress:
+            callbacks.append(ProgressBar())
+        trainer = make_trainer(config, callbacks, device)
+        batches = data.train_batches(
+            seed=config.seed,
+            batch_size=config.recipe.batch_size,
+            start=lambda: start,
+            stop=config.recipe.iterations,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            device=device if trainer.world_size == 1 else "cpu",
+        )
+        path = str(checkpoint[0]) if checkpoint else None
+        try:
+            trainer.fit(cohort, batches, ckpt_path=path, weights_only=True)
+        except SIGTERMException:
+            logbook.close(trainer, "interrupted")
+            return run.path
+        except BaseException as error:
+            logbook.close(trainer, "failed", f"{type(error).__name__}: {error}")
+            raise
+    _conclude(trainer, cohort, run, logbook)
+    return run.path
+
+
+def _conclude(trainer: pl.Trainer, cohort: Cohort, run: RunDirectory, logbook: Logbook) -> None:
+    finished = trainer.global_step == cohort.recipe.iterations or len(cohort.frozen) == len(
+        cohort.names
+    )
+    if finished and trainer.is_global_zero:
+        for name, network in zip(cohort.names, cohort.networks, strict=True):
+            torch.save(network.state_dict(), run.weights / f"{name}.pt") #save_weights(network, run.weights / f"{name}.pt")
+    logbook.close(trainer, "finished" if finished else "interrupted")
+
+
+def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.device) -> pl.Trainer:
+    """The Trainer of every run: no logger, no checkpoints and no loops but those built here."""
+    processes = config.trainer.devices * config.trainer.nodes
+    return pl.Trainer(
+        accelerator=device.type if device.type != "cuda" else "gpu",
+        devices=config.trainer.devices,
+        num_nodes=config.trainer.nodes,
+        # Batch-norm statistics stay each process's own until they are averaged to evaluate.
+        strategy=DDPStrategy(broadcast_buffers=False) if processes > 1 else "auto",
+        precision="bf16-mixed" if config.recipe.precision == "bfloat16" else "32-true",
+        max_steps=config.recipe.iterations,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+    )
+
+
+def _recorder(config: Config, data: Data, run: RunDirectory) -> Recorder:
+    recording = config.recording
+    probes = recording.enabled and recording.probe
+    probe_batch = data.probe_batch(recording.probe_size) if probes else None
+    steps = recording_steps(config.recipe.iterations, recording)
+    return Recorder(recording, steps, probe_batch, run.layers.extend)
+
+
+def _describe(config: Config, data: Data, device: torch.device) -> dict[str, Any]:
+    """The contents of run.json before the first step."""
+    return {
+        "run": config.run_id(),
+        "name": RunDirectory.of(config).path.name,
+        "study": config.study,
+        "status": "running",
+        "error": None,
+        "seed": config.seed,
+        "iterations": config.recipe.iterations,
+        "step": 0,
+        "networks": _describe_members(config, data),
+        "data": data.describe(),
+        "provenance": provenance(device_in_words(device)),
+    }
+
+
+def _describe_members(config: Config, data: Data) -> list[dict[str, Any]]:
+    members = []
+    for spec in config.specs():
+        size = complexity(
+            spec,
+            num_classes=data.num_classes,
+            in_channels=data.image_shape[0],
+            image_size=data.image_shape[1],
+        )
+        members.append(
+            {
+                "network": spec.name,
+                "family": spec.family,
+                "depth": spec.depth,
+                "shortcut": spec.shortcut,
+                "status": "running",
+                "parameters": size.parameters,
+                "multiply_adds": size.multiply_adds,
+                "final": {},
+            }
+        )
+    return members
+
+
+def _first_process() -> bool:
+    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return all(rank == "0" for rank in ranks)
+
+
+class _quiet(warnings.catch_warnings):
+    """Hide Lightning's remarks about choices that are made on purpose here."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
