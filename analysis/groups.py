@@ -7,7 +7,7 @@ block, ordering ...). Two members of different groups are never set against each
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -23,18 +23,27 @@ if TYPE_CHECKING:
 TRAITS = ("layout", "block", "ordering", "stride_in", "stem", "width", "norm", "init")
 """What a network's name says beyond family, depth and shortcut."""
 
-NOT_SETTINGS = frozenset(
-    "run name study path network family depth shortcut seed status diverged_at parameters "
-    "multiply_adds train_error train_loss validation_error validation_loss test_error test_loss "
-    "wall_seconds images_per_second device torch lightning python git resnet_lab created finished "
-    "resumed error warmup_ended_at".split()
+WHO = ("run", "name", "study", "path", "network", "family", "depth", "shortcut", "seed")
+OUTCOME = (
+    *("status", "error", "diverged_at", "warmup_ended_at", "parameters", "multiply_adds"),
+    *("train_error", "train_loss", "validation_error", "validation_loss", "test_error"),
+    *("test_loss", "top5_error", "wall_seconds", "images_per_second"),
 )
+ORIGIN = (
+    *("created", "finished", "resumed", "device", "processor", "system", "python", "resnet_lab"),
+    *("torch", "lightning", "git"),
+)
+NOT_SETTINGS = frozenset((*WHO, *OUTCOME, *ORIGIN))
 """Columns of `runs` that say which member it is or what came out, not how it was trained."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Alike runs. `members` is `runs.runs` with the traits added, one row a network and seed."""
+    """Alike runs, described by `label`; `slug` names their files ("" where there is one group).
+
+    `members` is `runs.runs` with the traits and `short` added, one row a network and seed; `short`
+    is the name without what the whole group shares (plain-56 for plain-56-x0.5).
+    """
 
     label: str
     slug: str
@@ -48,8 +57,8 @@ class Group:
         return self.members[self.members["status"] == "finished"]
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of `metrics` or `layers` with seed, family, depth, shortcut added."""
-        columns = ["run", "network", "seed", "family", "depth", "shortcut"]
+        """Return rows keyed by run and network with seed, family, depth, shortcut, short added."""
+        columns = ["run", "network", "seed", "family", "depth", "shortcut", "short"]
         return frame.merge(self.members[columns], on=["run", "network"], how="inner")
 
 
@@ -63,10 +72,22 @@ def traits(network: str) -> dict[str, object]:
     return {trait: getattr(spec, trait) for trait in TRAITS}
 
 
+def short_name(network: str) -> str:
+    """Return family, depth and shortcut of a name: unambiguous within a group.
+
+    >>> short_name("resnet-56-B-x0.5")
+    'resnet-56-B'
+    """
+    if network in traits(network).values():
+        return network
+    head, depth, *options = network.split("-")
+    return "-".join([head, depth, *(option for option in options if option in ("A", "B", "C"))])
+
+
 def with_traits(members: pd.DataFrame) -> pd.DataFrame:
-    """Return `runs.runs` with one column a trait."""
-    columns = pd.DataFrame([traits(name) for name in members["network"]], index=members.index)
-    return members.assign(**{name: columns[name] for name in columns})
+    """Return `runs.runs` with one column a trait, and `short`."""
+    columns = {name: [traits(one)[name] for one in members["network"]] for name in TRAITS}
+    return members.assign(**columns, short=[short_name(one) for one in members["network"]])
 
 
 def _one_a_seed(members: pd.DataFrame) -> pd.DataFrame:
@@ -97,7 +118,7 @@ def split_groups(runs: Runs) -> list[Group]:
     if runs.runs.empty:
         return []
     members = with_traits(runs.runs)
-    settings = [name for name in members if name not in NOT_SETTINGS]
+    settings = [name for name in members if name not in (*NOT_SETTINGS, "short")]
     parts = [
         (dict(zip(settings, key, strict=True)), _one_a_seed(part))
         for key, part in members.groupby(settings, sort=False, dropna=False)
@@ -117,30 +138,38 @@ def split_groups(runs: Runs) -> list[Group]:
 
 
 def _label(settings: dict[str, object], varying: Sequence[str]) -> str:
-    """Say what a group's runs share: always the protocol, and whatever sets groups apart."""
-    said = ("data", "protocol", "width", "norm", "iterations", "batch_size", "lr", "ordering")
-    parts = [
-        str(settings["data"]),
-        f"protocol {settings['protocol']}",
-        f"{settings['iterations']:,} iterations",
-        f"batch {settings['batch_size']}",
-        f"lr {settings['lr']:g}",
-    ]
-    if settings["width"] not in (1, 1.0) and not isinstance(settings["width"], str):
-        parts.append(f"width x{settings['width']:g}")
-    parts += [f"{settings['norm']} norm"] if settings["norm"] != "batch" else []
-    parts += [str(settings["ordering"])] if settings["ordering"] != "original" else []
-    parts += [f"{name} {settings[name]}" for name in varying if name not in said]
-    return ", ".join(parts)
+    """Say what a group's runs share: data, protocol, recipe, and whatever sets groups apart."""
+    said = {
+        "data": str(settings["data"]),
+        "protocol": f"protocol {settings['protocol']}",
+        "iterations": f"{settings['iterations']:,} iterations",
+        "batch_size": f"batch {settings['batch_size']}",
+        "lr": f"lr {settings['lr']:g}",
+        **_trait_texts(settings),
+    }
+    others = [f"{name} {settings[name]}" for name in varying if name not in (*said, *TRAITS)]
+    return ", ".join([*said.values(), *others])
+
+
+def _trait_texts(settings: dict[str, object]) -> dict[str, str]:
+    """Return the traits that a short name leaves out and a reader would not assume."""
+    usual = {
+        "layout": "imagenet" if settings["data"] in ("imagenet", "imagefolder") else "cifar",
+        "block": "basic",
+        "ordering": "original",
+        "stride_in": "1x1",
+        "stem": "7x7" if settings["layout"] == "imagenet" else "3x3",
+        "width": 1.0,
+        "norm": "batch",
+        "init": "fan-in",
+    }
+    unusual = {name: settings[name] for name in TRAITS if settings[name] != usual[name]}
+    words = {"width": "width x{}", "layout": "{} layout", "block": "{} blocks", "norm": "norm {}"}
+    return {name: words.get(name, f"{name} {{}}").format(value) for name, value in unusual.items()}
 
 
 def arms(members: pd.DataFrame) -> list[str]:
-    """Return the residual shortcuts among `members`, the one with most depths first, then A, B, C."""
+    """Return the residual shortcuts among `members`, the one with most depths first."""
     residual = members[members["family"] == "residual"]
     depths: pd.Series[int] = residual.groupby("shortcut")["depth"].nunique()
     return sorted(depths.index, key=lambda shortcut: (-depths[shortcut], shortcut))
-
-
-def names(networks: Iterable[str]) -> str:
-    """Join networks' names for a sentence: ``plain-20, plain-56``."""
-    return ", ".join(dict.fromkeys(networks))

@@ -36,7 +36,8 @@ class Result:
     """One published error in percent: CIFAR's test error, ImageNet's validation error.
 
     `sd` over `n` training runs where the source gives it. `approximate` is read off a curve,
-    `lower_bound` means "more than". `primary` marks the one result a network that is set beside runs.
+    `lower_bound` means "more than". `primary` marks a network's one result
+    that is set beside runs.
     """
 
     network: str
@@ -84,9 +85,10 @@ def _architecture(row: dict[str, Any]) -> Architecture:
 
 
 @cache
-def load_paper(path: Path = Path(__file__).with_name("paper.yaml")) -> Paper:
+def load_paper() -> Paper:
     """Read the reference numbers; a key that the types do not know is a TypeError."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    text = Path(__file__).with_name("paper.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
     return Paper(
         sources=content["sources"],
         gradient_growth=content["theory"]["gradient_growth"]["value"],

@@ -58,8 +58,8 @@ def contrasts(
 
 
 def by_depth(members: pd.DataFrame) -> list[str]:
-    """Return the networks of one arm, the shallowest first."""
-    return list(members.sort_values("depth", kind="stable")["network"].unique())
+    """Return the short names of one arm's networks, the shallowest first."""
+    return list(members.sort_values("depth", kind="stable")["short"].unique())
 
 
 def final_training_error(members: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +90,7 @@ def _time_average(curve: pd.DataFrame) -> float:
 
 
 def _values(members: pd.DataFrame, value: pd.Series[float]) -> pd.DataFrame:
-    frame = members[["network", "seed"]].assign(value=value)
+    frame = pd.DataFrame({"network": members["short"], "seed": members["seed"], "value": value})
     return frame.dropna(subset=["value"])
 
 
@@ -119,6 +119,6 @@ def left_out(group: Group) -> str:
     """Return a sentence that names the members that did not finish, or an empty string."""
     missing = group.members[group.members["status"] != "finished"]
     texts = [
-        f"{row.network} seed {row.seed} ({row.status})" for row in missing.itertuples(index=False)
+        f"{row.short} seed {row.seed} ({row.status})" for row in missing.itertuples(index=False)
     ]
     return f" Left out: {', '.join(texts)}." if texts else ""

@@ -1,4 +1,4 @@
-"""Claim 7: the gradients of plain batch-norm networks do not vanish; they grow, then layers freeze."""
+"""Claim 7: gradients of plain batch-norm networks do not vanish; they grow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ import pandas as pd
 from analysis.claims.claim import ALPHA, Claim, Finding, Outcome
 from analysis.claims.evidence import bound, interval_text
 from analysis.groups import Group
-from analysis.layer_dynamics import FROZEN_BELOW, STEM, first_last_ratio, freezes, growth
+from analysis.layer_dynamics import (
+    FIT_NEEDS,
+    FROZEN_BELOW,
+    STEM,
+    first_last_ratio,
+    freezes,
+    growth,
+)
 from analysis.paper import load_paper
 from analysis.statistics import summarise
 
@@ -23,15 +30,14 @@ def healthy_gradients(group: Group) -> Finding | None:
     """Test the growth of the weight-gradient norm per layer at step 0 in the deepest plain net."""
     if group.settings["norm"] != "batch":
         return None
-    plain = group.members[group.members["family"] == "plain"]
-    fits = growth(group.runs.layers, step=0)
-    fits = fits[(fits["stage"] == STAGE) & fits["network"].isin(plain["network"])]
+    fits = group.of(growth(group.runs.layers, step=0))
+    fits = fits[(fits["stage"] == STAGE) & (fits["family"] == "plain")]
     if fits.empty:
         return None
-    depths = plain.drop_duplicates("network").set_index("network")["depth"]
-    deepest = max(fits["network"].unique(), key=lambda network: depths[network])
-    fits = fits[fits["network"] == deepest].assign(log=lambda one: np.log(one["growth"]))
-    row = summarise(fits, ["network"], "log", 1 - ALPHA).iloc[0]
+    fits = fits[fits["depth"] == fits["depth"].max()]
+    deepest = str(fits["short"].iloc[0])
+    fits = fits.assign(log=np.log(fits["growth"]))
+    row = summarise(fits, ["short"], "log", 1 - ALPHA).iloc[0]
     mean, low, high = (float(np.exp(row[name])) for name in ("mean", "low", "high"))
     n = int(row["n"])
     outcome = _judge(low, high)
@@ -68,9 +74,9 @@ def _reason(outcome: Outcome, n: int) -> str:
 
 def _details(group: Group, network: str) -> str:
     """Say how large the stem's gradient is at step 0 and whether the stem froze, with its twins."""
-    depth = group.members.loc[group.members["network"] == network, "depth"].iloc[0]
-    twins = group.members[group.members["depth"] == depth]["network"].unique()
-    layers = group.runs.layers[group.runs.layers["network"].isin(twins)]
+    depth = group.members.loc[group.members["short"] == network, "depth"].iloc[0]
+    layers = group.of(group.runs.layers)
+    layers = layers[layers["depth"] == depth].assign(network=layers["short"])
     ratios = first_last_ratio(layers)
     ratios = ratios[ratios["step"] == 0].groupby("network")["ratio"].agg(_geometric_mean)
     texts = [f"{name} {ratio:.3g}" for name, ratio in ratios.items()]
@@ -104,11 +110,11 @@ GRADIENTS = Claim(
     source="R 4.1; growth: Yang et al. 2019",
     statement="Vanishing gradients are an unlikely cause: with batch norm a plain network's "
     "gradients do not vanish at initialisation. Measured, they grow towards the input.",
-    needs="recordings of gradient_norm at step 0 of a plain batch-norm network with at least three "
-    f"convolutions in stage {STAGE}",
-    rule="Growth per layer is a log-linear fit of the weight-gradient norm over the convolutions of "
-    f"stage {STAGE} at step 0. Supported if its 95 % t interval over seeds (on the logarithm) lies "
-    "above 1, refuted if below. At least two seeds. The freeze that may follow is reported beside "
-    "it and decides nothing.",
+    needs="recordings of gradient_norm at step 0 of a plain batch-norm network with at least "
+    f"{FIT_NEEDS} convolutions in stage {STAGE}",
+    rule="Growth per layer is a log-linear fit of the weight-gradient norm over the convolutions "
+    f"of stage {STAGE} at step 0. Supported if its 95 % t interval over seeds (on the logarithm) "
+    "lies above 1, refuted if below. At least two seeds. The freeze that may follow is reported "
+    "beside it and decides nothing.",
     test=healthy_gradients,
 )

@@ -19,18 +19,19 @@ def mean_log_response(group: Group) -> pd.DataFrame:
     """
     rows = at_step(group.of(group.runs.layers), "response_std")
     rows = rows.assign(value=np.log(rows["value"].where(rows["value"] > 0)))
-    means = rows.groupby(["run", "network", "seed"])["value"].agg(
+    means = rows.groupby(["run", "short", "seed"])["value"].agg(
         lambda values: values.mean(skipna=False)
     )
     values = means.dropna().reset_index()
-    finished = group.finished[["run", "network"]]
-    return values.merge(finished, on=["run", "network"])[["network", "seed", "value"]]
+    finished = group.finished[["run", "short"]]
+    values = values.merge(finished, on=["run", "short"]).rename(columns={"short": "network"})
+    return values[["network", "seed", "value"]]
 
 
 def smaller_responses(group: Group) -> Finding | None:
     """Compare the mean response of the deepest twins, and of deep and shallow residual networks."""
     values = mean_log_response(group)
-    members = group.finished[group.finished["network"].isin(values["network"])]
+    members = group.finished[group.finished["short"].isin(values["network"])]
     plain = members[members["family"] == "plain"].drop_duplicates("depth").set_index("depth")
     for shortcut in arms(members):
         arm = members[(members["family"] == "residual") & (members["shortcut"] == shortcut)]
@@ -39,7 +40,7 @@ def smaller_responses(group: Group) -> Finding | None:
         if len(networks) < 2 or common.empty:
             continue
         last = common.iloc[-1]
-        twins = contrast(values, str(last["network"]), str(plain.loc[last["depth"], "network"]))
+        twins = contrast(values, str(last["short"]), str(plain.loc[last["depth"], "short"]))
         depths = contrast(values, networks[-1], networks[0])
         if twins is not None and depths is not None:
             return _finding(group, twins, depths)
@@ -49,7 +50,7 @@ def smaller_responses(group: Group) -> Finding | None:
 def _finding(group: Group, twins: Contrast, depths: Contrast) -> Finding:
     outcome = _judge(twins, depths)
     said = {
-        "supported": "Residual responses are smaller than plain ones, and smaller still when deeper",
+        "supported": "Residual responses are smaller than plain ones, smaller still when deeper",
         "refuted": "Residual responses are larger than plain ones, or grow with depth",
         "undecided": "One seed gives no interval: train more seeds"
         if min(twins.n, depths.n) < 2
@@ -83,13 +84,13 @@ RESPONSES = Claim(
     id="5-responses",
     title="smaller responses",
     source="R Figure 7",
-    statement="Layer responses of residual networks have a smaller standard deviation than those of "
-    "plain networks, and deeper residual networks smaller still.",
+    statement="Layer responses of residual networks have a smaller standard deviation than those "
+    "of plain networks, and deeper residual networks smaller still.",
     needs="recordings of response_std of residual networks of two depths and of the plain twin of "
     "the deeper one, with equal seeds, trained alike",
     rule="A network's response is the geometric mean over its main-path convolutions at the last "
-    "recorded step. Supported if the paired 95 % t intervals of the ratios deepest residual / plain "
-    "twin and deepest / shallowest residual both lie below 1; refuted if either lies above 1. At "
-    "least two seeds.",
+    "recorded step. Supported if the paired 95 % t intervals of the ratios deepest residual / "
+    "plain twin and deepest / shallowest residual both lie below 1; refuted if either lies above "
+    "1. At least two seeds.",
     test=smaller_responses,
 )

@@ -56,7 +56,7 @@ def _matched(members: pd.DataFrame) -> tuple[pd.DataFrame, str | None, str | Non
         common = arm[arm["depth"].isin(plain.index)].sort_values("depth")
         if not common.empty and arm["depth"].nunique() > 1:
             last = common.iloc[-1]
-            return arm, str(last["network"]), str(plain.loc[last["depth"], "network"])
+            return arm, str(last["short"]), str(plain.loc[last["depth"], "short"])
     return members.iloc[:0], None, None
 
 
@@ -81,9 +81,7 @@ def _reason(outcome: Outcome, plain: Contrast, residual: Sequence[Contrast]) -> 
         if plain.n < 2
         else "The intervals do not settle both comparisons",
     }[outcome]
-    return (
-        f"{said}; {points_text(worst, 'training error')} (not worse: below {MARGIN:g} point)."
-    )
+    return f"{said}; {points_text(worst, 'training error')} (not worse: below {MARGIN:g} point)."
 
 
 REVERSAL = Claim(
@@ -96,7 +94,7 @@ REVERSAL = Claim(
     "trained alike",
     rule="Supported if the paired 95 % t interval of the final training error of (deepest residual "
     "minus its plain twin) lies below 0 and that of (deepest minus shallower residual) lies below "
-    f"{MARGIN:g} percentage point for every shallower one; refuted if the first lies above 0 or one "
-    "of the others above that margin. At least two seeds.",
+    f"{MARGIN:g} percentage point for every shallower one; refuted if the first lies above 0 or "
+    "one of the others above that margin. At least two seeds.",
     test=reversal,
 )

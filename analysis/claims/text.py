@@ -35,9 +35,7 @@ def _lines(verdict: Verdict) -> list[str]:
     head = f"{verdict.title}: {verdict.verdict} ({verdict.evidence})"
     if verdict.verdict == "not tested":
         return [head]
-    reason = textwrap.wrap(
-        verdict.reason, WIDTH, initial_indent="    ", subsequent_indent="    "
-    )
+    reason = textwrap.wrap(verdict.reason, WIDTH, initial_indent="    ", subsequent_indent="    ")
     return [head, *reason]
 
 

@@ -32,12 +32,12 @@ class CropAndMirror:
         padded = F.pad(images, (self.pad,) * 4)
         source = _source_pixels(draws, height, width, padded.shape[-1])
         pixels = source.flatten(1).unsqueeze(1).expand(-1, channels, -1)
-        return padded.flatten(2).gather(2, pixels).view(images.shape)
+        return padded.flatten(2).gather(2, pixels).view_as(images)
 
 
 def _source_pixels(draws: Tensor, height: int, width: int, padded_width: int) -> Tensor:
     """Return where each output pixel comes from in the padded image: (N, H, W), flat indices."""
-    row_offset, column_offset, mirrored = draws.unsqueeze(2)
+    row_offset, column_offset, mirrored = draws.unsqueeze(2).unbind()
     rows = row_offset + torch.arange(height, device=draws.device)
     column = torch.arange(width, device=draws.device)
     columns = column_offset + torch.where(mirrored.bool(), column.flip(0), column)

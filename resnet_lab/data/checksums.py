@@ -26,5 +26,5 @@ def read_checksums(folder: Path) -> dict[str, str]:
     """Return the checksum of each file that ``SHA256SUMS`` in `folder` lists; empty without one."""
     path = folder / CHECKSUM_FILE
     lines = path.read_text().splitlines() if path.is_file() else []
-    pairs = (line.split(maxsplit=1) for line in lines if line.strip())
-    return {file.strip(): checksum for checksum, file in pairs}
+    pairs = [line.split(maxsplit=1) for line in lines]
+    return {pair[1].strip(): pair[0] for pair in pairs if len(pair) == 2}

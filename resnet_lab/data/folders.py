@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -47,6 +46,7 @@ class FolderData(Data):
     def __init__(self, config: DataConfig, train: ImageTree, test: ImageTree) -> None:
         self._train, self._test = train, test
         self._split = split_training_data(len(train), config)
+        self._normalisations: dict[torch.device, Normalisation] = {}
         super().__init__(
             config,
             num_classes=len(train.classes),
@@ -120,9 +120,15 @@ class FolderData(Data):
         (raw,) = EvaluationReader(self._train, "centre").read(images)
         return self._finish_training(raw, device)
 
-    @cached_property
-    def _normalise(self) -> Normalisation:
-        """Measured on centre views of 4,096 training images, the same ones for a split seed.
+    def _normalise(self, device: torch.device) -> Normalisation:
+        if device not in self._normalisations:
+            cpu = torch.device("cpu")
+            host = self._normalisations.get(cpu) or self._fit_normalisation()
+            self._normalisations |= {cpu: host, device: host.to(device)}
+        return self._normalisations[device]
+
+    def _fit_normalisation(self) -> Normalisation:
+        """Measure it on centre views of 4,096 training images, the same ones for a split seed.
 
         Reading all of ImageNet for a mean would take an hour; over a sample of this size each
         pixel's mean is known to about 0.004 (in 0..1).
@@ -167,4 +173,4 @@ class FolderData(Data):
         x = scale_pixels(view.to(device, non_blocking=True))
         if colour_shift is not None:
             x = x + colour_shift.to(device, non_blocking=True)[:, :, None, None]
-        return self._normalise.to(torch.device(device))(x)
+        return self._normalise(torch.device(device))(x)

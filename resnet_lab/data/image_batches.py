@@ -85,7 +85,7 @@ class TrainingReader(BatchReader[TrainingPlan]):
 
 
 class EvaluationReader(BatchReader[list[int]]):
-    """Reads the views to evaluate. Neighbours whose views differ in size come as separate batches."""
+    """Reads views to evaluate. Neighbours whose views differ in size come as separate batches."""
 
     def __init__(self, tree: ImageTree, view: TestView) -> None:
         super().__init__(tree)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import pil_loader
@@ -50,6 +51,15 @@ class ImageTree:
             ) from error
         return image
 
+    def check_headers(self) -> None:
+        """Open every file and read its header; raise UserError that names the first bad ones."""
+        damaged = [path for path in self.paths if not _has_image_header(path)]
+        if damaged:
+            raise UserError(
+                f"data: {len(damaged)} of {len(self)} files in {self.folder} are no images: "
+                f"{', '.join(damaged[:5])}{', ...' if len(damaged) > 5 else ''}; replace them"
+            )
+
 
 def read_trees(name: str, data_dir: Path) -> tuple[ImageTree, ImageTree]:
     """Index the training images, ``train/``, and the test images, ``val/``, of a data set.
@@ -75,6 +85,14 @@ def read_trees(name: str, data_dir: Path) -> tuple[ImageTree, ImageTree]:
 def tree_root(name: str, data_dir: Path) -> Path:
     """Return the folder that holds ``train`` and ``val`` of data set `name`."""
     return data_dir / name if (data_dir / name).is_dir() else data_dir
+
+
+def _has_image_header(path: str) -> bool:
+    try:
+        with Image.open(path):
+            return True
+    except Exception:  # as in ImageTree.read
+        return False
 
 
 def _read_tree(name: str, folder: Path) -> ImageTree:

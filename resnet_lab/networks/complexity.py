@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from resnet_lab.errors import UserError
 from resnet_lab.networks.spec import NetworkSpec, Stage
@@ -72,14 +72,14 @@ def layer_table(
     unless `num_classes`, `in_channels` and `image_size` are at least 1.
     """
     check_at_least_one(num_classes=num_classes, in_channels=in_channels, image_size=image_size)
-    stem, size = _stem_layer(spec, in_channels, image_size)
-    layers = [stem]
+    layers = [_stem_layer(spec, in_channels, image_size)]
+    channels, size = spec.stem_channels, layers[0].output_size[0]
+    if spec.stem == "7x7":
+        size = _halved(size, 2)  # the max-pool
     for stage in spec.stages:
-        channels = spec.stem_channels if stage.index == 1 else stage.out_channels // 2
-        size = -(-size // stage.stride)
-        layers.extend(_stage_layers(spec, stage, channels, size, _main_path(layers)))
+        layers.extend(_stage_layers(spec, stage, channels, size, layers[-1].index))
+        channels, size = stage.out_channels, _halved(size, stage.stride)
     layers.append(_classifier_layer(spec, num_classes))
-    assert layers[-1].index == spec.depth
     return tuple(layers)
 
 
@@ -90,84 +90,85 @@ def check_at_least_one(**counts: int) -> None:
             raise UserError(f"{name} {count}: it must be a whole number of at least 1")
 
 
-def _stem_layer(spec: NetworkSpec, in_channels: int, image_size: int) -> tuple[Layer, int]:
-    """Return the first convolution and the size of the map that the stages see behind the pool."""
+class _Shape(NamedTuple):
+    """A square convolution; `size` is the side of its output."""
+
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int
+    size: int
+
+
+def _halved(size: int, stride: int) -> int:
+    """The side of a map behind a stride: every padding here keeps ceil(size / stride) pixels."""
+    return -(-size // stride)
+
+
+def _stem_layer(spec: NetworkSpec, in_channels: int, image_size: int) -> Layer:
     kernel, stride = (3, 1) if spec.stem == "3x3" else (7, 2)
-    size = -(-image_size // stride)
-    layer = _convolution(
-        spec, 1, "stem.conv", 0, 0, in_channels, spec.stem_channels, kernel, stride, size
-    )
-    return layer, (size if spec.stem == "3x3" else -(-size // 2))
-
-
-def _main_path(layers: list[Layer]) -> int:
-    return sum(layer.kind != "shortcut" for layer in layers)
+    size = _halved(image_size, stride)
+    shape = _Shape(in_channels, spec.stem_channels, kernel, stride, size)
+    return _convolution(spec, "stem.conv", shape, index=1)
 
 
 def _stage_layers(
     spec: NetworkSpec, stage: Stage, channels: int, size: int, index: int
 ) -> Iterator[Layer]:
-    """Yield a stage's layers: `size` is behind its stride, `index` that of the layer before."""
+    """Yield a stage's layers; channels, size and index are those of what comes before it."""
     for block in range(1, stage.blocks + 1):
+        path = f"stage{stage.index}.block{block}"
         stride = stage.stride if block == 1 else 1
-        block_layers = list(_block_layers(spec, stage, block, channels, stride, size, index))
-        yield from block_layers
-        index += _main_path(block_layers)
-        channels = stage.out_channels
+        shapes = _block_shapes(spec, stage, channels, stride, size)
+        for k, shape in enumerate(shapes, start=1):
+            yield _convolution(spec, f"{path}.conv{k}", shape, index + k, stage.index, block)
+        if _projects(spec, changes=stride != 1 or channels != stage.out_channels):
+            shape = _Shape(channels, stage.out_channels, 1, stride, shapes[-1].size)
+            yield _convolution(spec, f"{path}.shortcut.conv", shape, index + 1, stage.index, block)
+        channels, size, index = stage.out_channels, shapes[-1].size, index + len(shapes)
 
 
-def _block_layers(
-    spec: NetworkSpec, stage: Stage, block: int, channels: int, stride: int, size: int, index: int
-) -> Iterator[Layer]:
-    """Yield a block's two or three convolutions and its projection, if it has one (R 3.3)."""
-    inner, outer = stage.channels, stage.out_channels
-    path = f"stage{stage.index}.block{block}"
-    # (inputs, outputs, kernel, stride, side of the output)
+def _block_shapes(
+    spec: NetworkSpec, stage: Stage, channels: int, stride: int, size: int
+) -> list[_Shape]:
+    """Two 3x3, or 1x1, 3x3, 1x1 (R Figure 5), from `channels` maps of side `size`."""
+    inner, outer, behind = stage.channels, stage.out_channels, _halved(size, stride)
     if spec.block == "basic":
-        shapes = [(channels, inner, 3, stride, size), (inner, outer, 3, 1, size)]
-    else:
-        first, second = (stride, 1) if spec.stride_in == "1x1" else (1, stride)
-        shapes = [
-            (channels, inner, 1, first, size * second),
-            (inner, inner, 3, second, size),
-            (inner, outer, 1, 1, size),
+        return [_Shape(channels, inner, 3, stride, behind), _Shape(inner, outer, 3, 1, behind)]
+    last = _Shape(inner, outer, 1, 1, behind)
+    if spec.stride_in == "1x1":
+        return [
+            _Shape(channels, inner, 1, stride, behind),
+            _Shape(inner, inner, 3, 1, behind),
+            last,
         ]
-    for k, shape in enumerate(shapes, start=1):
-        yield _convolution(spec, index + k, f"{path}.conv{k}", stage.index, block, *shape)
-    changes = stride != 1 or channels != outer
-    if spec.shortcut == "C" or (spec.shortcut == "B" and changes):
-        name = f"{path}.shortcut.conv"
-        shape = (channels, outer, 1, stride, size)
-        yield _convolution(spec, index + 1, name, stage.index, block, *shape)
+    return [_Shape(channels, inner, 1, 1, size), _Shape(inner, inner, 3, stride, behind), last]
+
+
+def _projects(spec: NetworkSpec, *, changes: bool) -> bool:
+    """Whether a block's shortcut is a projection (R 3.3): B where the shape changes, C always."""
+    return spec.shortcut == "C" or (spec.shortcut == "B" and changes)
 
 
 def _convolution(
-    spec: NetworkSpec,
-    index: int,
-    name: str,
-    stage: int,
-    block: int,
-    inputs: int,
-    outputs: int,
-    kernel: int,
-    stride: int,
-    size: int,
+    spec: NetworkSpec, name: str, shape: _Shape, index: int, stage: int = 0, block: int = 0
 ) -> Layer:
-    """One convolution; it has a bias only where no norm follows anywhere (norm none)."""
-    parameters = inputs * outputs * kernel**2 + (outputs if spec.norm == "none" else 0)
+    """One convolution; it has a bias only in a network without norms."""
+    bias = shape.outputs if spec.norm == "none" else 0
+    parameters = shape.inputs * shape.outputs * shape.kernel**2 + bias
     return Layer(
         index=index,
         name=name,
         kind="shortcut" if name.endswith("shortcut.conv") else "conv",
         stage=stage,
         block=block,
-        in_channels=inputs,
-        out_channels=outputs,
-        kernel=kernel,
-        stride=stride,
-        output_size=(size, size),
+        in_channels=shape.inputs,
+        out_channels=shape.outputs,
+        kernel=shape.kernel,
+        stride=shape.stride,
+        output_size=(shape.size, shape.size),
         parameters=parameters,
-        multiply_adds=parameters * size**2,
+        multiply_adds=parameters * shape.size**2,
     )
 
 

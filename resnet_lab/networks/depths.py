@@ -28,7 +28,7 @@ def default_layout(depth: int) -> Layout:
 def default_block(depth: int, layout: Layout) -> BlockKind:
     """Bottlenecks where the papers have them, or where only they give the depth; else basic."""
     if layout == "imagenet":
-        return "bottleneck" if (depth, "basic") not in IMAGENET_BLOCKS else "basic"
+        return min(IMAGENET_BLOCKS, key=lambda known: abs(known[0] - depth))[1]
     only_bottlenecks = (depth - 2) % 6 != 0 and (depth - 2) % 9 == 0
     return "bottleneck" if depth == 164 or only_bottlenecks else "basic"
 
@@ -50,6 +50,15 @@ def blocks_per_stage(depth: int, layout: Layout, block: BlockKind) -> tuple[int,
             f"{_listed(near)} (ImageNet networks: {_listed(IMAGENET_DEPTHS)})"
         )
     return (n, n, n)
+
+
+def is_depth(depth: int) -> bool:
+    """Whether ``plain-<depth>`` and ``resnet-<depth>`` are networks."""
+    layout = default_layout(depth)
+    try:
+        return bool(blocks_per_stage(depth, layout, default_block(depth, layout)))
+    except UserError:
+        return False
 
 
 def _imagenet_blocks(depth: int, block: BlockKind) -> tuple[int, ...]:

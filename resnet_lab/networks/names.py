@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from resnet_lab.errors import UserError, suggest
+from resnet_lab.networks.depths import is_depth
 
 # field -> value -> how a name says it, in the order in which a canonical name shows the fields.
 TOKENS: dict[str, dict[str, str]] = {
@@ -48,8 +49,9 @@ PAPER_NETWORKS: tuple[str, ...] = (
     *(f"{family}-{depth}" for depth in (50, 101, 152) for family in ("plain", "resnet")),
 )
 
-_NAME = re.compile(r"(?P<family>plain|resnet)-(?P<depth>\d{1,6})(?P<options>(-[^-]+)*)")
-_WIDTH = re.compile(r"x(?P<width>\d{1,4}(\.\d{1,20})?)")
+_NAME = re.compile(r"(?P<family>plain|resnet)-(?P<depth>\d{1,6})(?P<options>(-[^-]+)*)", re.ASCII)
+_WIDTH = re.compile(r"x(?P<width>\d{1,4}(\.\d{1,20})?)", re.ASCII)
+_DIGITS = re.compile(r"\d{1,6}", re.ASCII)
 
 
 def read_name(name: str) -> dict[str, Any]:
@@ -117,6 +119,5 @@ def _hint(name: str, known: Iterable[str]) -> str:
 
 def _candidates(name: str) -> list[str]:
     """Names that a misspelt `name` may have meant: its depth in both families, and the paper's."""
-    depth = re.search(r"\d+", name)
-    meant = [f"{family}-{depth[0]}" for family in ("plain", "resnet")] if depth else []
-    return [*meant, *PAPER_NETWORKS]
+    depths = [depth for depth in _DIGITS.findall(name) if is_depth(int(depth))]
+    return [f"{family}-{d}" for d in depths for family in ("plain", "resnet")] + [*PAPER_NETWORKS]

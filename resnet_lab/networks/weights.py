@@ -5,9 +5,9 @@ Only plain tensors are ever read: a file whose pickle refers to code is refused,
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +27,8 @@ _CLASSIFIERS: dict[str, WeightsFormat] = {
     "fc": "torchvision",
     "linear": "akamaster",
 }
-_WRAPPERS = ("module.", "_orig_mod.")  # prefixes of DataParallel and of torch.compile
+_WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")  # of DataParallel and of torch.compile
+_CHECKSUM_IN_NAME = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8})\.(pt|pth|th)$")
 _BLOCK = re.compile(r"layer(\d+)\.(\d+)\.(.+)")
 _MOST_NAMED = 4  # tensors that an error message names before it only counts
 
@@ -36,14 +37,13 @@ def save_weights(network: Network, path: str | Path) -> None:
     """Write the state dict of `network` to `path`, whole or not at all (temporary file, rename)."""
     path = Path(path)
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("wb") as file:
             torch.save(state, file)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_weights(path: str | Path, network: Network) -> WeightsFormat:
@@ -78,7 +78,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     strangers = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
     if strangers:
         raise UserError(f"{path}: not a weights file: not tensors: {_listed(strangers)}")
-    return {_unwrapped(str(name)): tensor for name, tensor in content.items()}
+    return {_WRAPPERS.sub("", str(name)): tensor for name, tensor in content.items()}
 
 
 def weights_format(tensors: Mapping[str, Tensor]) -> WeightsFormat | None:
@@ -90,9 +90,10 @@ def weights_format(tensors: Mapping[str, Tensor]) -> WeightsFormat | None:
 
 
 def _read(path: Path) -> Any:
-    """Unpickle plain tensors only, checking what checksums there are (torch.load checks none)."""
+    """Unpickle plain tensors only, behind the checks for damage that torch.load leaves out."""
     if not path.is_file():
         raise UserError(f"{path}: no such weights file")
+    _check_name_against_content(path)
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -107,10 +108,21 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-def _unwrapped(name: str) -> str:
-    for wrapper in _WRAPPERS:
-        name = name.removeprefix(wrapper)
-    return name
+def _check_name_against_content(path: Path) -> None:
+    """Compare the SHA-256 with the first 8 digits of it that released files have in their name.
+
+    PyTorch's hub names files so (resnet18-f37072fd.pth); eight decimal digits are taken for a date.
+    """
+    expected = _CHECKSUM_IN_NAME.search(path.name)
+    if expected is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()[:8]
+    if found != expected[1]:
+        raise UserError(
+            f"{path}: damaged, by the checksum in its name: its SHA-256 begins {found}, expected "
+            f"{expected[1]}. Download it again, or rename it if it is another file"
+        )
 
 
 def _translated(name: str) -> str:

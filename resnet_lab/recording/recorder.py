@@ -90,21 +90,24 @@ class Recorder(pl.Callback):
         self._before: dict[int, list[Tensor]] = {}
         self._step = 0
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._probe_batch is not None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Move the probe batch to the device, once."""
+        if self._probe_batch is not None and trainer.is_global_zero:
             images, labels = self._probe_batch
             self._probe_batch = images.to(pl_module.device), labels.to(pl_module.device)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
+        """Measure every member that still trains, if this is a recording step."""
         self._before.clear()
         if not trainer.is_global_zero or trainer.global_step not in self._steps:
             return
         self._step = trainer.global_step
         cohort = cast(Watched, pl_module)
-        for index in set(range(len(cohort.networks))) - cohort.frozen:
-            self._record_member(cohort, index)
+        for index in range(len(cohort.networks)):
+            if index not in cohort.frozen:
+                self._record_member(cohort, index)
 
     def on_train_batch_end(
         self,
@@ -114,6 +117,7 @@ class Recorder(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
+        """Measure the update that the optimiser has applied."""
         cohort = cast(Watched, pl_module)
         for index, before in self._before.items():
             network = cohort.networks[index]
@@ -124,14 +128,17 @@ class Recorder(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        """Flush, so that no row of a step before the checkpoint can be lost."""
         self.flush()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Flush."""
         self.flush()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
+        """Flush what was recorded before training broke off."""
         self.flush()
 
     def flush(self) -> None:

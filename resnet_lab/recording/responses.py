@@ -84,7 +84,7 @@ class _Walk(nn.Module):
                 if shortcut is not None:
                     ratios.append(_variance(branch) / _variance(shortcut))
                 y = block.after(branch if shortcut is None else branch + shortcut)
-                y.register_hook(partial(_append_norm, gradients))
+                y.register_hook(partial(_append_norm, gradients))  # type: ignore[no-untyped-call]
             loss = F.cross_entropy(self.network.head(y), labels)
         (stem_gradient,) = torch.autograd.grad(loss, stem)
         _append_norm(gradients, stem_gradient)

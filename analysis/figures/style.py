@@ -1,0 +1,159 @@
+"""One look for all figures: a fixed colour for a depth, a fixed style for an arm and a split.
+
+Depth runs from orange (shallow) to dark blue (deep) on a scale whose lightness falls evenly, so it
+survives greyscale and colour blindness. Plain stands left, residual right. Training error is
+dashed, validation and test error are solid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from analysis.groups import Group, split_groups
+
+if TYPE_CHECKING:
+    from resnet_lab.runs.frames import Runs
+
+FULL_WIDTH = 7.0
+"""Inches: the width of a page's text, over both columns."""
+COLUMN_WIDTH = 3.5
+"""Inches: the width of one column."""
+FORMATS = ("png", "svg", "pdf")
+PNG_DPI = 200
+
+RC: dict[str, Any] = {
+    **sns.axes_style("ticks"),
+    **sns.plotting_context("paper"),
+    "font.family": ["DejaVu Sans"],
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "figure.titlesize": 7,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7,
+    "legend.title_fontsize": 7,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
+    "figure.constrained_layout.use": True,
+    "svg.hashsalt": "resnet_lab",
+    "pdf.fonttype": 42,
+}
+
+ANCHORS = {8: 0.0, 20: 0.2, 32: 0.37, 44: 0.53, 56: 0.68, 110: 0.84, 152: 0.9, 1202: 1.0}
+"""Where depths lie on the colour scale; others are interpolated on the logarithm of depth."""
+
+ARM_COLOUR = {"none": "#D55E00", "A": "#0072B2", "B": "#009E73", "C": "#56B4E9"}
+ARM_MARKER = {"none": "o", "A": "s", "B": "^", "C": "D"}
+ARM_NAME = {
+    "none": "plain",
+    "A": "residual, option A",
+    "B": "residual, option B",
+    "C": "residual, option C",
+}
+SPLIT_STYLE = {"train": "--", "validation": "-", "test": "-"}
+FAMILIES = ("plain", "residual")
+MAP = "viridis"
+"""Colours of layer maps: lightness rises with the value."""
+THEORY_COLOUR = "0.35"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def depth_colour(depth: int) -> tuple[float, float, float]:
+    """Return a depth's colour (red, green, blue in 0..1), the same in every figure."""
+    place = np.interp(np.log(depth), np.log(list(ANCHORS)), list(ANCHORS.values()))
+    red, green, blue, _ = mpl.colormaps["plasma"](0.8 * (1 - float(place)))
+    return red, green, blue
+
+
+def styled(function: Callable[P, T]) -> Callable[P, T]:
+    """Run a drawing function under this module's look, leaving matplotlib's settings alone."""
+
+    @wraps(function)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> T:
+        with mpl.rc_context(RC):
+            return function(*args, **kwargs)
+
+    return inside
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure (inches) that belongs to no window and no global state."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def describe(figure: Figure, group: Group) -> None:
+    """Write above a figure which data and recipe its runs share."""
+    figure.suptitle(plain_text(group.label), color="0.35", x=0.01, ha="left")
+
+
+def plain_text(text: str) -> str:
+    """Return text that matplotlib shows as it is, without reading it as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def iteration_axis(axes: Axes, last: float) -> None:
+    """Scale an axis of iterations from 0 to `last`, in thousands with a k where they are many."""
+    axes.set_xlim(0, last)
+    if last >= 10_000:
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
+    axes.set_xlabel("iterations")
+
+
+def log_step_axis(axes: Axes, last: float) -> None:
+    """Scale an axis of steps as log(1 + step), so that step 0 has a place on it."""
+    axes.set_xscale("function", functions=(np.log1p, np.expm1))
+    axes.set_xlim(0, last)
+    ticks = [0, *(10**power for power in range(7) if 10**power <= last)]
+    axes.set_xticks(ticks, [_step_text(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("step, on a log(1 + step) axis")
+
+
+def _step_text(step: int) -> str:
+    return f"{step // 1000}k" if step >= 1000 else str(step)
+
+
+def outer_labels_only(panels: Sequence[Axes]) -> None:
+    """Keep the y label of the first of panels that share an axis."""
+    for axes in panels[1:]:
+        axes.set_ylabel("")
+
+
+def of_main_group(draw: Callable[[Group], Figure | None], runs: Runs) -> Figure | None:
+    """Draw the largest group of alike runs; None where there is none or it lacks the data."""
+    groups = split_groups(runs)
+    return draw(groups[0]) if groups else None
+
+
+@styled
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write ``stem.png``, ``.svg`` and ``.pdf`` (no date inside: same figure, same bytes)."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in FORMATS]
+    for path in paths:
+        metadata = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[
+            path.suffix[1:]
+        ]
+        figure.savefig(path, dpi=PNG_DPI, metadata=metadata)
+    return paths

@@ -1,0 +1,162 @@
+"""Training curves: error against iterations, plain left and residual right (R Figures 1 and 6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.figures import style
+from analysis.groups import Group
+from analysis.paper import load_paper
+
+if TYPE_CHECKING:
+    from resnet_lab.runs.frames import Runs
+
+HELD_OUT = ("test", "validation")
+
+
+def training_curves(runs: Runs) -> Figure | None:
+    """Draw the main group's curves; None where no error was logged."""
+    return style.of_main_group(draw, runs)
+
+
+def curves(group: Group) -> pd.DataFrame:
+    """Return the mean error over seeds with the range of single seeds at each logged step.
+
+    Columns: family, depth, shortcut, short, split, step (iterations), n, mean, low, high (percent;
+    low and high are the smallest and largest seed). Steps that not every seed of a network logged
+    are left out, so that a curve is always a mean over the same seeds. Members that diverged or
+    are still running count with the rest only where every seed has a value.
+    """
+    metrics = group.runs.metrics
+    rows = group.of(metrics[metrics["metric"] == "error"].dropna(subset=["value"]))
+    key = ["family", "depth", "shortcut", "short", "split"]
+    table = rows.groupby([*key, "step"], sort=True)["value"].agg(
+        n="count", mean="mean", low="min", high="max"
+    )
+    table = table.reset_index()
+    return table[table["n"] == table.groupby(key)["n"].transform("max")]
+
+
+def held_out_split(table: pd.DataFrame) -> str | None:
+    """Return the split drawn beside training: test where it was followed, else validation."""
+    points = table.groupby("split")["step"].nunique()
+    followed = [split for split in HELD_OUT if points.get(split, 0) > 1]
+    return followed[0] if followed else None
+
+
+@style.styled
+def draw(group: Group) -> Figure | None:
+    """Draw one group's curves."""
+    table = curves(group)
+    if not (table["split"] == "train").any():
+        return None
+    held_out = held_out_split(table)
+    families = [name for name in style.FAMILIES if name in set(table["family"])]
+    figure = style.new_figure(style.FULL_WIDTH if len(families) > 1 else 4.2, 3.1)
+    panels = figure.subplots(1, len(families), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, family in zip(panels, families, strict=True):
+        _draw_family(axes, table[table["family"] == family], held_out)
+        _mark_paper(axes, table[table["family"] == family], group)
+        axes.set_title(family)
+        style.iteration_axis(axes, float(table["step"].max()))
+        axes.set_ylabel("error (%)")
+        _legend(axes, table[table["family"] == family])
+    panels[0].set_ylim(0, _top(table))
+    style.outer_labels_only(panels)
+    _split_legend(figure, held_out)
+    style.describe(figure, group)
+    return figure
+
+
+def _draw_family(axes: Axes, table: pd.DataFrame, held_out: str | None) -> None:
+    for (depth, shortcut, split), line in table.groupby(["depth", "shortcut", "split"]):
+        if split not in ("train", held_out):
+            continue
+        colour = style.depth_colour(depth)
+        axes.plot(
+            line["step"],
+            line["mean"],
+            style.SPLIT_STYLE[split],
+            color=colour,
+            linewidth=1.0 if split == "train" else 1.9,
+            marker=style.ARM_MARKER[shortcut] if shortcut in ("B", "C") else "",
+            markevery=0.15,
+            markersize=4,
+            label=f"{line['short'].iloc[0]} {split}",
+        )
+        if (line["n"] > 1).any():
+            axes.fill_between(line["step"], line["low"], line["high"], color=colour, alpha=0.15, lw=0)
+
+
+def _top(table: pd.DataFrame) -> float:
+    """Return where the error axis ends: well above the highest final error, at most 100 %."""
+    last = table.sort_values("step").groupby(["short", "split"])["mean"].last()
+    return float(min(100.0, max(10.0, 1.6 * last.max())))
+
+
+def _mark_paper(axes: Axes, table: pd.DataFrame, group: Group) -> None:
+    """Mark the paper's final test error at the right edge, where the data set is the paper's."""
+    networks = group.members[group.members["short"].isin(table["short"])]
+    for network, depth in set(zip(networks["network"], networks["depth"], strict=True)):
+        result = load_paper().result(network, str(group.settings["data"]))
+        if result is not None:
+            axes.plot(
+                [1.0],
+                [result.error],
+                "<",
+                color=style.depth_colour(depth),
+                markeredgecolor="white",
+                markersize=7,
+                clip_on=False,
+                transform=axes.get_yaxis_transform(),
+                label=f"{network} paper",
+                zorder=5,
+            )
+
+
+def _legend(axes: Axes, table: pd.DataFrame) -> None:
+    networks = table.drop_duplicates("short").sort_values(["depth", "shortcut"])
+    seeds = table.groupby("short")["n"].max()
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=style.depth_colour(row.depth),
+            linewidth=1.9,
+            marker=style.ARM_MARKER[row.shortcut] if row.shortcut in ("B", "C") else "",
+            label=f"{row.short} (n = {seeds[row.short]})",
+        )
+        for row in networks.itertuples(index=False)
+    ]
+    axes.legend(handles=handles, loc="upper right")
+
+
+def _split_legend(figure: Figure, held_out: str | None) -> None:
+    handles = [Line2D([], [], color="0.2", linestyle="--", linewidth=1.0, label="training error")]
+    if held_out is not None:
+        label = f"{held_out} error"
+        handles.append(Line2D([], [], color="0.2", linewidth=1.9, label=label))
+    papers = [
+        line for axes in figure.axes for line in axes.lines if str(line.get_label()).endswith("paper")
+    ]
+    if papers:
+        label = "paper's final test error"
+        handles.append(Line2D([], [], color="0.2", marker="<", linestyle="", label=label))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+def caption(group: Group) -> str:
+    """Say what the figure shows."""
+    held_out = held_out_split(curves(group))
+    solid = f"solid: {held_out} error" if held_out else "no held-out error was followed"
+    return (
+        "Error against iterations, plain networks left, residual networks right, on the same axes "
+        f"(R Figures 1 and 6). Dashed: training error on augmented mini-batches; {solid}. "
+        "Lines are means over seeds, bands run from the lowest to the highest seed. The axis ends "
+        "at 1.6 times the highest final error, so curves enter from above."
+    )

@@ -1,0 +1,86 @@
+"""Fetching and checking data sets, for `resnet-lab data prepare` and `resnet-lab data verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from resnet_lab.data.checksums import write_checksums
+from resnet_lab.data.cifar import VERSIONS, CifarVersion, known_checksums, read_cifar
+from resnet_lab.data.config import check_data_name
+from resnet_lab.data.download import fetched_archive, unpack
+from resnet_lab.errors import UserError
+
+
+def prepare(name: str, data_dir: Path) -> list[str]:
+    """Make data set `name` ready in `data_dir` and return lines that say what was done.
+
+    CIFAR's archive is taken from the data directory where it lies there, else fetched; files that
+    are there and sound are kept. Image folders cannot be fetched, only checked.
+
+    Raises:
+        UserError: the data cannot be had or is damaged; the message names files and the way out.
+    """
+    check_data_name(name)
+    if name not in VERSIONS:
+        return verify(name, data_dir)
+    version = VERSIONS[name]
+    try:
+        return [*_verify_cifar(version, data_dir), "nothing to prepare"]
+    except UserError:
+        return [*_fetch_cifar(version, data_dir), *_verify_cifar(version, data_dir)]
+
+
+def verify(name: str, data_dir: Path) -> list[str]:
+    """Check the files of data set `name` and return lines that say what is there.
+
+    CIFAR's are compared with their checksums and read. Of image folders every file is opened and
+    its header read; pixels are not decoded.
+
+    Raises:
+        UserError: files are missing or damaged; the message names them.
+    """
+    check_data_name(name)
+    if name == "digits":
+        return ["digits: 1437 training and 360 test images ship with scikit-learn"]
+    if name in VERSIONS:
+        return _verify_cifar(VERSIONS[name], data_dir)
+    return _verify_folders(name, data_dir)
+
+
+def _fetch_cifar(version: CifarVersion, data_dir: Path) -> list[str]:
+    folder = data_dir / version.folder
+    try:
+        with fetched_archive(version.url, version.archive_md5, data_dir) as archive:
+            unpack(archive, version.folder, list(version.records), data_dir)
+        write_checksums(folder, list(version.records))
+    except UserError as error:
+        files = ", ".join(version.records)
+        raise UserError(f"{error}. It holds {files}, which belong in {folder}") from error
+    except OSError as error:
+        raise UserError(f"data: {data_dir} cannot be written to: {error}") from error
+    return [f"{version.name}: unpacked into {folder}"]
+
+
+def _verify_cifar(version: CifarVersion, data_dir: Path) -> list[str]:
+    train, test = read_cifar(version, data_dir)
+    folder = data_dir / version.folder
+    checked = (
+        "checksums, " if version.records.keys() <= known_checksums(version, folder).keys() else ""
+    )
+    return [
+        f"{version.name}: {len(train)} training and {len(test)} test images in {folder}: "
+        f"{checked}sizes and labels are right"
+    ]
+
+
+def _verify_folders(name: str, data_dir: Path) -> list[str]:
+    from resnet_lab.data.image_tree import read_trees
+
+    lines = []
+    for tree in read_trees(name, data_dir):
+        tree.check_headers()
+        lines.append(
+            f"{name}: {len(tree)} images of {len(tree.classes)} classes in {tree.folder}: "
+            "every file is an image"
+        )
+    return lines
