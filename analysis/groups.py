@@ -7,27 +7,26 @@ block, ordering ...). Two members of different groups are never set against each
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from resnet_lab.errors import UserError
 from resnet_lab.networks.spec import NetworkSpec
-
-if TYPE_CHECKING:
-    from resnet_lab.runs.frames import Runs
+from resnet_lab.runs.frames import Runs
 
 TRAITS = ("layout", "block", "ordering", "stride_in", "stem", "width", "norm", "init")
 """What a network's name says beyond family, depth and shortcut."""
 
 WHO = ("run", "name", "study", "path", "network", "family", "depth", "shortcut", "seed")
 OUTCOME = (
-    *("status", "error", "diverged_at", "warmup_ended_at", "parameters", "multiply_adds"),
+    *("status", "error", "step", "diverged_at", "warmup_ended_at", "parameters", "multiply_adds"),
     *("train_error", "train_loss", "validation_error", "validation_loss", "test_error"),
-    *("test_loss", "top5_error", "wall_seconds", "images_per_second"),
+    *("test_loss", "validation_top5_error", "test_top5_error", "wall_seconds"),
+    *("images_per_second",),
 )
 ORIGIN = (
     *("created", "finished", "resumed", "device", "processor", "system", "python", "resnet_lab"),
@@ -35,6 +34,8 @@ ORIGIN = (
 )
 NOT_SETTINGS = frozenset((*WHO, *OUTCOME, *ORIGIN))
 """Columns of `runs` that say which member it is or what came out, not how it was trained."""
+
+_PARTS = re.compile(r" (?=\w+=)")
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ def short_name(network: str) -> str:
 def with_traits(members: pd.DataFrame) -> pd.DataFrame:
     """Return `runs.runs` with one column a trait, and `short`."""
     columns = {name: [traits(one)[name] for one in members["network"]] for name in TRAITS}
-    return members.assign(**columns, short=[short_name(one) for one in members["network"]])
+    columns["short"] = [short_name(one) for one in members["network"]]
+    added = pd.DataFrame(columns, index=members.index)
+    return pd.concat([members.drop(columns=list(columns), errors="ignore"), added], axis=1)
 
 
 def _one_a_seed(members: pd.DataFrame) -> pd.DataFrame:
@@ -118,16 +121,16 @@ def split_groups(runs: Runs) -> list[Group]:
     if runs.runs.empty:
         return []
     members = with_traits(runs.runs)
-    settings = [name for name in members if name not in (*NOT_SETTINGS, "short")]
-    parts = [
+    settings = [str(name) for name in members if name not in (*NOT_SETTINGS, "short")]
+    parts: list[tuple[dict[str, object], pd.DataFrame]] = [
         (dict(zip(settings, key, strict=True)), _one_a_seed(part))
         for key, part in members.groupby(settings, sort=False, dropna=False)
     ]
     parts.sort(key=lambda part: -len(part[1]))
-    varying = [name for name in settings if members[name].nunique(dropna=False) > 1]
+    labels = _labels([shared for shared, _ in parts])
     return [
         Group(
-            label=_label(shared, varying),
+            label=labels[number - 1],
             slug=f"{shared.get('data', 'runs')}-{number}" if len(parts) > 1 else "",
             settings=shared,
             members=part,
@@ -137,21 +140,44 @@ def split_groups(runs: Runs) -> list[Group]:
     ]
 
 
-def _label(settings: dict[str, object], varying: Sequence[str]) -> str:
-    """Say what a group's runs share: data, protocol, recipe, and whatever sets groups apart."""
-    said = {
-        "data": str(settings["data"]),
-        "protocol": f"protocol {settings['protocol']}",
-        "iterations": f"{settings['iterations']:,} iterations",
-        "batch_size": f"batch {settings['batch_size']}",
-        "lr": f"lr {settings['lr']:g}",
-        **_trait_texts(settings),
-    }
-    others = [f"{name} {settings[name]}" for name in varying if name not in (*said, *TRAITS)]
-    return ", ".join([*said.values(), *others])
+def _labels(groups: Sequence[dict[str, object]]) -> list[str]:
+    """Describe each group: its recipe, and what else tells it from groups with the same recipe."""
+    recipes = [_recipe_text(settings) for settings in groups]
+    return [
+        ", ".join([recipe, *_differences(settings, alike)])
+        for recipe, settings in zip(recipes, groups, strict=True)
+        for alike in [[one for one, text in zip(groups, recipes, strict=True) if text == recipe]]
+    ]
 
 
-def _trait_texts(settings: dict[str, object]) -> dict[str, str]:
+def _recipe_text(settings: dict[str, object]) -> str:
+    parts = [
+        str(settings["data"]),
+        f"protocol {settings['protocol']}",
+        f"{settings['iterations']:,} iterations",
+        f"batch {settings['batch_size']}",
+        f"lr {settings['lr']:g}",
+    ]
+    return ", ".join([*parts, *_trait_texts(settings)])
+
+
+def _differences(settings: dict[str, object], alike: Sequence[dict[str, object]]) -> list[str]:
+    """Return the settings in which `settings` differs from some group of `alike`."""
+    texts = [_texts(one) for one in alike]
+    shared = set(texts[0]).intersection(*texts)
+    return [text for text in _texts(settings) if text not in shared]
+
+
+def _texts(settings: dict[str, object]) -> list[str]:
+    """Return every setting as text; a column that holds several ``key=value`` is taken apart."""
+    return [
+        text
+        for name, value in settings.items()
+        for text in (_PARTS.split(str(value)) if "=" in str(value) else [f"{name} {value}"])
+    ]
+
+
+def _trait_texts(settings: dict[str, object]) -> list[str]:
     """Return the traits that a short name leaves out and a reader would not assume."""
     usual = {
         "layout": "imagenet" if settings["data"] in ("imagenet", "imagefolder") else "cifar",
@@ -165,7 +191,7 @@ def _trait_texts(settings: dict[str, object]) -> dict[str, str]:
     }
     unusual = {name: settings[name] for name in TRAITS if settings[name] != usual[name]}
     words = {"width": "width x{}", "layout": "{} layout", "block": "{} blocks", "norm": "norm {}"}
-    return {name: words.get(name, f"{name} {{}}").format(value) for name, value in unusual.items()}
+    return [words.get(name, f"{name} {{}}").format(value) for name, value in unusual.items()]
 
 
 def arms(members: pd.DataFrame) -> list[str]:

@@ -78,14 +78,11 @@ def _details(group: Group, network: str) -> str:
     layers = group.of(group.runs.layers)
     layers = layers[layers["depth"] == depth].assign(network=layers["short"])
     ratios = first_last_ratio(layers)
-    ratios = ratios[ratios["step"] == 0].groupby("network")["ratio"].agg(_geometric_mean)
-    texts = [f"{name} {ratio:.3g}" for name, ratio in ratios.items()]
+    ratios = ratios[(ratios["step"] == 0) & (ratios["ratio"] > 0)]
+    means = np.exp(np.log(ratios.set_index("network")["ratio"]).groupby("network").mean())
+    texts = [f"{name} {ratio:.3g}" for name, ratio in means.items()]
     ratio_text = f" Stem over last convolution at step 0: {', '.join(texts)}." if texts else ""
     return ratio_text + _freeze_text(layers)
-
-
-def _geometric_mean(values: pd.Series[float]) -> float:
-    return float(np.exp(np.log(values.where(values > 0)).mean()))
 
 
 def _freeze_text(layers: pd.DataFrame) -> str:

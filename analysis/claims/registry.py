@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from analysis.claims.claim import Claim, Finding, Verdict
 from analysis.claims.degradation import DEGRADATION
 from analysis.claims.gradients import GRADIENTS
 from analysis.claims.responses import RESPONSES
 from analysis.claims.reversal import REVERSAL
 from analysis.groups import Group, split_groups
-
-if TYPE_CHECKING:
-    from resnet_lab.runs.frames import Runs
+from resnet_lab.runs.frames import Runs
 
 CLAIMS: tuple[Claim, ...] = (DEGRADATION, REVERSAL, RESPONSES, GRADIENTS)
 

@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from analysis.groups import Group, split_groups
-
-if TYPE_CHECKING:
-    from resnet_lab.runs.frames import Runs
+from resnet_lab.runs.frames import Runs
 
 FULL_WIDTH = 7.0
 """Inches: the width of a page's text, over both columns."""
@@ -31,7 +30,7 @@ COLUMN_WIDTH = 3.5
 FORMATS = ("png", "svg", "pdf")
 PNG_DPI = 200
 
-RC: dict[str, Any] = {
+RC: Any = {
     **sns.axes_style("ticks"),
     **sns.plotting_context("paper"),
     "font.family": ["DejaVu Sans"],
@@ -134,6 +133,27 @@ def _step_text(step: int) -> str:
     return f"{step // 1000}k" if step >= 1000 else str(step)
 
 
+def legend_below(axes: Axes, handles: Sequence[Artist], columns: int, title: str = "") -> None:
+    """Put a panel's legend under its x label, where it covers no data."""
+    axes.legend(
+        handles=list(handles),
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.19),
+        ncols=columns,
+        title=title or None,
+        columnspacing=0.9,
+        handlelength=1.4,
+    )
+
+
+def log_value_axis(axes: Axes) -> None:
+    """Make the y axis logarithmic, showing at least a factor of ten."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    widen = max(1.0, (10 * low / high) ** 0.5)
+    axes.set_ylim(low / widen, high * widen)
+
+
 def outer_labels_only(panels: Sequence[Axes]) -> None:
     """Keep the y label of the first of panels that share an axis."""
     for axes in panels[1:]:
@@ -152,6 +172,8 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in FORMATS]
     for path in paths:
+        if path is not paths[0]:
+            figure.set_layout_engine("none")  # keep the layout of the first: it takes most time
         metadata = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[
             path.suffix[1:]
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,16 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures import style
+from analysis.figures.lines import NETWORK, band, lines
 from analysis.groups import Group
 from analysis.paper import load_paper
-
-if TYPE_CHECKING:
-    from resnet_lab.runs.frames import Runs
+from resnet_lab.runs.frames import Runs
 
 HELD_OUT = ("test", "validation")
 
 
-def training_curves(runs: Runs) -> Figure | None:
+def plot_training_curves(runs: Runs) -> Figure | None:
     """Draw the main group's curves; None where no error was logged."""
     return style.of_main_group(draw, runs)
 
@@ -29,16 +28,20 @@ def curves(group: Group) -> pd.DataFrame:
 
     Columns: family, depth, shortcut, short, split, step (iterations), n, mean, low, high (percent;
     low and high are the smallest and largest seed). Steps that not every seed of a network logged
-    are left out, so that a curve is always a mean over the same seeds. Members that diverged or
-    are still running count with the rest only where every seed has a value.
+    are left out, so that a curve is always a mean over the same seeds.
     """
     metrics = group.runs.metrics
     rows = group.of(metrics[metrics["metric"] == "error"].dropna(subset=["value"]))
-    key = ["family", "depth", "shortcut", "short", "split"]
-    table = rows.groupby([*key, "step"], sort=True)["value"].agg(
-        n="count", mean="mean", low="min", high="max"
-    )
-    table = table.reset_index()
+    key = [*NETWORK, "split"]
+    grouped = rows.groupby([*key, "step"])["value"]
+    table = pd.DataFrame(
+        {
+            "n": grouped.count(),
+            "mean": grouped.mean(),
+            "low": grouped.min(),
+            "high": grouped.max(),
+        }
+    ).reset_index()
     return table[table["n"] == table.groupby(key)["n"].transform("max")]
 
 
@@ -56,11 +59,12 @@ def draw(group: Group) -> Figure | None:
     if not (table["split"] == "train").any():
         return None
     held_out = held_out_split(table)
+    splits = ["train", held_out] if held_out else ["train"]
     families = [name for name in style.FAMILIES if name in set(table["family"])]
-    figure = style.new_figure(style.FULL_WIDTH if len(families) > 1 else 4.2, 3.1)
+    figure = style.new_figure(style.FULL_WIDTH if len(families) > 1 else 4.2, 3.5)
     panels = figure.subplots(1, len(families), sharex=True, sharey=True, squeeze=False)[0]
     for axes, family in zip(panels, families, strict=True):
-        _draw_family(axes, table[table["family"] == family], held_out)
+        _draw_family(axes, table[table["family"] == family], splits)
         _mark_paper(axes, table[table["family"] == family], group)
         axes.set_title(family)
         style.iteration_axis(axes, float(table["step"].max()))
@@ -73,24 +77,19 @@ def draw(group: Group) -> Figure | None:
     return figure
 
 
-def _draw_family(axes: Axes, table: pd.DataFrame, held_out: str | None) -> None:
-    for (depth, shortcut, split), line in table.groupby(["depth", "shortcut", "split"]):
-        if split not in ("train", held_out):
-            continue
-        colour = style.depth_colour(depth)
-        axes.plot(
-            line["step"],
-            line["mean"],
-            style.SPLIT_STYLE[split],
-            color=colour,
-            linewidth=1.0 if split == "train" else 1.9,
-            marker=style.ARM_MARKER[shortcut] if shortcut in ("B", "C") else "",
-            markevery=0.15,
-            markersize=4,
-            label=f"{line['short'].iloc[0]} {split}",
-        )
-        if (line["n"] > 1).any():
-            axes.fill_between(line["step"], line["low"], line["high"], color=colour, alpha=0.15, lw=0)
+def _draw_family(axes: Axes, table: pd.DataFrame, splits: Sequence[str]) -> None:
+    for split in splits:
+        for line in lines(table[table["split"] == split]):
+            axes.plot(
+                line.points["step"],
+                line.points["mean"],
+                style.SPLIT_STYLE[split],
+                color=line.colour,
+                linewidth=1.0 if split == "train" else 1.9,
+                label=f"{line.short} {split}",
+                **line.sparse_marker,
+            )
+            band(axes, line, "step")
 
 
 def _top(table: pd.DataFrame) -> float:
@@ -101,39 +100,31 @@ def _top(table: pd.DataFrame) -> float:
 
 def _mark_paper(axes: Axes, table: pd.DataFrame, group: Group) -> None:
     """Mark the paper's final test error at the right edge, where the data set is the paper's."""
-    networks = group.members[group.members["short"].isin(table["short"])]
-    for network, depth in set(zip(networks["network"], networks["depth"], strict=True)):
+    members = group.members[group.members["short"].isin(table["short"])]
+    for line in lines(members.drop_duplicates("short")):
+        network = str(line.points["network"].iloc[0])
         result = load_paper().result(network, str(group.settings["data"]))
         if result is not None:
             axes.plot(
                 [1.0],
                 [result.error],
                 "<",
-                color=style.depth_colour(depth),
+                color=line.colour,
                 markeredgecolor="white",
                 markersize=7,
                 clip_on=False,
                 transform=axes.get_yaxis_transform(),
-                label=f"{network} paper",
+                label=f"{line.short} paper",
                 zorder=5,
             )
 
 
 def _legend(axes: Axes, table: pd.DataFrame) -> None:
-    networks = table.drop_duplicates("short").sort_values(["depth", "shortcut"])
-    seeds = table.groupby("short")["n"].max()
     handles = [
-        Line2D(
-            [],
-            [],
-            color=style.depth_colour(row.depth),
-            linewidth=1.9,
-            marker=style.ARM_MARKER[row.shortcut] if row.shortcut in ("B", "C") else "",
-            label=f"{row.short} (n = {seeds[row.short]})",
-        )
-        for row in networks.itertuples(index=False)
+        Line2D([], [], color=line.colour, linewidth=1.9, label=line.label, **line.sparse_marker)
+        for line in lines(table)
     ]
-    axes.legend(handles=handles, loc="upper right")
+    style.legend_below(axes, handles, columns=2)
 
 
 def _split_legend(figure: Figure, held_out: str | None) -> None:
@@ -142,7 +133,10 @@ def _split_legend(figure: Figure, held_out: str | None) -> None:
         label = f"{held_out} error"
         handles.append(Line2D([], [], color="0.2", linewidth=1.9, label=label))
     papers = [
-        line for axes in figure.axes for line in axes.lines if str(line.get_label()).endswith("paper")
+        line
+        for axes in figure.axes
+        for line in axes.lines
+        if str(line.get_label()).endswith("paper")
     ]
     if papers:
         label = "paper's final test error"

@@ -2,35 +2,91 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from resnet_lab.cli.parsing import Parser
 
-NORMALISATION = {"resnet_lab": "pixel-mean", "torchvision": "imagenet", "akamaster": "imagenet"}
+THIRD_PARTY = {"torchvision": "imagenet", "akamaster": "imagenet"}
+"""How the inputs of third-party weights are normalised."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Print the test error of weights, percent."""
     given = _parser().parse_args(arguments)
-    from resnet_lab.data.config import DataConfig, default_data_dir
+    result = _evaluate(given)
+    if given.json:
+        print(json.dumps(result, indent=2))
+        return 0
+    top5 = f", top-5 {result['top5_error']:.2f} %" if result["num_classes"] >= 100 else ""
+    print(
+        f"{result['network']} on {result['data']}: test error {result['error']:.2f} %{top5} "
+        f"({result['images']:,} images, normalise {result['normalise']}, "
+        f"weights in {result['format']}'s format)"
+    )
+    return 0
+
+
+def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
+    from resnet_lab.data.config import default_data_dir
     from resnet_lab.data.load import load_data
     from resnet_lab.networks.network import build_network
-    from resnet_lab.networks.spec import NetworkSpec
-    from resnet_lab.networks.weights import load_weights
+    from resnet_lab.networks.weights import load_weights, read_tensors, weights_format
     from resnet_lab.training.device import choose_device
     from resnet_lab.training.evaluation import evaluate
 
     device = choose_device(given.device)
-    spec = NetworkSpec.parse(given.network)
-    config = DataConfig(given.data, protocol="full", test_view=given.test_view)
+    source = weights_format(read_tensors(Path(given.weights)))
+    config = _data_config(given, source)
     data = load_data(config, default_data_dir(given.data_dir))
     network = build_network(
-        spec, num_classes=data.num_classes, in_channels=data.image_shape[0]
+        given.network, num_classes=data.num_classes, in_channels=data.image_shape[0]
     )
-    source = load_weights(Path(given.weights), network)
-    print(source, data.name, evaluate, device)
-    return 0
+    load_weights(Path(given.weights), network)
+    batches = data.evaluation_batches("test", batch_size=given.batch_size, device=device)
+    score = evaluate([network.to(device)], batches, device)[0]
+    return {
+        "network": network.spec.name,
+        "data": data.name,
+        "split": "test",
+        "images": score.images,
+        "num_classes": data.num_classes,
+        "error": score.error,
+        "top5_error": score.top5_error,
+        "loss": score.loss,
+        "normalise": config.normalise,
+        "test_view": config.test_view,
+        "format": source,
+    }
+
+
+def _data_config(given: argparse.Namespace, source: str | None) -> Any:
+    """The data as the weights saw them: of their run, of their authors, or as the flags say."""
+    from resnet_lab.data.config import DataConfig
+
+    chosen = {"name": given.data, "test_view": given.test_view, "protocol": "full"}
+    trained = _training_data(Path(given.weights))
+    if trained is not None and trained["name"] == given.data:
+        chosen = {**trained, "test_view": given.test_view}
+    elif source in THIRD_PARTY:
+        chosen["normalise"] = THIRD_PARTY[source]
+    if given.normalise:
+        chosen["normalise"] = given.normalise
+    return DataConfig(**chosen)
+
+
+def _training_data(weights: Path) -> dict[str, Any] | None:
+    """The data section of the run that weights lie in; None outside a run directory."""
+    file = weights.resolve().parent.parent / "config.yaml"
+    if not file.exists() or weights.resolve().parent.name != "weights":
+        return None
+    import yaml
+
+    values: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]
+    return values
 
 
 def _parser() -> Parser:
@@ -39,5 +95,15 @@ def _parser() -> Parser:
     parser.add_argument("--network", required=True, help="such as resnet-20")
     parser.add_argument("--data", required=True, help="such as cifar10")
     parser.add_argument("--data-dir", help="default: $RESNET_LAB_DATA, else ~/.cache/resnet_lab")
+    parser.add_argument(
+        "--normalise",
+        choices=("pixel-mean", "channel", "imagenet"),
+        help="default: as the run that the weights lie in; imagenet for third-party weights",
+    )
+    parser.add_argument(
+        "--test-view", default="centre", choices=("centre", "ten-crop", "multi-scale")
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    parser.add_argument("--batch-size", type=int, default=250)
+    parser.add_argument("--json", action="store_true", help="machine-readable, all digits")
     return parser

@@ -55,7 +55,7 @@ def rank_slice(batch_size: int, rank: int, world_size: int) -> slice:
 
 def evaluation_positions(count: int, rank: int = 0, world_size: int = 1) -> Tensor:
     """Return the positions process `rank` evaluates: every `world_size`-th, nothing repeated."""
-    return torch.arange(rank, count, world_size)
+    return torch.arange(count)[rank::world_size]
 
 
 def check_training_batch(batch_size: int, count: int, world_size: int) -> None:

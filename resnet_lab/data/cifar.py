@@ -127,34 +127,39 @@ def check_files_exist(version: CifarVersion, data_dir: Path) -> None:
 def _read_file(
     version: CifarVersion, path: Path, records: int, sha256: str | None
 ) -> tuple[Tensor, Tensor]:
-    _check_file(path, records * version.record_bytes, sha256)
+    fault = _file_fault(path, records * version.record_bytes, sha256)
+    if fault:
+        raise _damage(version, path, fault)
     content = torch.from_numpy(np.fromfile(path, dtype=np.uint8)).view(records, -1)
     labels = content[:, : len(version.label_limits)].long()
-    _check_labels(path, labels, version.label_limits)
+    fault = _label_fault(labels, version.label_limits)
+    if fault:
+        raise _damage(version, path, fault)
     return content[:, len(version.label_limits) :].reshape(-1, 3, 32, 32), labels[:, -1]
 
 
-def _check_file(path: Path, size: int, sha256: str | None) -> None:
+def _file_fault(path: Path, size: int, sha256: str | None) -> str | None:
+    """Say what is wrong with a file that should have `size` bytes and, if known, a checksum."""
     found_size = path.stat().st_size
-    sizes = f"{found_size} bytes, expected {size}"
     if sha256 is not None and (found := file_checksum(path, "sha256")) != sha256:
-        raise UserError(
-            f"data: {path} is damaged ({sizes}): sha256 expected {sha256}, found {found}. "
-            "Remove it and prepare the data again"
-        )
-    if found_size != size:
-        raise UserError(f"data: {path} is damaged: {sizes}. Remove it and prepare the data again")
+        return f"sha256 expected {sha256}, found {found}; bytes expected {size}, found {found_size}"
+    return f"bytes expected {size}, found {found_size}" if found_size != size else None
 
 
-def _check_labels(path: Path, labels: Tensor, limits: tuple[int, ...]) -> None:
-    """Raise UserError if a label, int64 (N, label bytes), is not below its limit."""
-    wrong = (labels >= torch.tensor(limits)).nonzero()
-    if len(wrong):
-        record, position = (int(value) for value in wrong[0])
-        raise UserError(
-            f"data: {path} is damaged: record {record} has label {labels[record, position]}, "
-            f"which must be below {limits[position]}. Remove it and prepare the data again"
-        )
+def _label_fault(labels: Tensor, limits: tuple[int, ...]) -> str | None:
+    """Say which label, of int64 (N, label bytes), is not below its limit."""
+    wrong = (labels >= torch.tensor(limits)).nonzero().tolist()
+    if not wrong:
+        return None
+    record, position = wrong[0]
+    label, limit = int(labels[record, position]), limits[position]
+    return f"record {record} has label {label}, which must be below {limit}"
+
+
+def _damage(version: CifarVersion, path: Path, fault: str) -> UserError:
+    return UserError(
+        f"data: {path} is damaged: {fault}. `resnet-lab data prepare {version.name}` replaces it"
+    )
 
 
 def _join(parts: list[tuple[Tensor, Tensor]]) -> LabelledImages:

@@ -41,7 +41,8 @@ class DataConfig:
         normalise: what happens to pixels / 255. "pixel-mean" subtracts the mean image of the
             training part and scales nothing ("per-pixel mean subtracted", R 4.2 and 3.4);
             "channel" subtracts the training part's mean of each channel and divides by its
-            standard deviation; "imagenet" does so with ImageNet's usual constants.
+            standard deviation; "imagenet" does so with ImageNet's usual constants. Of image
+            folders a fixed sample of 4,096 training images is measured.
         augment: "paper" is R 4.2 for CIFAR (4-pixel padding, crop, mirror) and R 3.4 for image
             folders (scale, 224 crop, mirror, colour); digits are padded by one pixel and not
             mirrored, as a mirrored digit is another sign. "none" takes images as they are.

@@ -139,14 +139,17 @@ class Data(ABC):
             probabilities are to be averaged over them.
 
         Raises:
-            UserError: there is no such part, or it is not held out under this protocol.
+            UserError: there is no such part, it is not held out under this protocol, or a batch
+                would be empty.
         """
 
     @abstractmethod
     def probe_batch(self, size: int, seed: int = 0, device: Device = "cpu") -> TrainingBatch:
         """Return `size` fixed, unaugmented training images chosen by `seed` (all, if fewer)."""
 
-    def _check_split(self, split: str) -> None:
+    def _check_evaluation(self, split: str, batch_size: int) -> None:
+        if batch_size < 1:
+            raise UserError(f"evaluation batch size {batch_size}: it must be at least 1")
         if split in self.counts:
             return
         if split == "validation":

@@ -101,7 +101,7 @@ class FolderData(Data):
         world_size: int = 1,
         device: Device = "cpu",
     ) -> Iterable[EvaluationBatch]:
-        self._check_split(split)
+        self._check_evaluation(split, batch_size)
         tree, images = self._part(split)
         mine = images[evaluation_positions(len(images), rank, world_size)].tolist()
         plans = [mine[first : first + batch_size] for first in range(0, len(mine), batch_size)]

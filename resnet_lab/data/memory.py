@@ -97,7 +97,7 @@ class InMemoryData(Data):
         world_size: int = 1,
         device: Device = "cpu",
     ) -> Iterable[EvaluationBatch]:
-        self._check_split(split)
+        self._check_evaluation(split, batch_size)
         mine = self._positions(split)[evaluation_positions(self.counts[split], rank, world_size)]
 
         def batches() -> Iterator[EvaluationBatch]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from resnet_lab.data.checksums import write_checksums
 from resnet_lab.data.cifar import VERSIONS, CifarVersion, known_checksums, read_cifar
 from resnet_lab.data.config import check_data_name
+from resnet_lab.data.digits import read_digits
 from resnet_lab.data.download import fetched_archive, unpack
 from resnet_lab.errors import UserError
 
@@ -41,7 +42,8 @@ def verify(name: str, data_dir: Path) -> list[str]:
     """
     check_data_name(name)
     if name == "digits":
-        return ["digits: 1437 training and 360 test images ship with scikit-learn"]
+        train, test = read_digits()
+        return [f"digits: {len(train)} training and {len(test)} test images are in scikit-learn"]
     if name in VERSIONS:
         return _verify_cifar(VERSIONS[name], data_dir)
     return _verify_folders(name, data_dir)
@@ -64,9 +66,8 @@ def _fetch_cifar(version: CifarVersion, data_dir: Path) -> list[str]:
 def _verify_cifar(version: CifarVersion, data_dir: Path) -> list[str]:
     train, test = read_cifar(version, data_dir)
     folder = data_dir / version.folder
-    checked = (
-        "checksums, " if version.records.keys() <= known_checksums(version, folder).keys() else ""
-    )
+    known = known_checksums(version, folder)
+    checked = "checksums, " if all(file in known for file in version.records) else ""
     return [
         f"{version.name}: {len(train)} training and {len(test)} test images in {folder}: "
         f"{checked}sizes and labels are right"

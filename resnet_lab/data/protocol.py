@@ -48,8 +48,8 @@ def _validation_size(count: int, config: DataConfig) -> int:
         size = _VALIDATION_SIZES.get(config.name, max(1, count // 10))
     if size >= count:
         raise UserError(
-            f"data: a validation part of {size} leaves nothing of {config.name}'s {count} training"
-            " images; set a smaller validation_size, or protocol 'full'"
+            f"data: a validation part of {size} leaves nothing of the {count} training images "
+            f"of {config.name}; set a smaller validation_size, or protocol 'full'"
         )
     return size
 

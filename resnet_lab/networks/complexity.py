@@ -77,7 +77,8 @@ def layer_table(
     if spec.stem == "7x7":
         size = _halved(size, 2)  # the max-pool
     for stage in spec.stages:
-        layers.extend(_stage_layers(spec, stage, channels, size, layers[-1].index))
+        index = max(layer.index for layer in layers)
+        layers.extend(_stage_layers(spec, stage, channels, size, index))
         channels, size = stage.out_channels, _halved(size, stage.stride)
     layers.append(_classifier_layer(spec, num_classes))
     return tuple(layers)

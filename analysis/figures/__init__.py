@@ -1,0 +1,23 @@
+"""Figures: each a function from runs to a matplotlib Figure, None where the runs lack the data."""
+
+from analysis.figures.error_vs_depth import plot_error_vs_depth
+from analysis.figures.freeze import plot_freeze
+from analysis.figures.gallery import PLATES, Drawing, Plate, draw_all, save_all
+from analysis.figures.growth import plot_growth
+from analysis.figures.layer_maps import plot_layer_maps
+from analysis.figures.responses import plot_responses
+from analysis.figures.training_curves import plot_training_curves
+
+__all__ = [
+    "PLATES",
+    "Drawing",
+    "Plate",
+    "draw_all",
+    "plot_error_vs_depth",
+    "plot_freeze",
+    "plot_growth",
+    "plot_layer_maps",
+    "plot_responses",
+    "plot_training_curves",
+    "save_all",
+]

@@ -1,0 +1,113 @@
+"""Final error against depth, plain and residual, with intervals over seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures import style
+from analysis.groups import Group
+from analysis.statistics import summarise
+from resnet_lab.runs.frames import Runs
+
+TITLES = {
+    "train": "training error, end of training",
+    "validation": "validation error, end of training",
+    "test": "test error, end of training",
+}
+
+
+def plot_error_vs_depth(runs: Runs) -> Figure | None:
+    """Draw the main group's final errors; None with fewer than two depths."""
+    return style.of_main_group(draw, runs)
+
+
+def final_errors(group: Group) -> pd.DataFrame:
+    """Return mean final errors of finished members over seeds.
+
+    Columns: split, shortcut, depth, n, mean, sd, low, high (percent; the bounds are a 95 % t
+    interval, NaN where n = 1).
+    """
+    columns = {f"{split}_error": split for split in TITLES}
+    tidy = group.finished.melt(
+        id_vars=["shortcut", "depth", "seed"],
+        value_vars=list(columns),
+        var_name="split",
+        value_name="error",
+    )
+    tidy = tidy.assign(split=tidy["split"].map(columns)).dropna(subset=["error"])
+    return summarise(tidy, ["split", "shortcut", "depth"], "error")
+
+
+@style.styled
+def draw(group: Group) -> Figure | None:
+    """Draw one group: training error left, held-out error right."""
+    table = final_errors(group)
+    if table["depth"].nunique() < 2:
+        return None
+    present = set(table["split"])
+    splits = [s for s in ("train", "test" if "test" in present else "validation") if s in present]
+    figure = style.new_figure(style.FULL_WIDTH if len(splits) > 1 else 4.2, 3.2)
+    panels = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
+    for axes, split in zip(panels, splits, strict=True):
+        _draw_split(axes, table[table["split"] == split], split)
+    panels[0].set_ylim(*_limits(table[table["split"].isin(splits)]))
+    style.outer_labels_only(panels)
+    style.describe(figure, group)
+    return figure
+
+
+def _draw_split(axes: Axes, table: pd.DataFrame, split: str) -> None:
+    arms = [arm for arm in style.ARM_NAME if arm in set(table["shortcut"])]
+    for place, arm in enumerate(arms):
+        line = table[table["shortcut"] == arm].sort_values("depth")
+        half = (line["high"] - line["mean"]).where(line["n"] > 1)
+        axes.errorbar(
+            line["depth"] * 1.012 ** (place - (len(arms) - 1) / 2),  # side by side, not on top
+            line["mean"],
+            yerr=half,
+            fmt=style.SPLIT_STYLE[split],
+            marker=style.ARM_MARKER[arm],
+            color=style.ARM_COLOUR[arm],
+            markersize=5,
+            linewidth=1.1 if split == "train" else 1.9,
+            elinewidth=1.0,
+            capsize=3,
+            label=f"{style.ARM_NAME[arm]} ({_seeds(line['n'])})",
+        )
+    axes.set_xscale("log")
+    depths = sorted(table["depth"].unique())
+    axes.set_xticks(depths, [str(depth) for depth in depths])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("depth (weighted layers, log axis)")
+    axes.set_ylabel("error (%)")
+    axes.set_title(TITLES[split])
+    handles, _ = axes.get_legend_handles_labels()
+    style.legend_below(axes, handles, columns=2)
+
+
+def _seeds(n: pd.Series[int]) -> str:
+    low, high = int(n.min()), int(n.max())
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
+
+
+def _limits(table: pd.DataFrame) -> tuple[float, float]:
+    """Return the error axis: from just below 0 to above every interval, at most 100 %."""
+    highest = float(np.nanmax(table[["mean", "high"]].to_numpy(dtype=float)))
+    top = min(100.0, max(1.0, 1.1 * highest))
+    return -0.03 * top, top
+
+
+def caption(group: Group) -> str:
+    """Say what the figure shows, and which members it leaves out."""
+    missing = group.members[group.members["status"] != "finished"]
+    left_out = [f"{row.short} seed {row.seed}" for row in missing.itertuples(index=False)]
+    return (
+        "Final error against depth, training error left (the mean over the last epoch, on "
+        "augmented mini-batches), held-out error right, on the same axis. Bars are 95 % t "
+        "intervals over seeds; without a bar n = 1. Markers of the two arms are set slightly apart "
+        "so that both can be seen."
+        + (f" Left out because they did not finish: {', '.join(left_out)}." if left_out else "")
+    )

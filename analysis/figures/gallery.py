@@ -1,0 +1,72 @@
+"""All figures, drawn for every group of alike runs and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from analysis.figures import (
+    error_vs_depth,
+    freeze,
+    growth,
+    layer_maps,
+    responses,
+    style,
+    training_curves,
+)
+from analysis.groups import Group, split_groups
+from resnet_lab.runs.frames import Runs
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A kind of figure: its file name, its title and how a group's is drawn and captioned."""
+
+    name: str
+    title: str
+    draw: Callable[[Group], Figure | None]
+    caption: Callable[[Group], str]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure of one group. `name` is its file name without a suffix."""
+
+    name: str
+    title: str
+    caption: str
+    protocol: str
+    figure: Figure
+
+
+PLATES: tuple[Plate, ...] = (
+    Plate("training_curves", "Training curves", training_curves.draw, training_curves.caption),
+    Plate("error_vs_depth", "Error against depth", error_vs_depth.draw, error_vs_depth.caption),
+    Plate("growth", "Gradients at the first step", growth.draw, growth.caption),
+    Plate("freeze", "The stem over training", freeze.draw, freeze.caption),
+    Plate("layer_maps", "Every layer at every step", layer_maps.draw, layer_maps.caption),
+    Plate("responses", "Layer responses", responses.draw, responses.caption),
+)
+
+
+def draw_all(runs: Runs) -> list[Drawing]:
+    """Draw every figure that the runs support, group after group."""
+    drawings = []
+    for group in split_groups(runs):
+        for plate in PLATES:
+            figure = plate.draw(group)
+            if figure is not None:
+                name = f"{plate.name}-{group.slug}" if group.slug else plate.name
+                caption = plate.caption(group)
+                drawings.append(Drawing(name, plate.title, caption, group.label, figure))
+    return drawings
+
+
+def save_all(drawings: list[Drawing], folder: Path) -> list[Path]:
+    """Save each drawing as PNG, SVG and PDF in `folder`; returns the files written."""
+    return [
+        path for drawing in drawings for path in style.save(drawing.figure, folder / drawing.name)
+    ]

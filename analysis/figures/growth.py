@@ -1,0 +1,126 @@
+"""Gradient norm of each layer at step 0, with the growth of each stage and the theory's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures import style
+from analysis.figures.lines import NETWORK, lines
+from analysis.groups import Group
+from analysis.layer_dynamics import at_step, growth, main_path
+from analysis.paper import load_paper
+from resnet_lab.runs.frames import Runs
+
+
+def plot_growth(runs: Runs) -> Figure | None:
+    """Draw the main group's gradient norms at step 0; None where none were recorded."""
+    return style.of_main_group(draw, runs)
+
+
+def gradient_norms(group: Group) -> pd.DataFrame:
+    """Return the geometric mean over seeds of |g| at step 0 of each main-path layer.
+
+    Columns: family, depth, shortcut, short, layer, name, stage, n, norm.
+    """
+    rows = main_path(at_step(group.of(group.runs.layers), "gradient_norm", 0))
+    rows = rows.assign(log=np.log(rows["value"].where(rows["value"] > 0)))
+    grouped = rows.groupby([*NETWORK, "layer", "name", "stage"])["log"]
+    table = pd.DataFrame({"n": grouped.count(), "norm": np.exp(grouped.mean())})
+    return table.reset_index()
+
+
+def stage_growth(group: Group) -> pd.DataFrame:
+    """Return the growth per layer at step 0 of each network and stage, averaged over seeds.
+
+    Columns: family, depth, shortcut, short, stage, n, growth, intercept; growth is the geometric
+    mean, the intercept that of the fitted line's logarithm at layer 0.
+    """
+    fits = group.of(growth(group.runs.layers, step=0))
+    fits = fits.assign(log=np.log(fits["growth"].astype(float)))
+    grouped = fits.groupby([*NETWORK, "stage"])
+    table = pd.DataFrame(
+        {
+            "n": grouped["log"].count(),
+            "growth": np.exp(grouped["log"].mean()),
+            "intercept": grouped["intercept"].mean(),
+        }
+    )
+    return table.reset_index()
+
+
+@style.styled
+def draw(group: Group) -> Figure | None:
+    """Draw one group: plain left, residual right."""
+    norms = gradient_norms(group)
+    if norms.empty:
+        return None
+    fits = stage_growth(group)
+    families = [name for name in style.FAMILIES if name in set(norms["family"])]
+    figure = style.new_figure(style.FULL_WIDTH if len(families) > 1 else 4.2, 3.7)
+    panels = figure.subplots(1, len(families), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, family in zip(panels, families, strict=True):
+        chosen = norms[norms["family"] == family]
+        _draw_family(axes, chosen, fits[fits["family"] == family])
+        if family == "plain" and group.settings["norm"] == "batch":
+            _draw_theory(axes, chosen)
+        style.log_value_axis(axes)
+        axes.set_xlabel("layer (1 = stem, next to the input)")
+        axes.set_ylabel("gradient norm |g| at step 0")
+        axes.set_title(family)
+        handles, _ = axes.get_legend_handles_labels()
+        title = "growth per layer in each stage"
+        style.legend_below(axes, handles, columns=2, title=title)
+    style.outer_labels_only(panels)
+    style.describe(figure, group)
+    return figure
+
+
+def _draw_family(axes: Axes, norms: pd.DataFrame, fits: pd.DataFrame) -> None:
+    for line in lines(norms):
+        own = fits[fits["short"] == line.short].sort_values("stage")
+        growths = ", ".join(f"{value:.2f}" for value in own["growth"]) or "too few layers"
+        axes.plot(
+            line.points["layer"],
+            line.points["norm"],
+            style.ARM_MARKER[line.shortcut],
+            color=line.colour,
+            markersize=2.2,
+            label=f"{line.short}: {growths}",
+        )
+        for stage, level, rate in own[["stage", "intercept", "growth"]].to_numpy(dtype=float):
+            layers = line.points.loc[line.points["stage"] == stage, "layer"]
+            ends = np.array([layers.min(), layers.max()], dtype=float)
+            axes.plot(ends, np.exp(level) * rate**-ends, color=line.colour, linewidth=1.2)
+
+
+def _draw_theory(axes: Axes, norms: pd.DataFrame) -> None:
+    """Draw the theory's slope through the middle of the deepest network's first stage."""
+    theory = load_paper().gradient_growth
+    deepest = norms[(norms["depth"] == norms["depth"].max()) & (norms["stage"] == 1)]
+    middle, level = deepest["layer"].mean(), np.exp(np.log(deepest["norm"]).mean())
+    ends = np.array([1.0, float(norms["layer"].max())])
+    axes.plot(
+        ends,
+        3 * level * theory ** (middle - ends),  # a factor of 3 above the points, to be seen
+        ":",
+        color=style.THEORY_COLOUR,
+        linewidth=1.3,
+        label=f"theory's slope: {theory:.4f}",
+    )
+
+
+def caption(group: Group) -> str:
+    """Say what the figure shows."""
+    n = int(gradient_norms(group)["n"].max())
+    return (
+        "Weight-gradient norm of every main-path layer before the first update (geometric mean "
+        f"over n = {n} seed{'s' if n > 1 else ''}), plain left, residual right, on the same axes. "
+        "Lines are log-linear fits over the convolutions of each stage; the legend gives the "
+        "growth per layer towards the input: above 1 gradients grow towards the input, below 1 "
+        "they vanish. Dotted: the slope that theory gives for activation gradients of plain "
+        f"batch-norm networks, sqrt(pi / (pi - 1)) = {load_paper().gradient_growth} (Yang et al. "
+        "2019); only its slope has a meaning."
+    )

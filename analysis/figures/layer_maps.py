@@ -1,0 +1,141 @@
+"""Maps of layers against steps: gradient norm and relative update, twins side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from analysis.figures import style
+from analysis.groups import Group, arms
+from analysis.layer_dynamics import main_path
+from resnet_lab.runs.frames import Runs
+
+QUANTITIES = {
+    "gradient_norm": "gradient norm |g|",
+    "relative_update": "relative update lr |g| / |w|",
+}
+DECADES = 14
+"""Most decades that one colour scale spans, down from its largest value."""
+
+
+@dataclass(frozen=True)
+class Twins:
+    """A plain and a residual network of one depth, and the seed whose recordings are shown."""
+
+    plain: str
+    residual: str
+    seed: int
+
+
+def plot_layer_maps(runs: Runs) -> Figure | None:
+    """Draw the maps of the main group's deepest recorded twins; None without such a pair."""
+    return style.of_main_group(draw, runs)
+
+
+def deepest_twins(group: Group) -> Twins | None:
+    """Return the deepest plain and residual network that were both recorded with one seed."""
+    recorded = group.runs.layers[["run", "network"]].drop_duplicates()
+    members = group.of(recorded)
+    for depth in sorted(members["depth"].unique(), reverse=True):
+        same = members[members["depth"] == depth]
+        plain = same[same["family"] == "plain"]
+        for shortcut in arms(same):
+            residual = same[same["shortcut"] == shortcut]
+            seeds = sorted(set(plain["seed"]) & set(residual["seed"]))
+            if seeds:
+                return Twins(plain["short"].iloc[0], residual["short"].iloc[0], int(seeds[0]))
+    return None
+
+
+def layer_map(group: Group, network: str, seed: int, quantity: str) -> pd.DataFrame:
+    """Return one member's values: rows are layers 1 (stem) to depth, columns recorded steps."""
+    layers = group.of(group.runs.layers)
+    rows = layers[
+        (layers["short"] == network) & (layers["seed"] == seed) & (layers["quantity"] == quantity)
+    ]
+    return main_path(rows).pivot(index="layer", columns="step", values="value")
+
+
+@style.styled
+def draw(group: Group) -> Figure | None:
+    """Draw two rows (quantities) of two maps (plain, residual), one colour scale a row."""
+    twins = deepest_twins(group)
+    if twins is None:
+        return None
+    maps = {
+        (quantity, network): layer_map(group, network, twins.seed, quantity)
+        for quantity in QUANTITIES
+        for network in (twins.plain, twins.residual)
+    }
+    if any(one.empty for one in maps.values()):
+        return None
+    figure = style.new_figure(style.FULL_WIDTH, 5.6)
+    panels = figure.subplots(2, 2, sharex=True, sharey=True)
+    for row, quantity in zip(panels, QUANTITIES, strict=True):
+        pair = [maps[quantity, network] for network in (twins.plain, twins.residual)]
+        scale = colour_scale(pair)
+        for axes, values, network in zip(row, pair, (twins.plain, twins.residual), strict=True):
+            drawn = draw_map(axes, values, scale)
+            axes.set_title(f"{network}, {QUANTITIES[quantity]}")
+        figure.colorbar(
+            drawn, ax=list(row), label=QUANTITIES[quantity], extend=_extend(scale, pair)
+        )
+        row[0].set_ylabel("layer (1 = stem, at the top)")
+    for axes in panels[1]:
+        style.log_step_axis(axes, float(max(one.columns[-1] for one in maps.values())))
+    style.describe(figure, group)
+    return figure
+
+
+def colour_scale(maps: list[pd.DataFrame]) -> LogNorm:
+    """Return one logarithmic colour scale over all positive finite values of `maps`."""
+    values = np.concatenate([one.to_numpy(dtype=float).ravel() for one in maps])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not len(values):
+        return LogNorm(1e-3, 1.0)
+    high = float(values.max())
+    low = max(float(values.min()), high / 10.0**DECADES)
+    return LogNorm(low, high if high > low else low * 10)
+
+
+def _extend(scale: LogNorm, maps: list[pd.DataFrame]) -> str:
+    lowest = min(float(np.nanmin(one.to_numpy(dtype=float))) for one in maps)
+    return "min" if scale.vmin is not None and lowest < scale.vmin else "neither"
+
+
+def draw_map(axes: Axes, values: pd.DataFrame, scale: LogNorm) -> ScalarMappable:
+    """Draw one map with the input at the top; each cell reaches halfway to its neighbours."""
+    steps = _edges(np.log1p(values.columns.to_numpy(dtype=float)))
+    layers = np.arange(values.index[0] - 0.5, values.index[-1] + 1)
+    colours = np.clip(values.to_numpy(dtype=float), np.finfo(float).tiny, None)
+    mesh = axes.pcolormesh(
+        np.expm1(steps), layers, colours, norm=scale, cmap=style.MAP, rasterized=True
+    )
+    axes.set_ylim(layers[-1], layers[0])
+    axes.set_yticks([1, *range(10, int(layers[-1]) + 1, 10 if layers[-1] < 80 else 20)])
+    axes.grid(False)
+    return mesh
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    """Return the cells' edges: midpoints, and the first and last centre themselves."""
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([centres[:1], middle, centres[-1:]])
+
+
+def caption(group: Group) -> str:
+    """Say what the figure shows."""
+    twins = deepest_twins(group)
+    assert twins is not None
+    return (
+        f"Weight-gradient norm (top) and relative update lr |g| / |w| (bottom) of every layer at "
+        f"every recorded step, {twins.plain} left, {twins.residual} right, seed {twins.seed}. Each "
+        "row has one logarithmic colour scale for both networks. Layer 1, the stem, is at the top; "
+        "projection shortcuts are left out. Values below the scale have its darkest colour."
+    )

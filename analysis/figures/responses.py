@@ -1,0 +1,83 @@
+"""Standard deviations of layer responses at the end of training (R Figure 7, both panels)."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures import style
+from analysis.figures.lines import NETWORK, lines
+from analysis.groups import Group
+from analysis.layer_dynamics import at_step
+from resnet_lab.runs.frames import Runs
+
+FAMILY_STYLE = {"plain": "--", "residual": "-"}
+
+
+def plot_responses(runs: Runs) -> Figure | None:
+    """Draw the main group's responses; None where none were recorded."""
+    return style.of_main_group(draw, runs)
+
+
+def responses(group: Group) -> pd.DataFrame:
+    """Return the mean response std over seeds at each finished member's last recorded step.
+
+    Columns: family, depth, shortcut, short, layer, n, std, rank; rank 1 is the network's largest
+    response. A response is a main-path convolution's output after its norm, before ReLU and
+    addition.
+    """
+    rows = group.of(at_step(group.runs.layers, "response_std"))
+    finished = group.finished[["run", "network"]]
+    rows = rows.merge(finished, on=["run", "network"])
+    grouped = rows.groupby([*NETWORK, "layer"])["value"]
+    table = pd.DataFrame({"n": grouped.count(), "std": grouped.mean()}).reset_index()
+    rank = table.groupby(NETWORK)["std"].rank(method="first", ascending=False)
+    return table.assign(rank=rank.astype(int))
+
+
+@style.styled
+def draw(group: Group) -> Figure | None:
+    """Draw one group: layers in order on top, sorted by magnitude below."""
+    table = responses(group)
+    if table.empty:
+        return None
+    figure = style.new_figure(style.FULL_WIDTH, 4.6)
+    top, bottom = figure.subplots(2, 1, sharey=True)
+    _draw_lines(top, table, "layer")
+    _draw_lines(bottom, table, "rank")
+    top.set_title("layers in order")
+    top.set_xlabel("layer (1 = stem, next to the input)")
+    bottom.set_title("layers sorted by magnitude")
+    bottom.set_xlabel("layer, sorted: largest response first")
+    handles, labels = top.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
+    style.describe(figure, group)
+    return figure
+
+
+def _draw_lines(axes: Axes, table: pd.DataFrame, place: str) -> None:
+    for line in lines(table):
+        points = line.points.sort_values(place)
+        axes.plot(
+            points[place],
+            points["std"],
+            FAMILY_STYLE[line.family],
+            color=line.colour,
+            linewidth=1.1 if line.family == "plain" else 1.7,
+            label=line.label,
+            **line.sparse_marker,
+        )
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=1)
+    axes.set_ylabel("response std")
+
+
+def caption(group: Group) -> str:
+    """Say what the figure shows."""
+    return (
+        "Standard deviation of the responses of each main-path convolution (after its norm, before "
+        "ReLU and addition, on one fixed batch) at the last recorded step; mean over seeds. Top: "
+        "in the order of the layers; bottom: sorted, the largest first (R Figure 7). Dashed: "
+        "plain; solid: residual."
+    )

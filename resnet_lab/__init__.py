@@ -1,0 +1,72 @@
+"""resnet_lab: a laboratory for depth and degradation.
+
+    import resnet_lab as rl
+    network = rl.build_network("plain-56", num_classes=10)
+    directory = rl.train(rl.Config(network="plain-56,resnet-56"))
+    frames = rl.load_runs("runs")
+
+Names are imported when they are first used, so that what needs no torch starts without it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resnet_lab.data.config import DataConfig
+    from resnet_lab.data.load import load_data
+    from resnet_lab.errors import UserError
+    from resnet_lab.networks.complexity import complexity, layer_table
+    from resnet_lab.networks.network import build_network
+    from resnet_lab.networks.spec import NetworkSpec
+    from resnet_lab.networks.weights import load_weights, save_weights
+    from resnet_lab.recording.schedule import RecordingConfig
+    from resnet_lab.runs.frames import Runs, load_runs
+    from resnet_lab.training.config import Config, TrainerConfig
+    from resnet_lab.training.recipe import RecipeConfig
+    from resnet_lab.training.train import train
+
+_PLACES = {
+    "Config": "resnet_lab.training.config",
+    "DataConfig": "resnet_lab.data.config",
+    "NetworkSpec": "resnet_lab.networks.spec",
+    "RecipeConfig": "resnet_lab.training.recipe",
+    "RecordingConfig": "resnet_lab.recording.schedule",
+    "Runs": "resnet_lab.runs.frames",
+    "TrainerConfig": "resnet_lab.training.config",
+    "UserError": "resnet_lab.errors",
+    "build_network": "resnet_lab.networks.network",
+    "complexity": "resnet_lab.networks.complexity",
+    "layer_table": "resnet_lab.networks.complexity",
+    "load_data": "resnet_lab.data.load",
+    "load_runs": "resnet_lab.runs.frames",
+    "load_weights": "resnet_lab.networks.weights",
+    "save_weights": "resnet_lab.networks.weights",
+    "train": "resnet_lab.training.train",
+}
+
+__all__ = [
+    "Config",
+    "DataConfig",
+    "NetworkSpec",
+    "RecipeConfig",
+    "RecordingConfig",
+    "Runs",
+    "TrainerConfig",
+    "UserError",
+    "build_network",
+    "complexity",
+    "layer_table",
+    "load_data",
+    "load_runs",
+    "load_weights",
+    "save_weights",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'resnet_lab' has no attribute '{name}'")
+    return getattr(importlib.import_module(_PLACES[name]), name)

@@ -1,0 +1,65 @@
+"""All runs of a sweep, one after the other in this process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from resnet_lab.errors import UserError
+from resnet_lab.runs.directory import RunDirectory, read_info
+from resnet_lab.training.config import Config
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep went.
+
+    Attributes:
+        finished: runs that are done, now or before.
+        failed: (name, error) of runs that raised.
+        interrupted: whether it was stopped before its end.
+    """
+
+    finished: int
+    failed: tuple[tuple[str, str], ...]
+    interrupted: bool = False
+
+
+def is_finished(config: Config) -> bool:
+    """Whether the run of `config` is done already."""
+    info = RunDirectory.of(config).read()
+    return info is not None and info["status"] == "finished"
+
+
+def run_sweep(configs: Sequence[Config]) -> Outcome:
+    """Train every run that is not finished; one that fails does not keep the others from it.
+
+    Progress is told on standard error, a line a run.
+    """
+    failed: list[tuple[str, str]] = []
+    finished = 0
+    for number, config in enumerate(configs, start=1):
+        name = RunDirectory.of(config).path.name
+        if is_finished(config):
+            finished += 1
+            continue
+        print(f"run {number} of {len(configs)}: {name}", file=sys.stderr, flush=True)
+        try:
+            status = _train(config)
+        except UserError:
+            raise
+        except Exception as error:
+            failed.append((name, f"{type(error).__name__}: {error}"))
+            print(f"failed: {failed[-1][1]}", file=sys.stderr)
+            continue
+        if status == "interrupted":
+            return Outcome(finished, tuple(failed), interrupted=True)
+        finished += 1
+    return Outcome(finished, tuple(failed))
+
+
+def _train(config: Config) -> str:
+    from resnet_lab.training.train import train
+
+    return str(read_info(train(config))["status"])
