@@ -11,30 +11,36 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+Floats = NDArray[np.float64]
 
 LEVEL = 0.95
 """Confidence level of every interval unless told otherwise."""
 
 
-def t_interval(mean: float, sd: float, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Return the t interval of a mean of `n` observations; NaN bounds where n < 2."""
-    if n < 2:
-        return np.nan, np.nan
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * sd / np.sqrt(n)
+def t_interval(
+    mean: ArrayLike, sd: ArrayLike, n: ArrayLike, level: float = LEVEL
+) -> tuple[Floats, Floats]:
+    """Return the t intervals of means of `n` observations each; NaN bounds where n < 2."""
+    mean, sd, n = (np.asarray(one, dtype=float) for one in (mean, sd, n))
+    error = sd / np.sqrt(np.where(n < 2, np.nan, n))
+    half = stats.t.ppf(0.5 + level / 2, np.where(n < 2, np.nan, n - 1)) * error
     return mean - half, mean + half
 
 
-def t_test(mean: float, sd: float, n: int) -> float:
-    """Return the two-sided p value of "the mean is 0"; NaN where n < 2.
+def t_test(mean: ArrayLike, sd: ArrayLike, n: ArrayLike) -> Floats:
+    """Return the two-sided p values of "the mean is 0"; NaN where n < 2.
 
-    Without any spread the p value is 0, or 1 where the mean is exactly 0.
+    Without any spread a p value is 0, or 1 where the mean is exactly 0.
     """
-    if n < 2:
-        return np.nan
-    if sd == 0:
-        return 1.0 if mean == 0 else 0.0
-    return float(2 * stats.t.sf(abs(mean) / (sd / np.sqrt(n)), n - 1))
+    mean, sd, n = (np.asarray(one, dtype=float) for one in (mean, sd, n))
+    enough = np.where(n < 2, np.nan, n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.abs(mean) / (sd / np.sqrt(enough))
+    p = 2 * stats.t.sf(np.where((sd == 0) & (mean == 0), 0.0, t), enough - 1)
+    return np.asarray(np.where(np.isnan(enough), np.nan, p), dtype=float)
 
 
 def summarise(
@@ -47,12 +53,7 @@ def summarise(
     """
     grouped = frame.groupby(list(by), sort=False, dropna=False)[value]
     table = grouped.agg(n="count", mean="mean", sd="std").reset_index()
-    bounds = [
-        t_interval(mean, sd, n, level)
-        for n, mean, sd in zip(table["n"], table["mean"], table["sd"], strict=True)
-    ]
-    table["low"] = [low for low, _ in bounds]
-    table["high"] = [high for _, high in bounds]
+    table["low"], table["high"] = t_interval(table["mean"], table["sd"], table["n"], level)
     return table
 
 
@@ -82,8 +83,5 @@ def paired_differences(
     if not by:
         pairs["all"] = 0
     table = summarise(pairs, by or ["all"], "difference", level)
-    table["p"] = [
-        t_test(mean, sd, n)
-        for n, mean, sd in zip(table["n"], table["mean"], table["sd"], strict=True)
-    ]
+    table["p"] = t_test(table["mean"], table["sd"], table["n"])
     return table if by else table.drop(columns="all")

@@ -33,6 +33,12 @@ DEMO_ERRORS = {
     "resnet-56-x0.5": 0.0,
 }
 CURVE_STEPS = 17
+METRICS = {"run": str, "network": str, "step": int, "epoch": float, "split": str, "metric": str}
+LAYERS = {"run": str, "network": str, "step": int, "quantity": str, "layer": int, "name": str}
+TYPES: dict[str, dict[str, type]] = {
+    "metrics": {**METRICS, "value": float},
+    "layers": {**LAYERS, "stage": int, "block": int, "value": float},
+}
 
 
 def member(
@@ -127,18 +133,19 @@ def as_runs(
     skipped: Sequence[tuple[str, str]] = (),
 ) -> Runs:
     """Return the object that `load_runs` would, from rows of `member`."""
-    columns = ["run", "network", "step", "epoch", "split", "metric", "value"]
-    metrics = pd.DataFrame(columns=columns)
-    if curves and members:
-        metrics = pd.concat([error_curve(row) for row in members], ignore_index=True)[columns]
-    columns = ["run", "network", "step", "quantity", "layer", "name", "stage", "block", "value"]
-    recorded = pd.concat(layers, ignore_index=True) if layers else pd.DataFrame(columns=columns)
+    recorded = [error_curve(row) for row in members] if curves else []
     return Runs(
         runs=pd.DataFrame(list(members), columns=list(member("plain-8"))),
-        metrics=metrics,
-        layers=recorded[columns],
+        metrics=_stack(recorded, TYPES["metrics"]),
+        layers=_stack(layers, TYPES["layers"]),
         skipped=list(skipped),
     )
+
+
+def _stack(frames: Sequence[pd.DataFrame], types: Mapping[str, type]) -> pd.DataFrame:
+    """Return the frames below each other, with columns and types as `load_runs` gives them."""
+    empty = pd.DataFrame(columns=list(types)).astype(dict(types))
+    return pd.concat(frames, ignore_index=True)[list(types)] if frames else empty
 
 
 def demo_runs(seeds: Sequence[int] = (0, 1, 2), **settings: Any) -> Runs:

@@ -31,7 +31,7 @@ def degradation(group: Group) -> Finding | None:
     if not end:
         return None
     along = contrasts(mean_training_error(group, plain), deepest, shallower)
-    outcome, shown = _judge(end, along)
+    outcome, shown = judge(end, along)
     return Finding(
         outcome=outcome,
         effect=shown.mean,
@@ -44,8 +44,12 @@ def degradation(group: Group) -> Finding | None:
     )
 
 
-def _judge(end: Sequence[Contrast], along: Sequence[Contrast]) -> tuple[Outcome, Contrast]:
-    """Return the outcome and the contrast that shows it."""
+def judge(end: Sequence[Contrast], along: Sequence[Contrast]) -> tuple[Outcome, Contrast]:
+    """Return the outcome and the contrast that shows it.
+
+    `end` holds the deepest network minus each shallower one at the end of training, `along` the
+    same averaged over training (empty where no curves were recorded).
+    """
     worse = {one.second for one in along if one.low > 0} if along else {o.second for o in end}
     degraded = [one for one in end if one.low > 0 and one.second in worse]
     if degraded:

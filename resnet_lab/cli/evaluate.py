@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_lab.cli.parsing import Parser
+from resnet_lab.errors import UserError
 
 THIRD_PARTY = {"torchvision": "imagenet", "akamaster": "imagenet"}
 """How the inputs of third-party weights are normalised."""
@@ -40,11 +41,17 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
 
     device = choose_device(given.device)
     source = weights_format(read_tensors(Path(given.weights)))
-    config = _data_config(given, source)
+    trained = _training_data(Path(given.weights))
+    config = _data_config(given, source, trained)
     data = load_data(config, default_data_dir(given.data_dir))
     network = build_network(
         given.network, num_classes=data.num_classes, in_channels=data.image_shape[0]
     )
+    if trained is not None and Path(given.weights).stem != network.spec.name:
+        raise UserError(
+            f"{given.weights} holds the weights of {Path(given.weights).stem}, not of "
+            f"{network.spec.name}: give --network {Path(given.weights).stem}"
+        )
     load_weights(Path(given.weights), network)
     batches = data.evaluation_batches("test", batch_size=given.batch_size, device=device)
     score = evaluate([network.to(device)], batches, device)[0]
@@ -63,12 +70,13 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _data_config(given: argparse.Namespace, source: str | None) -> Any:
+def _data_config(
+    given: argparse.Namespace, source: str | None, trained: dict[str, Any] | None
+) -> Any:
     """The data as the weights saw them: of their run, of their authors, or as the flags say."""
     from resnet_lab.data.config import DataConfig
 
     chosen = {"name": given.data, "test_view": given.test_view, "protocol": "full"}
-    trained = _training_data(Path(given.weights))
     if trained is not None and trained["name"] == given.data:
         chosen = {**trained, "test_view": given.test_view}
     elif source in THIRD_PARTY:

@@ -15,7 +15,9 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="machine-readable")
     parser.add_argument("--num-classes", type=int, help="default: 10 (CIFAR), 1000 (ImageNet)")
     parser.add_argument("--in-channels", type=int, default=3)
-    parser.add_argument("--image-size", type=int, help="pixels; default: 32 (CIFAR), 224 (ImageNet)")
+    parser.add_argument(
+        "--image-size", type=int, help="pixels; default: 32 (CIFAR), 224 (ImageNet)"
+    )
     given = parser.parse_args(arguments)
     from resnet_lab.networks.table import format_rows, network_rows
 

@@ -23,7 +23,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Turn a usage error into one message."""
-        raise UserError(explain(message, self._option_string_actions) + f" (see {self.prog} --help)")
+        raise UserError(
+            explain(message, self._option_string_actions) + f" (see {self.prog} --help)"
+        )
 
 
 def explain(message: str, known: Sequence[str] | dict[str, argparse.Action]) -> str:
@@ -64,7 +66,9 @@ def config_parser(command: str = "train") -> jsonargparse.ArgumentParser:
         exit_on_error=False,
         default_env=False,
     )
-    parser.add_argument("--config", action="config", help="YAML file, such as those in experiments/")
+    parser.add_argument(
+        "--config", action="config", help="YAML file, such as those in experiments/"
+    )
     parser.add_class_arguments(Config)
     # Names of the command line are written with dashes, those of YAML with underscores.
     for name in ("data_dir", "runs_dir"):

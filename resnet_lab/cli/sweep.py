@@ -30,8 +30,10 @@ def run(arguments: Sequence[str]) -> int:
     if given.dry_run:
         for config in configs:
             state = "finished" if is_finished(config) else "to do"
-            print(f"{state:<9} {config.recipe.iterations:>9,} iterations  "
-                  f"{RunDirectory.of(config).path}")
+            print(
+                f"{state:<9} {config.recipe.iterations:>9,} iterations  "
+                f"{RunDirectory.of(config).path}"
+            )
         return 0
     remaining = [config for config in configs if not is_finished(config)]
     outcome = run_sweep(configs if given.count is None else remaining[: given.count])

@@ -16,9 +16,12 @@ def run(arguments: Sequence[str]) -> int:
     known = RunDirectory.of(config).read()
     if known is not None and known["status"] == "finished":
         print("already finished; the same run is not trained twice")
+    from resnet_lab.training.processes import is_first_process
     from resnet_lab.training.train import train
 
     path = train(config)
+    if not is_first_process():
+        return 0
     info = read_info(path)
     print("\n".join(summary_lines(info)))
     print(path)

@@ -50,10 +50,6 @@ class Block(nn.Module):
         seen = entered if isinstance(self.shortcut, Projection) else x
         return self.residual(entered), self.shortcut(seen)
 
-    def branch(self, x: Tensor) -> Tensor:
-        """Return F(x) alone."""
-        return self.residual(self.enter(x))
-
     def enter(self, x: Tensor) -> Tensor:
         """The leading activation of the pre-activation orderings; nothing in the others."""
         return x

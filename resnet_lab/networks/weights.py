@@ -6,7 +6,6 @@ Only plain tensors are ever read: a file whose pickle refers to code is refused,
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from resnet_lab.errors import UserError
+from resnet_lab.files import replacing
 from resnet_lab.networks.network import Network
 
 WeightsFormat = Literal["resnet_lab", "torchvision", "akamaster"]
@@ -37,13 +37,8 @@ def save_weights(network: Network, path: str | Path) -> None:
     """Write the state dict of `network` to `path`, whole or not at all (temporary file, rename)."""
     path = Path(path)
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
 
 
 def load_weights(path: str | Path, network: Network) -> WeightsFormat:

@@ -10,8 +10,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from resnet_lab.files import replacing
 from resnet_lab.runs.directory import RunDirectory
-from resnet_lab.runs.files import replacing
 from resnet_lab.training.interruption import Interruption
 
 KEPT = 2

@@ -62,8 +62,6 @@ def after_validation_error(
         return Progress(progress.warmup_ended_at, progress.drop_steps, error)
     waited = progress.evaluations_without_gain + 1
     if waited < recipe.plateau_patience:
-        return Progress(
-            progress.warmup_ended_at, progress.drop_steps, progress.best_error, waited
-        )
+        return Progress(progress.warmup_ended_at, progress.drop_steps, progress.best_error, waited)
     drops = (*progress.drop_steps, step)
     return Progress(progress.warmup_ended_at, drops, progress.best_error)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch.nn.parallel import DistributedDataParallel
 
 from resnet_lab.data.config import default_data_dir
 from resnet_lab.data.data import Data
 from resnet_lab.data.load import load_data
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.networks.network import Network, build_network
-#from resnet_lab.networks.weights import save_weights
+
+# from resnet_lab.networks.weights import save_weights
 from resnet_lab.recording.recorder import Recorder
 from resnet_lab.recording.schedule import recording_steps
 from resnet_lab.runs.directory import RunDirectory
@@ -30,6 +32,7 @@ from resnet_lab.training.config import Config
 from resnet_lab.training.device import choose_device
 from resnet_lab.training.interruption import Interruption
 from resnet_lab.training.logbook import Logbook, device_in_words
+from resnet_lab.training.processes import is_first_process
 from resnet_lab.training.progress import ProgressBar
 
 
@@ -51,7 +54,7 @@ def train(config: Config) -> Path:
     cohort = build_cohort(config, data)
     checkpoint = newest_checkpoint(run.checkpoints)
     info = _describe(config, data, device) if known is None or checkpoint is None else known
-    if _first_process():
+    if is_first_process():
         run.create(config)
     if checkpoint is not None:
         info["provenance"].setdefault("resumed", []).append(checkpoint[1])
@@ -119,19 +122,19 @@ def _conclude(trainer: pl.Trainer, cohort: Cohort, run: RunDirectory, logbook: L
     )
     if finished and trainer.is_global_zero:
         for name, network in zip(cohort.names, cohort.networks, strict=True):
-            torch.save(network.state_dict(), run.weights / f"{name}.pt") #save_weights(network, run.weights / f"{name}.pt")
+            torch.save(
+                network.state_dict(), run.weights / f"{name}.pt"
+            )  # save_weights(network, run.weights / f"{name}.pt")
     logbook.close(trainer, "finished" if finished else "interrupted")
 
 
 def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.device) -> pl.Trainer:
     """The Trainer of every run: no logger, no checkpoints and no loops but those built here."""
-    processes = config.trainer.devices * config.trainer.nodes
     return pl.Trainer(
         accelerator=device.type if device.type != "cuda" else "gpu",
         devices=config.trainer.devices,
         num_nodes=config.trainer.nodes,
-        # Batch-norm statistics stay each process's own until they are averaged to evaluate.
-        strategy=DDPStrategy(broadcast_buffers=False) if processes > 1 else "auto",
+        strategy=_strategy(config.trainer.devices * config.trainer.nodes),
         precision="bf16-mixed" if config.recipe.precision == "bfloat16" else "32-true",
         max_steps=config.recipe.iterations,
         callbacks=callbacks,
@@ -143,6 +146,18 @@ def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.dev
         limit_val_batches=0,
         num_sanity_val_steps=0,
     )
+
+
+def _strategy(processes: int) -> DDPStrategy | str:
+    """Data parallelism where batch-norm statistics stay each process's own.
+
+    They are averaged to evaluate. torch before 2.12 names the option differently.
+    """
+    if processes == 1:
+        return "auto"
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return DDPStrategy(**{name: False})
 
 
 def _recorder(config: Config, data: Data, run: RunDirectory) -> Recorder:
@@ -194,11 +209,6 @@ def _describe_members(config: Config, data: Data) -> list[dict[str, Any]]:
     return members
 
 
-def _first_process() -> bool:
-    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-    return all(rank == "0" for rank in ranks)
-
-
 class _quiet(warnings.catch_warnings):
     """Hide Lightning's remarks about choices that are made on purpose here."""
 
@@ -208,3 +218,4 @@ class _quiet(warnings.catch_warnings):
             logging.getLogger(name).setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")

@@ -1,0 +1,30 @@
+"""resnet-lab report"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from resnet_lab.cli.parsing import Parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Write the report of a directory of runs; print its table, its verdicts and its path."""
+    parser = Parser("report", "Write figures, tables and verdicts of runs as one page.")
+    parser.add_argument("runs", metavar="RUNS_DIR", help="a folder with run directories")
+    parser.add_argument("--out", default="report", help="default: report")
+    given = parser.parse_args(arguments)
+    from analysis.claims import evaluate_claims, format_verdicts
+    from analysis.report.write import write_report
+    from analysis.tables import format_results, results_table
+    from resnet_lab.runs.frames import load_runs
+
+    runs = load_runs(given.runs)
+    index = write_report(runs, Path(given.out))
+    print(format_results(results_table(runs)))
+    print()
+    print(format_verdicts(evaluate_claims(runs)))
+    for path, reason in runs.skipped:
+        print(f"left out: {path}: {reason}")
+    print(f"\nreport: {index.resolve()}")
+    return 0

@@ -1,0 +1,188 @@
+"""Run directories as pandas frames: where training ends and analysis begins. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from resnet_lab.errors import UserError
+from resnet_lab.runs.directory import read_info
+from resnet_lab.runs.rows import LAYERS, METRICS
+
+FINAL = (
+    "train_error",
+    "train_loss",
+    "validation_error",
+    "validation_loss",
+    "validation_top5_error",
+    "test_error",
+    "test_loss",
+    "test_top5_error",
+)
+RECIPE = (
+    "iterations",
+    "batch_size",
+    "lr",
+    "momentum",
+    "weight_decay",
+    "warmup_steps",
+    "clip",
+    "precision",
+    "compile",
+)
+MEMBER = ("network", "family", "depth", "shortcut", "parameters", "multiply_adds", "diverged_at")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What a directory of runs holds.
+
+    Attributes:
+        runs: one row a member of a run: run (identity), name, study, path, network, family,
+            depth, shortcut, seed, data, protocol, normalise, augment, status, diverged_at,
+            warmup_ended_at, step, recipe columns, parameters, multiply_adds, final errors
+            (percent) and losses, wall_seconds, images_per_second, device and versions.
+        metrics: run, network, step, epoch, split, metric, value.
+        layers: run, network, step, quantity, layer, name, stage, block, value.
+        skipped: (path, reason) of entries that could not be read.
+    """
+
+    runs: pd.DataFrame
+    metrics: pd.DataFrame
+    layers: pd.DataFrame
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+def load_runs(path: str | Path) -> Runs:
+    """Read all run directories at or below `path`, finished or not.
+
+    Broken entries are left out and named in `skipped`. A run that is found twice (copied from
+    another machine, say) counts once: the one that got furthest.
+
+    Raises:
+        UserError: `path` does not exist or holds no run.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise UserError(f"{root} is no directory: give the folder that holds the runs")
+    found: dict[str, _Run] = {}
+    skipped: list[tuple[str, str]] = []
+    folders = sorted(file.parent for file in root.rglob("run.json"))
+    for folder in folders:
+        try:
+            run = _read_run(folder)
+        except (UserError, KeyError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
+            skipped.append((str(folder), _reason(error)))
+            continue
+        other = found.setdefault(run.id, run)
+        if other is not run:
+            less, more = sorted((other, run), key=lambda each: each.step)
+            found[run.id] = more
+            skipped.append((str(less.path), f"the same run as {more.path}"))
+    if not folders:
+        raise UserError(f"{root} holds no runs: no run.json at or below it")
+    runs = list(found.values())
+    return Runs(
+        pd.DataFrame([row for run in runs for row in run.members]),
+        _stack(METRICS, [(run.id, run.metrics) for run in runs]),
+        _stack(LAYERS, [(run.id, run.layers) for run in runs]),
+        skipped,
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    id: str
+    path: Path
+    step: int
+    members: list[dict[str, Any]]
+    metrics: pa.Table
+    layers: pa.Table
+
+
+def _read_run(folder: Path) -> _Run:
+    info = read_info(folder)
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    return _Run(
+        id=str(info["run"]),
+        path=folder,
+        step=int(info["step"]),
+        members=list(_member_rows(folder, info, config)),
+        metrics=_read_table(folder / "metrics.parquet", METRICS),
+        layers=_read_table(folder / "layers.parquet", LAYERS),
+    )
+
+
+def _member_rows(
+    folder: Path, info: Mapping[str, Any], config: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    data, origin = info["data"], info["provenance"]
+    for member in info["networks"]:
+        status = member["status"] if info["status"] == "finished" else info["status"]
+        yield {
+            "run": info["run"],
+            "name": info["name"],
+            "study": info["study"],
+            "path": str(folder),
+            "seed": info["seed"],
+            **{key: member.get(key) for key in MEMBER},
+            "status": status,
+            "warmup_ended_at": member.get("warmup_ended_at"),
+            "step": info["step"],
+            "data": data["name"],
+            "protocol": data["protocol"],
+            "split_seed": data["split_seed"],
+            "normalise": data["normalise"],
+            "augment": data["augment"],
+            "test_view": data["test_view"],
+            "test_images": data["counts"]["test"],
+            **{key: config["recipe"][key] for key in RECIPE},
+            **{key: _number(member["final"].get(key)) for key in FINAL},
+            "wall_seconds": _number(origin.get("wall_seconds")),
+            "images_per_second": _number(origin.get("images_per_second")),
+            **{key: origin.get(key) for key in ("device", "processor", "torch", "git", "created")},
+            "schedule": _schedule(config["recipe"]),
+        }
+
+
+def _schedule(recipe: Mapping[str, Any]) -> str:
+    """Everything else of the recipe that must agree for two runs to be compared."""
+    keys = sorted(set(recipe) - set(RECIPE) - {"log_every", "evaluate_every", "test_curve"})
+    return " ".join(f"{key}={recipe[key]}" for key in keys)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _read_table(file: Path, schema: pa.Schema) -> pa.Table:
+    if not file.exists():
+        return schema.empty_table()
+    table = pq.read_table(file)
+    if not table.schema.equals(schema):
+        raise UserError(f"{file.name} has columns {table.schema.names}, not {schema.names}")
+    return table
+
+
+def _stack(schema: pa.Schema, tables: list[tuple[str, pa.Table]]) -> pd.DataFrame:
+    """Put the tables below each other, with the run's identity as first column."""
+    columns = [
+        table.add_column(0, "run", pa.array([run] * table.num_rows, pa.string()))
+        for run, table in tables
+    ]
+    empty = schema.empty_table().add_column(0, "run", pa.array([], pa.string()))
+    frame: pd.DataFrame = pa.concat_tables([empty, *columns]).to_pandas()
+    return frame
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"run.json or config.yaml lacks {error}"
+    return " ".join(str(error).split()) or type(error).__name__
