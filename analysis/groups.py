@@ -8,18 +8,12 @@ block, ordering ...). Two members of different groups are never set against each
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import pandas as pd
 
-from resnet_lab.errors import UserError
-from resnet_lab.networks.spec import NetworkSpec
+from analysis.labels import TRAITS, group_labels, short_name, traits
 from resnet_lab.runs.frames import Runs
-
-TRAITS = ("layout", "block", "ordering", "stride_in", "stem", "width", "norm", "init")
-"""What a network's name says beyond family, depth and shortcut."""
 
 WHO = ("run", "name", "study", "path", "network", "family", "depth", "shortcut", "seed")
 OUTCOME = (
@@ -34,8 +28,6 @@ ORIGIN = (
 )
 NOT_SETTINGS = frozenset((*WHO, *OUTCOME, *ORIGIN))
 """Columns of `runs` that say which member it is or what came out, not how it was trained."""
-
-_PARTS = re.compile(r" (?=\w+=)")
 
 
 @dataclass(frozen=True)
@@ -57,32 +49,27 @@ class Group:
         """Members that trained to the end."""
         return self.members[self.members["status"] == "finished"]
 
+    @property
+    def shown(self) -> pd.DataFrame:
+        """Members that figures show: the finished ones; all of a network that has none."""
+        finished = self.members["network"].isin(self.finished["network"])
+        return self.members[(self.members["status"] == "finished") | ~finished]
+
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return rows keyed by run and network with seed, family, depth, shortcut, short added."""
-        columns = ["run", "network", "seed", "family", "depth", "shortcut", "short"]
-        return frame.merge(self.members[columns], on=["run", "network"], how="inner")
+        """Return rows keyed by run and network with what else is known of each member added.
+
+        That is seed, family, depth, shortcut and short, from `members`.
+        """
+        return _joined(frame, self.members)
+
+    def of_shown(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return what `of` does, for the members of `shown` only."""
+        return _joined(frame, self.shown)
 
 
-@cache
-def traits(network: str) -> dict[str, object]:
-    """Return the traits of a network's name; a name that no longer parses is its own trait."""
-    try:
-        spec = NetworkSpec.parse(network)
-    except UserError:
-        return dict.fromkeys(TRAITS, network)
-    return {trait: getattr(spec, trait) for trait in TRAITS}
-
-
-def short_name(network: str) -> str:
-    """Return family, depth and shortcut of a name: unambiguous within a group.
-
-    >>> short_name("resnet-56-B-x0.5")
-    'resnet-56-B'
-    """
-    if network in traits(network).values():
-        return network
-    head, depth, *options = network.split("-")
-    return "-".join([head, depth, *(option for option in options if option in ("A", "B", "C"))])
+def _joined(frame: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
+    columns = ["run", "network", "seed", "family", "depth", "shortcut", "short"]
+    return frame.merge(members[columns], on=["run", "network"], how="inner")
 
 
 def with_traits(members: pd.DataFrame) -> pd.DataFrame:
@@ -127,11 +114,11 @@ def split_groups(runs: Runs) -> list[Group]:
         for key, part in members.groupby(settings, sort=False, dropna=False)
     ]
     parts.sort(key=lambda part: -len(part[1]))
-    labels = _labels([shared for shared, _ in parts])
+    labels = group_labels([shared for shared, _ in parts])
     return [
         Group(
             label=labels[number - 1],
-            slug=f"{shared.get('data', 'runs')}-{number}" if len(parts) > 1 else "",
+            slug=_slug(shared, number) if len(parts) > 1 else "",
             settings=shared,
             members=part,
             runs=restrict(runs, part),
@@ -140,58 +127,9 @@ def split_groups(runs: Runs) -> list[Group]:
     ]
 
 
-def _labels(groups: Sequence[dict[str, object]]) -> list[str]:
-    """Describe each group: its recipe, and what else tells it from groups with the same recipe."""
-    recipes = [_recipe_text(settings) for settings in groups]
-    return [
-        ", ".join([recipe, *_differences(settings, alike)])
-        for recipe, settings in zip(recipes, groups, strict=True)
-        for alike in [[one for one, text in zip(groups, recipes, strict=True) if text == recipe]]
-    ]
-
-
-def _recipe_text(settings: dict[str, object]) -> str:
-    parts = [
-        str(settings["data"]),
-        f"protocol {settings['protocol']}",
-        f"{settings['iterations']:,} iterations",
-        f"batch {settings['batch_size']}",
-        f"lr {settings['lr']:g}",
-    ]
-    return ", ".join([*parts, *_trait_texts(settings)])
-
-
-def _differences(settings: dict[str, object], alike: Sequence[dict[str, object]]) -> list[str]:
-    """Return the settings in which `settings` differs from some group of `alike`."""
-    texts = [_texts(one) for one in alike]
-    shared = set(texts[0]).intersection(*texts)
-    return [text for text in _texts(settings) if text not in shared]
-
-
-def _texts(settings: dict[str, object]) -> list[str]:
-    """Return every setting as text; a column that holds several ``key=value`` is taken apart."""
-    return [
-        text
-        for name, value in settings.items()
-        for text in (_PARTS.split(str(value)) if "=" in str(value) else [f"{name} {value}"])
-    ]
-
-
-def _trait_texts(settings: dict[str, object]) -> list[str]:
-    """Return the traits that a short name leaves out and a reader would not assume."""
-    usual = {
-        "layout": "imagenet" if settings["data"] in ("imagenet", "imagefolder") else "cifar",
-        "block": "basic",
-        "ordering": "original",
-        "stride_in": "1x1",
-        "stem": "7x7" if settings["layout"] == "imagenet" else "3x3",
-        "width": 1.0,
-        "norm": "batch",
-        "init": "fan-in",
-    }
-    unusual = {name: settings[name] for name in TRAITS if settings[name] != usual[name]}
-    words = {"width": "width x{}", "layout": "{} layout", "block": "{} blocks", "norm": "norm {}"}
-    return [words.get(name, f"{name} {{}}").format(value) for name, value in unusual.items()]
+def _slug(settings: dict[str, object], number: int) -> str:
+    """Return a file name's part for one of several groups: its data and its number."""
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', str(settings['data'])).strip('-')}-{number}"
 
 
 def arms(members: pd.DataFrame) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tables: final errors over seeds beside the paper's, as frames, text and CSV."""
+"""Tables: final errors over seeds beside published ones, as frames, text and CSV."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TITLES = {
     "train": "training error %",
     "validation": "validation error %",
     "test": "test error %",
-    "paper": "paper %",
-    "paper_source": "paper's source",
+    "published": "published %",
+    "published_source": "published by",
     "note": "note",
 }
 
@@ -28,9 +28,10 @@ def results_table(runs: Runs) -> pd.DataFrame:
 
     Columns: protocol (the group's description), data, network, family, depth, shortcut,
     parameters, n (finished seeds); for each of train, validation and test error ``*_mean`` and
-    ``*_sd`` (percent, over finished seeds; sd is NaN where n = 1); paper (its error as text, ""
-    where it has none for this network and data), paper_source, and note, which names the seeds
-    that did not finish. Errors are those of the last epoch, never the best.
+    ``*_sd`` (percent, over finished seeds; sd is NaN where n = 1); published (the error in the
+    literature as text, "" where there is none for this network and data), published_source, and
+    note, which names the seeds that did not finish. Errors are those of the last epoch, never the
+    best.
     """
     tables = [_group_table(group) for group in split_groups(runs)]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
@@ -47,8 +48,8 @@ def _group_table(group: Group) -> pd.DataFrame:
         table[f"{split}_sd"] = errors["sd"].reindex(table["network"]).to_numpy()
     data = str(group.settings["data"])
     results = [load_paper().result(network, data) for network in table["network"]]
-    table["paper"] = [one.text if one else "" for one in results]
-    table["paper_source"] = [f"{one.source}, {one.protocol}" if one else "" for one in results]
+    table["published"] = [one.text if one else "" for one in results]
+    table["published_source"] = [f"{one.source}, {one.protocol}" if one else "" for one in results]
     table["note"] = [_note(group, network) for network in table["network"]]
     table.insert(0, "protocol", group.label)
     table.insert(1, "data", data)
@@ -74,8 +75,8 @@ def for_reading(results: pd.DataFrame) -> pd.DataFrame:
             "network": results["network"],
             "n": results["n"].astype(str),
             **{split: _mean_texts(results, split) for split in ERRORS},
-            "paper": results["paper"],
-            "paper_source": results["paper_source"],
+            "published": results["published"],
+            "published_source": results["published_source"],
             "note": results["note"],
         }
     )

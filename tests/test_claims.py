@@ -67,7 +67,8 @@ def test_degradation_has_the_paired_difference_and_its_joint_interval() -> None:
     found = verdict(runs, DEGRADED)
     # differences to plain-8 are 50, 51, 49; two comparisons, so t at 1 - 0.05 / 2
     half = 6.2053 / 3**0.5
-    assert (found.verdict, found.n, found.effect) == ("supported", 3, pytest.approx(50.0))
+    assert (found.verdict, found.n) == ("supported", 3)
+    assert found.effect == pytest.approx(50.0)
     assert found.low == pytest.approx(50 - half, abs=1e-3)
     assert found.high == pytest.approx(50 + half, abs=1e-3)
     assert found.evidence == (
@@ -176,7 +177,8 @@ def test_a_seed_trained_twice_counts_once() -> None:
     again = runs.runs.assign(run="f" * 16, train_error=99.0)
     twice = Runs(pd.concat([runs.runs, again]), runs.metrics, runs.layers, [])
     found = verdict(twice, DEGRADED)
-    assert (found.n, found.effect) == (2, pytest.approx(49.5))
+    assert found.n == 2
+    assert found.effect == pytest.approx(49.5)
 
 
 def test_diverged_and_running_members_are_left_out_and_named() -> None:
@@ -317,11 +319,14 @@ def null_outcomes(draws: int, depths: tuple[int, ...]) -> list[str]:
         )
         for network in shallower
     }
-    rows = {network: table[["mean", "low", "high"]].to_numpy() for network, table in tables.items()}
-    return [
-        judge([Contrast(deepest, one, *rows[one][draw], seeds) for one in shallower], [])[0]
-        for draw in range(draws)
+    found = [
+        [
+            Contrast(deepest, network, mean, low, high, seeds)
+            for mean, low, high in table[["mean", "low", "high"]].to_numpy().tolist()
+        ]
+        for network, table in tables.items()
     ]
+    return [judge(contrasts, [])[0] for contrasts in zip(*found, strict=True)]
 
 
 @pytest.mark.parametrize("depths", [(8, 56), (8, 20, 32, 56)])

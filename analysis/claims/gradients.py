@@ -74,9 +74,11 @@ def _reason(outcome: Outcome, n: int) -> str:
 
 def _details(group: Group, network: str) -> str:
     """Say how large the stem's gradient is at step 0 and whether the stem froze, with its twins."""
-    depth = group.members.loc[group.members["short"] == network, "depth"].iloc[0]
-    layers = group.of(group.runs.layers)
-    layers = layers[layers["depth"] == depth].assign(network=layers["short"])
+    members = group.members
+    depth = members.loc[members["short"] == network, "depth"].iloc[0]
+    twins = members.loc[members["depth"] == depth, "network"]
+    layers = group.of(group.runs.layers[group.runs.layers["network"].isin(twins)])
+    layers = layers.assign(network=layers["short"])
     ratios = first_last_ratio(layers)
     ratios = ratios[(ratios["step"] == 0) & (ratios["ratio"] > 0)]
     means = np.exp(np.log(ratios.set_index("network")["ratio"]).groupby("network").mean())
@@ -89,7 +91,7 @@ def _freeze_text(layers: pd.DataFrame) -> str:
     stems = freezes(layers, until=EARLY)
     stems = stems[stems["name"] == STEM]
     texts = []
-    for network, rows in stems.groupby("network", sort=False):
+    for network, rows in stems.groupby("network"):
         frozen = rows["freeze_step"].dropna()
         when = f" (from step {int(frozen.median())})" if len(frozen) else ""
         texts.append(f"{network} in {len(frozen)} of {len(rows)} runs{when}")

@@ -17,7 +17,7 @@ def mean_log_response(group: Group) -> pd.DataFrame:
     A response is a main-path convolution's output after its norm, before ReLU and addition
     (R Figure 7). Members with a response that is not positive are absent.
     """
-    rows = at_step(group.of(group.runs.layers), "response_std")
+    rows = group.of(at_step(group.runs.layers, "response_std"))
     rows = rows.assign(value=np.log(rows["value"].where(rows["value"] > 0)))
     means = rows.groupby(["run", "short", "seed"])["value"].agg(
         lambda values: values.mean(skipna=False)

@@ -33,7 +33,7 @@ def stems(group: Group) -> pd.DataFrame:
     """
     layers = group.runs.layers
     rows = layers[(layers["name"] == STEM) & layers["quantity"].isin(list(QUANTITIES))]
-    rows = group.of(rows[rows["value"] > 0])
+    rows = group.of_shown(rows[np.isfinite(rows["value"]) & (rows["value"] > 0)])
     rows = rows.assign(log=np.log(rows["value"].astype(float)))
     grouped = rows.groupby(["quantity", *NETWORK, "step"])
     table = pd.DataFrame(
@@ -89,6 +89,7 @@ def caption(group: Group) -> str:
         "The first convolution (stem) over training, on a log(1 + step) axis from step 0: weight "
         "norm left, relative update lr |g| / |w| right. Dashed with circles: plain; solid: "
         "residual. Geometric means over seeds, bands from the lowest to the highest seed. Below "
-        f"the dotted line ({FROZEN_BELOW:g}) a layer counts as frozen: after an exploding first "
-        "update its weights are too large for any later gradient to turn them."
+        f"the dotted line ({FROZEN_BELOW:g}) a layer counts as frozen: batch norm makes the loss "
+        "indifferent to the weights' size, so only their direction matters, and updates so small "
+        "beside the weights no longer turn it."
     )

@@ -25,8 +25,9 @@ def gradient_norms(group: Group) -> pd.DataFrame:
 
     Columns: family, depth, shortcut, short, layer, name, stage, n, norm.
     """
-    rows = main_path(at_step(group.of(group.runs.layers), "gradient_norm", 0))
-    rows = rows.assign(log=np.log(rows["value"].where(rows["value"] > 0)))
+    rows = group.of(main_path(at_step(group.runs.layers, "gradient_norm", 0)))
+    rows = rows[np.isfinite(rows["value"]) & (rows["value"] > 0)]
+    rows = rows.assign(log=np.log(rows["value"]))
     grouped = rows.groupby([*NETWORK, "layer", "name", "stage"])["log"]
     table = pd.DataFrame({"n": grouped.count(), "norm": np.exp(grouped.mean())})
     return table.reset_index()
@@ -97,11 +98,11 @@ def _draw_family(axes: Axes, norms: pd.DataFrame, fits: pd.DataFrame) -> None:
 
 
 def _draw_theory(axes: Axes, norms: pd.DataFrame) -> None:
-    """Draw the theory's slope through the middle of the deepest network's first stage."""
+    """Draw the theory's slope beside the first stage of the deepest network."""
     theory = load_paper().gradient_growth
     deepest = norms[(norms["depth"] == norms["depth"].max()) & (norms["stage"] == 1)]
     middle, level = deepest["layer"].mean(), np.exp(np.log(deepest["norm"]).mean())
-    ends = np.array([1.0, float(norms["layer"].max())])
+    ends = np.array([deepest["layer"].min(), deepest["layer"].max()], dtype=float)
     axes.plot(
         ends,
         3 * level * theory ** (middle - ends),  # a factor of 3 above the points, to be seen
@@ -122,5 +123,5 @@ def caption(group: Group) -> str:
         "growth per layer towards the input: above 1 gradients grow towards the input, below 1 "
         "they vanish. Dotted: the slope that theory gives for activation gradients of plain "
         f"batch-norm networks, sqrt(pi / (pi - 1)) = {load_paper().gradient_growth} (Yang et al. "
-        "2019); only its slope has a meaning."
+        "2019), beside stage 1; only its slope has a meaning."
     )

@@ -55,9 +55,13 @@ def deepest_twins(group: Group) -> Twins | None:
 
 def layer_map(group: Group, network: str, seed: int, quantity: str) -> pd.DataFrame:
     """Return one member's values: rows are layers 1 (stem) to depth, columns recorded steps."""
-    layers = group.of(group.runs.layers)
+    members = group.members
+    member = members[(members["short"] == network) & (members["seed"] == seed)].iloc[0]
+    layers = group.runs.layers
     rows = layers[
-        (layers["short"] == network) & (layers["seed"] == seed) & (layers["quantity"] == quantity)
+        (layers["quantity"] == quantity)
+        & (layers["run"] == member["run"])
+        & (layers["network"] == member["network"])
     ]
     return main_path(rows).pivot(index="layer", columns="step", values="value")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures.style import ARM_MARKER, depth_colour
+from analysis.figures.style import ARM_MARKER, depth_colour, plain_text
 
 NETWORK = ["family", "depth", "shortcut", "short"]
 """Columns that say which network a row of a figure's frame belongs to."""
@@ -44,7 +44,7 @@ class Line:
     @property
     def label(self) -> str:
         """The network and its number of seeds, for a legend."""
-        return f"{self.short} (n = {self.seeds})"
+        return plain_text(f"{self.short} (n = {self.seeds})")
 
 
 def lines(table: pd.DataFrame) -> Iterator[Line]:
@@ -54,10 +54,10 @@ def lines(table: pd.DataFrame) -> Iterator[Line]:
         yield Line(str(family), int(str(depth)), str(shortcut), str(short), points)
 
 
-def band(axes: Axes, line: Line, x: str) -> None:
+def band(axes: Axes, line: Line, x: str, alpha: float = 0.15) -> None:
     """Shade from the lowest to the highest seed, where there is more than one."""
     if line.seeds > 1:
         points = line.points
         axes.fill_between(
-            points[x], points["low"], points["high"], color=line.colour, alpha=0.15, linewidth=0
+            points[x], points["low"], points["high"], color=line.colour, alpha=alpha, linewidth=0
         )

@@ -5,12 +5,16 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import style
 from analysis.figures.lines import NETWORK, lines
 from analysis.groups import Group
 from analysis.layer_dynamics import at_step
 from resnet_lab.runs.frames import Runs
+
+LOG_ABOVE = 10
+"""The largest response over the smallest from which on the axis is logarithmic."""
 
 FAMILY_STYLE = {"plain": "--", "residual": "-"}
 
@@ -51,7 +55,7 @@ def draw(group: Group) -> Figure | None:
     bottom.set_title("layers sorted by magnitude")
     bottom.set_xlabel("layer, sorted: largest response first")
     handles, labels = top.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper")
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
     style.describe(figure, group)
     return figure
 
@@ -68,9 +72,13 @@ def _draw_lines(axes: Axes, table: pd.DataFrame, place: str) -> None:
             label=line.label,
             **line.sparse_marker,
         )
-    axes.set_ylim(bottom=0)
-    axes.set_xlim(left=1)
-    axes.set_ylabel("response std")
+    if table["std"].max() > LOG_ABOVE * table["std"].min() > 0:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.set_xlim(0.5, table[place].max() + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.set_ylabel(f"response std{', log axis' if axes.get_yscale() == 'log' else ''}")
 
 
 def caption(group: Group) -> str:
@@ -79,5 +87,6 @@ def caption(group: Group) -> str:
         "Standard deviation of the responses of each main-path convolution (after its norm, before "
         "ReLU and addition, on one fixed batch) at the last recorded step; mean over seeds. Top: "
         "in the order of the layers; bottom: sorted, the largest first (R Figure 7). Dashed: "
-        "plain; solid: residual."
+        "plain; solid: residual. The axis is logarithmic where responses differ by more than a "
+        f"factor of {LOG_ABOVE}."
     )

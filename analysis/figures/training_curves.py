@@ -31,7 +31,7 @@ def curves(group: Group) -> pd.DataFrame:
     are left out, so that a curve is always a mean over the same seeds.
     """
     metrics = group.runs.metrics
-    rows = group.of(metrics[metrics["metric"] == "error"].dropna(subset=["value"]))
+    rows = group.of_shown(metrics[metrics["metric"] == "error"].dropna(subset=["value"]))
     key = [*NETWORK, "split"]
     grouped = rows.groupby([*key, "step"])["value"]
     table = pd.DataFrame(
@@ -65,7 +65,7 @@ def draw(group: Group) -> Figure | None:
     panels = figure.subplots(1, len(families), sharex=True, sharey=True, squeeze=False)[0]
     for axes, family in zip(panels, families, strict=True):
         _draw_family(axes, table[table["family"] == family], splits)
-        _mark_paper(axes, table[table["family"] == family], group)
+        _mark_published(axes, table[table["family"] == family], group)
         axes.set_title(family)
         style.iteration_axis(axes, float(table["step"].max()))
         axes.set_ylabel("error (%)")
@@ -89,7 +89,7 @@ def _draw_family(axes: Axes, table: pd.DataFrame, splits: Sequence[str]) -> None
                 label=f"{line.short} {split}",
                 **line.sparse_marker,
             )
-            band(axes, line, "step")
+            band(axes, line, "step", alpha=0.08 if split == "train" else 0.18)
 
 
 def _top(table: pd.DataFrame) -> float:
@@ -98,8 +98,8 @@ def _top(table: pd.DataFrame) -> float:
     return float(min(100.0, max(10.0, 1.6 * last.max())))
 
 
-def _mark_paper(axes: Axes, table: pd.DataFrame, group: Group) -> None:
-    """Mark the paper's final test error at the right edge, where the data set is the paper's."""
+def _mark_published(axes: Axes, table: pd.DataFrame, group: Group) -> None:
+    """Mark the published final error at the right edge, where there is one for these data."""
     members = group.members[group.members["short"].isin(table["short"])]
     for line in lines(members.drop_duplicates("short")):
         network = str(line.points["network"].iloc[0])
@@ -114,7 +114,7 @@ def _mark_paper(axes: Axes, table: pd.DataFrame, group: Group) -> None:
                 markersize=7,
                 clip_on=False,
                 transform=axes.get_yaxis_transform(),
-                label=f"{line.short} paper",
+                label=f"{line.short} published",
                 zorder=5,
             )
 
@@ -136,10 +136,10 @@ def _split_legend(figure: Figure, held_out: str | None) -> None:
         line
         for axes in figure.axes
         for line in axes.lines
-        if str(line.get_label()).endswith("paper")
+        if str(line.get_label()).endswith("published")
     ]
     if papers:
-        label = "paper's final test error"
+        label = "published final error"
         handles.append(Line2D([], [], color="0.2", marker="<", linestyle="", label=label))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
@@ -151,6 +151,8 @@ def caption(group: Group) -> str:
     return (
         "Error against iterations, plain networks left, residual networks right, on the same axes "
         f"(R Figures 1 and 6). Dashed: training error on augmented mini-batches; {solid}. "
-        "Lines are means over seeds, bands run from the lowest to the highest seed. The axis ends "
-        "at 1.6 times the highest final error, so curves enter from above."
+        "Lines are means over seeds, bands run from the lowest to the highest seed; seeds that did "
+        "not finish are left out where others did. The axis ends at 1.6 times the highest final "
+        "error, at 100 % at most. Triangles at the right edge, where there are any, are published "
+        "final errors; the table names their source and protocol."
     )

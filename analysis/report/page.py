@@ -50,6 +50,7 @@ def render(
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined
     )
+    environment.filters["unbroken"] = unbroken
     return environment.get_template("page.html").render(
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         summary=summary(runs),
@@ -61,6 +62,11 @@ def render(
         skipped=runs.skipped,
         sources=load_paper().sources,
     )
+
+
+def unbroken(text: str) -> str:
+    """Keep a number and its percent sign on one line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def summary(runs: Runs) -> str:
@@ -85,9 +91,7 @@ def _wall_seconds(members: pd.DataFrame) -> float:
     return float(members.drop_duplicates("run")["wall_seconds"].sum())
 
 
-def sections(
-    runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes]
-) -> list[Section]:
+def sections(runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes]) -> list[Section]:
     """Return the results and figures, group after group."""
     results = results_table(runs)
     if results.empty:
@@ -96,7 +100,9 @@ def sections(
         Section(
             protocol=str(protocol),
             results=for_reading(rows),
-            exhibits=[_exhibit(one, images[one.name]) for one in drawings if one.protocol == protocol],
+            exhibits=[
+                _exhibit(one, images[one.name]) for one in drawings if one.protocol == protocol
+            ],
         )
         for protocol, rows in results.groupby("protocol", sort=False)
     ]

@@ -23,8 +23,7 @@ def write_report(runs: Runs, out: Path) -> Path:
     save_all(drawings, out / "figures")
     write_tables(runs, verdicts, out / "tables")
     images = {
-        drawing.name: (out / "figures" / f"{drawing.name}.svg").read_bytes()
-        for drawing in drawings
+        drawing.name: (out / "figures" / f"{drawing.name}.svg").read_bytes() for drawing in drawings
     }
     index = out / "index.html"
     index.write_text(render(runs, verdicts, drawings, images), encoding="utf-8")

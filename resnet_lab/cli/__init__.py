@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"resnet-lab: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("resnet-lab: interrupted", file=sys.stderr)
+        return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

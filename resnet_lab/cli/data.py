@@ -14,7 +14,9 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("name", metavar="NAME", help="digits, cifar10, cifar100, imagenet, ...")
     parser.add_argument("--data-dir", help="default: $RESNET_LAB_DATA, else ~/.cache/resnet_lab")
     given = parser.parse_args(arguments)
-    from resnet_lab.data.config import default_data_dir
+    from resnet_lab.data.config import check_data_name, default_data_dir
+
+    check_data_name(given.name)
     from resnet_lab.data.prepare import prepare, verify
 
     action = prepare if given.action == "prepare" else verify

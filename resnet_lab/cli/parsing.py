@@ -44,6 +44,12 @@ def explain(message: str, known: Sequence[str] | dict[str, argparse.Action]) -> 
         return _unknown_key(f"{found[1]}.{found[2]}", keys)
     if found := re.search(r"Option '([^']+)' is not accepted", message):
         return _unknown_key(found[1], keys)
+    if found := re.search(
+        r'key "(\S+)":\s*Expected a typing.Literal\[(.+)\]. Got value: (.*)', message
+    ):
+        choices = re.findall(r"'([^']+)'", found[2])
+        near, all_of_them = suggest(found[3], choices), ", ".join(choices)
+        return f"{found[1]}: unknown '{found[3]}'{near} (known: {all_of_them})"
     message = re.sub(r"Parser key \"([^\"]+)\":\s*", r"\1: ", message)
     message = re.sub(r"<class '(\w+)'>", r"\1", message)
     return re.sub(r"\s+", " ", message)
@@ -74,7 +80,7 @@ def config_parser(command: str = "train") -> jsonargparse.ArgumentParser:
     for name in ("data_dir", "runs_dir"):
         action = next(a for a in parser._actions if a.dest == name)
         flag = f"--{name.replace('_', '-')}"
-        action.option_strings.insert(0, flag)
+        action.option_strings = [flag, *action.option_strings]
         parser._option_string_actions[flag] = action
     return parser
 

@@ -16,12 +16,12 @@ def run(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     from analysis.claims import evaluate_claims, format_verdicts
     from analysis.report.write import write_report
-    from analysis.tables import format_results, results_table
+    from analysis.tables import results_text
     from resnet_lab.runs.frames import load_runs
 
     runs = load_runs(given.runs)
     index = write_report(runs, Path(given.out))
-    print(format_results(results_table(runs)))
+    print(results_text(runs))
     print()
     print(format_verdicts(evaluate_claims(runs)))
     for path, reason in runs.skipped:

@@ -37,7 +37,7 @@ TOKENS: dict[str, dict[str, str]] = {
 _CIFAR_DEPTHS = (20, 32, 44, 56, 110, 1202)
 _ORDERINGS = ("bnafter", "relubefore", "relupre", "preact")
 
-# The networks of PAPER.md.
+# The networks whose results R, I and A report, with their twins.
 PAPER_NETWORKS: tuple[str, ...] = (
     *(f"{family}-{depth}" for depth in _CIFAR_DEPTHS for family in ("plain", "resnet")),
     *(f"resnet-{depth}-B" for depth in _CIFAR_DEPTHS if depth != 1202),

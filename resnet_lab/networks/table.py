@@ -21,7 +21,7 @@ def network_rows(
     in_channels: int = 3,
     image_size: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Return a row for each of `names`; for every network of PAPER.md if there are none.
+    """Return a row for each of `names`; for every network of R and I if there are none.
 
     Classes and image side are, unless given, those of the layout: 10 and 32 pixels for CIFAR's,
     1000 and 224 for ImageNet's. A row has network (canonical name), layers, parameters,

@@ -39,12 +39,14 @@ class RunDirectory:
 
     Attributes:
         path: of the folder.
+        run_id: identity of the run that may lie there; None for any.
         metrics: rows of metrics.parquet.
         layers: rows of layers.parquet.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run_id: str | None = None) -> None:
         self.path = path
+        self.run_id = run_id
         self.metrics = RowFile(path / "metrics.parquet", METRICS)
         self.layers = RowFile(path / "layers.parquet", LAYERS)
 
@@ -52,7 +54,8 @@ class RunDirectory:
     def of(cls, config: Config) -> RunDirectory:
         """The place of a configuration's run, whether it exists yet or not."""
         folder = Path(config.runs_dir)
-        return cls((folder / config.study if config.study else folder) / run_name(config))
+        folder = folder / config.study if config.study else folder
+        return cls(folder / run_name(config), config.run_id())
 
     @property
     def checkpoints(self) -> Path:
@@ -68,14 +71,12 @@ class RunDirectory:
         """Make the folders and save the configuration.
 
         Raises:
-            UserError: the folder cannot be written, or holds another configuration's run.
+            UserError: the folder cannot be written, or holds another run.
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self.weights.mkdir(exist_ok=True)
-            info = self.read()
-            if info is not None and info["run"] != config.run_id():
-                raise UserError(f"{self.path} holds another run ({info['run']}): move it away")
+            self.read()
             write_text(self.path / "config.yaml", yaml.safe_dump(config.as_dict(), sort_keys=False))
         except OSError as error:
             raise UserError(
@@ -87,9 +88,14 @@ class RunDirectory:
         """The contents of run.json; None when there is no run here yet.
 
         Raises:
-            UserError: run.json is not what this project writes.
+            UserError: run.json is not what this project writes, or it is another run's.
         """
-        return read_info(self.path) if (self.path / "run.json").exists() else None
+        if not (self.path / "run.json").exists():
+            return None
+        info = read_info(self.path)
+        if self.run_id not in (None, info.get("run")):
+            raise UserError(f"{self.path} holds another run ({info.get('run')}): move it away")
+        return info
 
     def write(self, info: dict[str, Any]) -> None:
         """Save run.json."""

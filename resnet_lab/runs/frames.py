@@ -37,6 +37,8 @@ RECIPE = (
     "precision",
     "compile",
 )
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, yaml.YAMLError)
+"""What reading a damaged or foreign run may raise; UserError is a ValueError."""
 MEMBER = ("network", "family", "depth", "shortcut", "parameters", "multiply_adds", "diverged_at")
 
 
@@ -67,7 +69,7 @@ def load_runs(path: str | Path) -> Runs:
     another machine, say) counts once: the one that got furthest.
 
     Raises:
-        UserError: `path` does not exist or holds no run.
+        UserError: `path` does not exist, or holds no run that can be read.
     """
     root = Path(path)
     if not root.is_dir():
@@ -78,7 +80,7 @@ def load_runs(path: str | Path) -> Runs:
     for folder in folders:
         try:
             run = _read_run(folder)
-        except (UserError, KeyError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
+        except _BROKEN as error:
             skipped.append((str(folder), _reason(error)))
             continue
         other = found.setdefault(run.id, run)
@@ -88,6 +90,9 @@ def load_runs(path: str | Path) -> Runs:
             skipped.append((str(less.path), f"the same run as {more.path}"))
     if not folders:
         raise UserError(f"{root} holds no runs: no run.json at or below it")
+    if not found:
+        reasons = "; ".join(f"{folder}: {reason}" for folder, reason in skipped)
+        raise UserError(f"{root} holds no run that can be read: {reasons}")
     runs = list(found.values())
     return Runs(
         pd.DataFrame([row for run in runs for row in run.members]),

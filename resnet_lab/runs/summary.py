@@ -19,10 +19,10 @@ def summary_lines(info: dict[str, Any]) -> list[str]:
     """
     members = info["networks"]
     width = max(len("network"), *(len(member["network"]) for member in members))
-    header = [f"{'network':<{width}}", *(f"{title:>18}" for title in COLUMNS.values())]
+    header = [f"{'network':<{width}}", *(f"{title:>20}" for title in COLUMNS.values())]
     lines = ["".join(header)]
     for member in members:
-        cells = [f"{_percent(member['final'].get(key)):>18}" for key in COLUMNS]
+        cells = [f"{_percent(member['final'].get(key)):>20}" for key in COLUMNS]
         note = f"  diverged at step {member['diverged_at']}" if _diverged(member) else ""
         lines.append(f"{member['network']:<{width}}{''.join(cells)}{note}")
     data = info["data"]

@@ -36,9 +36,13 @@ def run_sweep(configs: Sequence[Config]) -> Outcome:
     """Train every run that is not finished; one that fails does not keep the others from it.
 
     Progress is told on standard error, a line a run.
+
+    Raises:
+        UserError: the first run to be trained cannot begin: data are missing, say. What comes up
+            later counts as that run's failure, as hours may lie before it and behind it.
     """
     failed: list[tuple[str, str]] = []
-    finished = 0
+    finished, trained = 0, 0
     for number, config in enumerate(configs, start=1):
         name = RunDirectory.of(config).path.name
         if is_finished(config):
@@ -47,12 +51,13 @@ def run_sweep(configs: Sequence[Config]) -> Outcome:
         print(f"run {number} of {len(configs)}: {name}", file=sys.stderr, flush=True)
         try:
             status = _train(config)
-        except UserError:
-            raise
         except Exception as error:
+            if isinstance(error, UserError) and not trained and not failed:
+                raise
             failed.append((name, f"{type(error).__name__}: {error}"))
             print(f"failed: {failed[-1][1]}", file=sys.stderr)
             continue
+        trained += 1
         if status == "interrupted":
             return Outcome(finished, tuple(failed), interrupted=True)
         finished += 1

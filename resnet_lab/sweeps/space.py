@@ -41,12 +41,14 @@ class Sweep:
     parameters: Mapping[str, tuple[Any, ...]]
 
     def points(self) -> Iterator[list[str]]:
-        """The flags of each run; the last parameter varies fastest."""
+        """The flags of each run; the last parameter varies fastest.
+
+        A configuration file comes first, wherever it stands, as later flags win over earlier.
+        """
         for values in itertools.product(*self.parameters.values()):
-            yield [
-                f"--{name}={as_flag(value)}"
-                for name, value in zip(self.parameters, values, strict=True)
-            ]
+            point = dict(zip(self.parameters, values, strict=True))
+            names = sorted(point, key=lambda name: name != "config")
+            yield [f"--{name}={as_flag(point[name])}" for name in names]
 
 
 def as_flag(value: Any) -> str:
@@ -86,7 +88,9 @@ def _flatten(
 ) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Yield (flag, values); nested parameters are joined by dots."""
     if not isinstance(parameters, dict) or not parameters:
-        raise UserError(f"{path}: parameters{prefix and ' of ' + prefix}: give names with values")
+        raise UserError(
+            f"{path}: parameters{prefix and ' of ' + prefix[:-1]}: give names with values"
+        )
     for name, entry in parameters.items():
         flag = f"{prefix}{name}"
         if not isinstance(entry, dict) or len(entry) != 1:

@@ -53,7 +53,9 @@ class Checkpointer(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        """Save when it is time; stop when asked to."""
+        """Save when it is time; stop when asked to. A finished run has nothing to continue."""
+        if trainer.should_stop:
+            return
         if trainer.world_size > 1 and trainer.global_step % STEPS_BETWEEN_AGREEMENTS:
             return
         stop = self._agree(trainer, self._interruption.requested)

@@ -55,7 +55,7 @@ class Cohort(pl.LightningModule):
         self.steps_per_epoch = steps_per_epoch
         self.progress = [Progress() for _ in self.names]
         self.diverged_at: list[int | None] = [None for _ in self.names]
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
         size = max(steps_per_epoch, recipe.log_every, recipe.warmup_window)
         ring = torch.full((len(self.names), size), float("nan"))
         self.register_buffer("losses", ring)

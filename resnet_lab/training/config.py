@@ -21,7 +21,11 @@ from resnet_lab.training.recipe import RecipeConfig
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """Where and how safely to train. Nothing here may change a result.
+    """Where and how safely to train.
+
+    Nothing here may change a result, but for one thing that the paper's own training had: the batch
+    norms of several processes see only the images of their own, unless recipe.ghost_batch says how
+    many. The run is then the same as one of a single process with such ghost batches.
 
     Attributes:
         device: "auto" takes a GPU where there is one.
@@ -36,6 +40,11 @@ class TrainerConfig:
     nodes: int = 1
     checkpoint_seconds: float = 300.0
     progress: bool = True
+
+    @property
+    def processes(self) -> int:
+        """How many processes train together, on all machines."""
+        return self.devices * self.nodes
 
     def __post_init__(self) -> None:
         for name in ("devices", "nodes"):
@@ -57,7 +66,7 @@ class Config:
         data: which images, how split and normalised.
         recipe: optimiser, schedule, batch, precision.
         recording: what is measured inside layers, and when.
-        trainer: device and checkpoints; changes no result.
+        trainer: device, processes and checkpoints.
         data_dir: where data sets lie; $RESNET_LAB_DATA or ~/.cache/resnet_lab without it.
         runs_dir: where run directories are written.
         study: a folder below runs_dir that keeps the runs of one question together.
@@ -82,8 +91,39 @@ class Config:
                 "recipe.plateau_patience needs a validation error, but data.protocol is 'full': "
                 "choose data.protocol 'validation' or fixed drops"
             )
+        self._check_ghost_batch()
         if self.study is not None and ("/" in self.study or self.study in ("", ".", "..")):
             raise UserError(f"study is '{self.study}': give a plain folder name, without '/'")
+
+    def _check_ghost_batch(self) -> None:
+        """Whatever passes a batch norm in training must be whole ghost batches."""
+        ghost, processes = self.ghost_batch, self.trainer.processes
+        if self.recipe.batch_size % processes:
+            raise UserError(
+                f"recipe.batch_size is {self.recipe.batch_size}: it must divide over {processes} "
+                "processes"
+            )
+        if ghost and self.recipe.batch_size % (ghost * processes):
+            raise UserError(
+                f"recipe.ghost_batch is {ghost}: it must divide the share of recipe.batch_size "
+                f"({self.recipe.batch_size}) that each of {processes} processes has"
+            )
+        size, probes = self.recording.probe_size, self.recording.enabled and self.recording.probe
+        if ghost and probes and size % ghost:
+            raise UserError(
+                f"recording.probe_size is {size}: it must be a multiple of the {ghost} images that "
+                f"batch norms see together, such as {-(-size // ghost) * ghost}"
+            )
+
+    @property
+    def ghost_batch(self) -> int:
+        """Images that a batch norm sees together in training; 0: the whole batch.
+
+        Where several processes train, each one's norms see its own share or less.
+        """
+        processes = self.trainer.processes
+        share = self.recipe.batch_size // processes if processes > 1 else 0
+        return self.recipe.ghost_batch or share
 
     def specs(self) -> tuple[NetworkSpec, ...]:
         """The members of the cohort, in the order named.
@@ -113,6 +153,7 @@ class Config:
             del values[name]
         del values["data"]["workers"]
         values["network"] = [spec.name for spec in self.specs()]
+        values["recipe"]["ghost_batch"] = self.ghost_batch
         return values
 
     def run_id(self) -> str:

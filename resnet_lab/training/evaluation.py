@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -74,14 +75,13 @@ def _counts(
 
 
 def _log_scores(network: nn.Module, views: Sequence[Tensor], device: torch.device) -> Tensor:
-    logs = [
+    logs: list[Tensor] = [
         network(view.to(device).contiguous(memory_format=torch.channels_last)).log_softmax(1)
         for view in views
     ]
     if len(logs) == 1:
         return logs[0]
-    mean: Tensor = torch.stack(logs).logsumexp(0) - torch.tensor(float(len(logs))).log()
-    return mean
+    return torch.stack(logs).logsumexp(0) - math.log(len(logs))
 
 
 def _score(row: list[float]) -> Score:

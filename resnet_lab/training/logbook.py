@@ -32,6 +32,9 @@ class Logbook(pl.Callback):
         data: what the cohort trains on.
         seed: of the run.
         wall_seconds: spent by earlier, interrupted parts of the run.
+
+    Attributes:
+        finished: whether the last evaluation is written down.
     """
 
     run: RunDirectory
@@ -39,6 +42,7 @@ class Logbook(pl.Callback):
     data: Data
     seed: int
     wall_seconds: float = 0.0
+    finished: bool = field(default=False, init=False)
     _started: float = field(default=0.0, init=False)
     _first_step: int = field(default=0, init=False)
 
@@ -99,7 +103,9 @@ class Logbook(pl.Callback):
                 value=value,
             )
 
-    def _evaluate(self, trainer: pl.Trainer, cohort: Cohort, splits: list[str]) -> None:
+    def _evaluate(
+        self, trainer: pl.Trainer, cohort: Cohort, splits: list[str], *, final: bool = False
+    ) -> None:
         """Score the members that still train on the splits that the data has."""
         cohort.average_running_statistics()
         members = self._trained(cohort)
@@ -113,21 +119,23 @@ class Logbook(pl.Callback):
             )
             scores = evaluate([cohort.networks[i] for i in members], batches, cohort.device)
             for i, score in zip(members, scores, strict=True):
-                self._log_score(trainer, cohort, i, split, score)
+                values = self._log_score(trainer, cohort, i, split, score)
+                if final:
+                    self._final[i].update({f"{split}_{name}": v for name, v in values.items()})
 
     def _log_score(
         self, trainer: pl.Trainer, cohort: Cohort, i: int, split: str, score: Score
-    ) -> None:
+    ) -> dict[str, float]:
         values = {"loss": score.loss, "error": score.error}
         if self.data.num_classes >= 100:
             values["top5_error"] = score.top5_error
         for metric, value in values.items():
             self._row(trainer, cohort, i, split, metric, value)
-            self._final[i][f"{split}_{metric}"] = value
         if split == "validation":
             cohort.progress[i] = after_validation_error(
                 cohort.recipe, trainer.global_step, score.error, cohort.progress[i]
             )
+        return values
 
     def _finish(self, trainer: pl.Trainer, cohort: Cohort) -> None:
         """The last evaluation; what it says of the test split is the run's test error."""
@@ -135,9 +143,10 @@ class Logbook(pl.Callback):
         for i in self._trained(cohort):
             self._final[i].update(train_loss=losses[i], train_error=errors[i])
         self._estimate_statistics(trainer, cohort)
-        self._evaluate(trainer, cohort, ["validation", "test"])
+        self._evaluate(trainer, cohort, ["validation", "test"], final=True)
         for i, member in enumerate(self.info["networks"]):
             member["status"] = "diverged" if i in cohort.frozen else "finished"
+        self.finished = True
 
     def _estimate_statistics(self, trainer: pl.Trainer, cohort: Cohort) -> None:
         steps = -(-cohort.recipe.precise_bn // cohort.recipe.batch_size)

@@ -45,7 +45,7 @@ class ProgressBar(pl.Callback):
         if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
             self._looked = time.monotonic()
             cohort = cast(Cohort, pl_module)
-            _, errors = cohort.window_means(20, all_processes=False)
+            errors = cohort.window_means(20, all_processes=False)[1]
             shown = " ".join(f"{error:.1f}%" for error in errors)
             self._bar.set_postfix_str(f"train error {shown}")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from resnet_lab.errors import UserError
@@ -69,6 +70,7 @@ class RecipeConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "drops", tuple(self.drops))
+        self._make_floats()
         self._check_ranges()
         self._check_schedule()
         if self.ghost_batch and self.batch_size % self.ghost_batch:
@@ -77,15 +79,22 @@ class RecipeConfig:
                 f"({self.batch_size})"
             )
 
+    def _make_floats(self) -> None:
+        """Make a learning rate of 1 the same value, and the same identity, as one of 1.0."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type in ("float", "float | None") and isinstance(value, int):
+                object.__setattr__(self, field.name, float(value))
+
     def _check_ranges(self) -> None:
         for name in ("iterations", "batch_size", "evaluate_every", "log_every", "warmup_window"):
             if getattr(self, name) < 1:
                 raise UserError(f"recipe.{name} is {getattr(self, name)}: give 1 or more")
         for name in ("lr", "warmup_lr"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"recipe.{name} is {getattr(self, name)}: give a positive number")
         for name in ("weight_decay", "warmup_steps", "plateau_patience", "precise_bn"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"recipe.{name} is {getattr(self, name)}: give 0 or more")
         if not 0 <= self.momentum < 1:
             raise UserError(f"recipe.momentum is {self.momentum}: give a number in [0, 1)")
@@ -93,7 +102,7 @@ class RecipeConfig:
             raise UserError("recipe.nesterov needs recipe.momentum above 0")
         if self.ghost_batch < 0 or self.ghost_batch == 1:
             raise UserError(f"recipe.ghost_batch is {self.ghost_batch}: give 0 or at least 2")
-        if self.clip is not None and self.clip <= 0:
+        if self.clip is not None and not self.clip > 0:
             raise UserError(f"recipe.clip is {self.clip}: give a positive norm, or null for none")
 
     def _check_schedule(self) -> None:
@@ -107,6 +116,15 @@ class RecipeConfig:
             )
         if self.drops and self.plateau_patience:
             raise UserError("recipe.drops and recipe.plateau_patience exclude each other: give one")
+        if not 0 < self.drop_factor < 1:
+            raise UserError(
+                f"recipe.drop_factor is {self.drop_factor}: give a number between 0 and 1"
+            )
+        if self.warmup_until_error is not None and not 0 < self.warmup_until_error <= 100:
+            raise UserError(
+                f"recipe.warmup_until_error is {self.warmup_until_error}: give percent above 0 and "
+                "up to 100, or null for none"
+            )
         if self.warmup_steps and self.warmup_until_error is not None:
             raise UserError(
                 "recipe.warmup_steps and recipe.warmup_until_error exclude each other: give one"

@@ -14,13 +14,13 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.nn.parallel import DistributedDataParallel
 
+from resnet_lab.data.batches import check_training_batch
 from resnet_lab.data.config import default_data_dir
 from resnet_lab.data.data import Data
 from resnet_lab.data.load import load_data
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.networks.network import Network, build_network
-
-# from resnet_lab.networks.weights import save_weights
+from resnet_lab.networks.weights import save_weights
 from resnet_lab.recording.recorder import Recorder
 from resnet_lab.recording.schedule import recording_steps
 from resnet_lab.runs.directory import RunDirectory
@@ -51,12 +51,14 @@ def train(config: Config) -> Path:
         return run.path
     device = choose_device(config.trainer.device, config.trainer.devices)
     data = load_data(config.data, default_data_dir(config.data_dir))
+    check_training_batch(config.recipe.batch_size, data.counts["train"], config.trainer.processes)
     cohort = build_cohort(config, data)
     checkpoint = newest_checkpoint(run.checkpoints)
     info = _describe(config, data, device) if known is None or checkpoint is None else known
     if is_first_process():
         run.create(config)
     if checkpoint is not None:
+        info.update(status="running", error=None)
         info["provenance"].setdefault("resumed", []).append(checkpoint[1])
         run.resume(checkpoint[1])
     return _fit(config, data, cohort, run, info, device, checkpoint)
@@ -69,8 +71,8 @@ def build_cohort(config: Config, data: Data) -> Cohort:
         network = build_network(
             spec, num_classes=data.num_classes, in_channels=data.image_shape[0], seed=config.seed
         )
-        if config.recipe.ghost_batch:
-            use_ghost_batches(network, config.recipe.ghost_batch)
+        if config.ghost_batch:
+            use_ghost_batches(network, config.ghost_batch)
         members[spec.name] = network
     steps_per_epoch = -(-data.counts["train"] // config.recipe.batch_size)
     return Cohort(members, config.recipe, steps_per_epoch)
@@ -106,10 +108,9 @@ def _fit(
         path = str(checkpoint[0]) if checkpoint else None
         try:
             trainer.fit(cohort, batches, ckpt_path=path, weights_only=True)
-        except SIGTERMException:
-            logbook.close(trainer, "interrupted")
-            return run.path
-        except BaseException as error:
+        except (SIGTERMException, SystemExit):
+            pass  # SIGTERM, or the second Ctrl-C: the log book knows how far the run came
+        except Exception as error:
             logbook.close(trainer, "failed", f"{type(error).__name__}: {error}")
             raise
     _conclude(trainer, cohort, run, logbook)
@@ -117,15 +118,10 @@ def _fit(
 
 
 def _conclude(trainer: pl.Trainer, cohort: Cohort, run: RunDirectory, logbook: Logbook) -> None:
-    finished = trainer.global_step == cohort.recipe.iterations or len(cohort.frozen) == len(
-        cohort.names
-    )
-    if finished and trainer.is_global_zero:
+    if logbook.finished and trainer.is_global_zero:
         for name, network in zip(cohort.names, cohort.networks, strict=True):
-            torch.save(
-                network.state_dict(), run.weights / f"{name}.pt"
-            )  # save_weights(network, run.weights / f"{name}.pt")
-    logbook.close(trainer, "finished" if finished else "interrupted")
+            save_weights(network, run.weights / f"{name}.pt")
+    logbook.close(trainer, "finished" if logbook.finished else "interrupted")
 
 
 def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.device) -> pl.Trainer:
@@ -134,7 +130,7 @@ def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.dev
         accelerator=device.type if device.type != "cuda" else "gpu",
         devices=config.trainer.devices,
         num_nodes=config.trainer.nodes,
-        strategy=_strategy(config.trainer.devices * config.trainer.nodes),
+        strategy=_strategy(config.trainer.processes),
         precision="bf16-mixed" if config.recipe.precision == "bfloat16" else "32-true",
         max_steps=config.recipe.iterations,
         callbacks=callbacks,
@@ -157,13 +153,16 @@ def _strategy(processes: int) -> DDPStrategy | str:
         return "auto"
     known = inspect.signature(DistributedDataParallel.__init__).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    return DDPStrategy(**{name: False})
+    options: dict[str, Any] = {name: False}
+    return DDPStrategy(**options)
 
 
 def _recorder(config: Config, data: Data, run: RunDirectory) -> Recorder:
     recording = config.recording
     probes = recording.enabled and recording.probe
-    probe_batch = data.probe_batch(recording.probe_size) if probes else None
+    size = min(recording.probe_size, data.counts["train"])
+    size -= size % max(config.ghost_batch, 1)
+    probe_batch = data.probe_batch(size) if probes else None
     steps = recording_steps(config.recipe.iterations, recording)
     return Recorder(recording, steps, probe_batch, run.layers.extend)
 

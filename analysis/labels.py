@@ -1,0 +1,91 @@
+"""What a group of runs is called: its networks' shared traits, its recipe, what sets it apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+
+from resnet_lab.errors import UserError
+from resnet_lab.networks.spec import NetworkSpec
+
+TRAITS = ("layout", "block", "ordering", "stride_in", "stem", "width", "norm", "init")
+"""What a network's name says beyond family, depth and shortcut."""
+
+_PARTS = re.compile(r" (?=\w+=)")
+
+
+@cache
+def traits(network: str) -> dict[str, object]:
+    """Return the traits of a network's name; a name that no longer parses is its own trait."""
+    try:
+        spec = NetworkSpec.parse(network)
+    except UserError:
+        return dict.fromkeys(TRAITS, network)
+    return {trait: getattr(spec, trait) for trait in TRAITS}
+
+
+def short_name(network: str) -> str:
+    """Return family, depth and shortcut of a name: unambiguous within a group.
+
+    >>> short_name("resnet-56-B-x0.5")
+    'resnet-56-B'
+    """
+    if network in traits(network).values():
+        return network
+    head, depth, *options = network.split("-")
+    return "-".join([head, depth, *(option for option in options if option in ("A", "B", "C"))])
+
+
+def group_labels(groups: Sequence[dict[str, object]]) -> list[str]:
+    """Describe each group: its recipe, and what else tells it from groups with the same recipe."""
+    recipes = [_recipe_text(settings) for settings in groups]
+    return [
+        ", ".join([recipe, *_differences(settings, alike)])
+        for recipe, settings in zip(recipes, groups, strict=True)
+        for alike in [[one for one, text in zip(groups, recipes, strict=True) if text == recipe]]
+    ]
+
+
+def _recipe_text(settings: dict[str, object]) -> str:
+    parts = [
+        str(settings["data"]),
+        f"protocol {settings['protocol']}",
+        f"{settings['iterations']:,} iterations",
+        f"batch {settings['batch_size']}",
+        f"lr {settings['lr']:g}",
+    ]
+    return ", ".join([*parts, *_trait_texts(settings)])
+
+
+def _differences(settings: dict[str, object], alike: Sequence[dict[str, object]]) -> list[str]:
+    """Return the settings in which `settings` differs from some group of `alike`."""
+    texts = [_texts(one) for one in alike]
+    shared = set(texts[0]).intersection(*texts)
+    return [text for text in _texts(settings) if text not in shared]
+
+
+def _texts(settings: dict[str, object]) -> list[str]:
+    """Return every setting as text; a column that holds several ``key=value`` is taken apart."""
+    return [
+        text
+        for name, value in settings.items()
+        for text in (_PARTS.split(str(value)) if "=" in str(value) else [f"{name} {value}"])
+    ]
+
+
+def _trait_texts(settings: dict[str, object]) -> list[str]:
+    """Return the traits that a short name leaves out and a reader would not assume."""
+    usual = {
+        "layout": "imagenet" if settings["data"] in ("imagenet", "imagefolder") else "cifar",
+        "block": "basic",
+        "ordering": "original",
+        "stride_in": "1x1",
+        "stem": "7x7" if settings["layout"] == "imagenet" else "3x3",
+        "width": 1.0,
+        "norm": "batch",
+        "init": "fan-in",
+    }
+    unusual = {name: settings[name] for name in TRAITS if settings[name] != usual[name]}
+    words = {"width": "width x{}", "layout": "{} layout", "block": "{} blocks", "norm": "norm {}"}
+    return [words.get(name, f"{name} {{}}").format(value) for name, value in unusual.items()]

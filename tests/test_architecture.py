@@ -1,0 +1,182 @@
+"""The rules that keep the parts apart, read from the source and checked in a bare interpreter."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from tiny_runs import ROOT
+
+import resnet_lab
+
+MODULES = sorted([*ROOT.glob("resnet_lab/**/*.py"), *ROOT.glob("analysis/**/*.py")])
+# What analysis may know of the laboratory: what runs hold, what networks are, and mistakes.
+KNOWN_TO_ANALYSIS = {
+    "resnet_lab.errors",
+    "resnet_lab.files",
+    "resnet_lab.networks.complexity",
+    "resnet_lab.networks.spec",
+    "resnet_lab.recording.schedule",
+    "resnet_lab.runs.frames",
+}
+TORCH_FREE = [
+    "resnet_lab",
+    "resnet_lab.cli",
+    "resnet_lab.cli.parsing",
+    "resnet_lab.data.config",
+    "resnet_lab.errors",
+    "resnet_lab.files",
+    "resnet_lab.networks.complexity",
+    "resnet_lab.networks.spec",
+    "resnet_lab.networks.table",
+    "resnet_lab.recording.schedule",
+    "resnet_lab.runs.directory",
+    "resnet_lab.runs.frames",
+    "resnet_lab.runs.provenance",
+    "resnet_lab.runs.rows",
+    "resnet_lab.runs.summary",
+    "resnet_lab.sweeps.local",
+    "resnet_lab.sweeps.space",
+    "resnet_lab.training.config",
+    "resnet_lab.training.processes",
+    "resnet_lab.training.recipe",
+    "resnet_lab.training.schedules",
+]
+
+
+def dotted(module: Path) -> str:
+    return ".".join(module.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(module: Path) -> Iterator[tuple[str, bool]]:
+    """Every module that is imported, and whether it is when `module` itself is."""
+    tree = ast.parse(module.read_text())
+    later = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        or is_for_types(node)
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) not in later
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: a relative import"
+            assert node.module is not None
+            yield node.module, id(node) not in later
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+@cache
+def imports(package: str) -> list[tuple[str, str, bool]]:
+    """(importing module, imported module, at once) of a whole package."""
+    return [
+        (dotted(module), name, at_once)
+        for module in MODULES
+        if dotted(module).split(".")[0] == package
+        for name, at_once in imported(module)
+    ]
+
+
+def belongs_to(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def test_only_the_command_line_knows_analysis_and_only_when_it_is_called() -> None:
+    found = [each for each in imports("resnet_lab") if belongs_to(each[1], "analysis")]
+    assert found
+    for importer, name, at_once in found:
+        assert belongs_to(importer, "resnet_lab.cli"), f"{importer} imports {name}"
+        assert not at_once, f"{importer} imports {name} at module level"
+
+
+def test_analysis_meets_training_only_through_run_directories() -> None:
+    found = {
+        (importer, name)
+        for importer, name, _ in imports("analysis")
+        if belongs_to(name, "resnet_lab") and name not in KNOWN_TO_ANALYSIS
+    }
+    assert not found
+
+
+def test_the_network_and_its_measurements_know_no_trainer() -> None:
+    for package in ("networks", "data", "recording", "runs"):
+        for importer, name, _ in imports("resnet_lab"):
+            if belongs_to(importer, f"resnet_lab.{package}"):
+                allowed = name == "resnet_lab.training.config" and package == "runs"
+                assert allowed or not belongs_to(name, "resnet_lab.training"), f"{importer}: {name}"
+
+
+def test_lightning_is_known_to_training_and_the_recorder_alone() -> None:
+    users = {who for who, name, _ in imports("resnet_lab") if name.startswith("pytorch_lightning")}
+    users |= {who for who, name, _ in imports("analysis") if name.startswith("pytorch_lightning")}
+    assert {who for who in users if not belongs_to(who, "resnet_lab.training")} == {
+        "resnet_lab.recording.recorder"
+    }
+    makers = [path for path in MODULES if "pl.Trainer(" in path.read_text()]
+    assert [dotted(path) for path in makers] == ["resnet_lab.training.train"]
+
+
+@pytest.mark.parametrize("service", ["wandb", "optuna"])
+def test_services_are_imported_only_where_they_are_used(service: str) -> None:
+    for package in ("resnet_lab", "analysis"):
+        for importer, name, at_once in imports(package):
+            assert not (belongs_to(name, service) and at_once), f"{importer} imports {name}"
+
+
+def test_no_module_is_a_drawer_for_everything() -> None:
+    drawers = {"utils", "util", "helpers", "helper", "misc", "common"}
+    sources = [*MODULES, *ROOT.glob("tests/*.py"), *ROOT.glob("benchmarks/**/*.py")]
+    assert not [path for path in sources if drawers & {path.stem, path.parent.name}]
+
+
+def test_every_module_says_what_it_is_and_postpones_annotations() -> None:
+    for module in MODULES:
+        tree = ast.parse(module.read_text())
+        if tree.body:
+            assert ast.get_docstring(tree), f"{module} has no docstring"
+        if module.name != "__init__.py":
+            assert ("__future__", True) in imported(module), module
+
+
+TORCH_FREE_CHECK = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    heavy = {"torch", "torchvision", "pytorch_lightning", "wandb", "optuna"} & set(sys.modules)
+    assert not heavy, f"{name} imports {heavy}"
+import resnet_lab
+for name in ("Config", "DataConfig", "NetworkSpec", "RecipeConfig", "complexity", "load_runs"):
+    getattr(resnet_lab, name)
+assert "torch" not in sys.modules
+"""
+
+
+def test_what_needs_no_torch_starts_without_it() -> None:
+    analysis = [dotted(module) for module in MODULES if belongs_to(dotted(module), "analysis")]
+    result = subprocess.run(
+        [sys.executable, "-c", TORCH_FREE_CHECK, *TORCH_FREE, *analysis],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_what_the_package_offers_is_there() -> None:
+    assert sorted(resnet_lab.__all__) == resnet_lab.__all__
+    for name in resnet_lab.__all__:
+        assert getattr(resnet_lab, name).__name__ == name
+    with pytest.raises(AttributeError, match="module 'resnet_lab' has no attribute 'trian'"):
+        resnet_lab.trian  # noqa: B018

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_runs import (
+    PAIR,
+    PLAIN,
+    RESIDUAL,
+    assert_same_result,
+    assert_same_rows,
+    assert_same_weights,
+    info,
+    member,
+    rows,
+    series,
+    tiny,
+    weights,
+)
+from torch import Tensor
+
+from resnet_lab.runs.frames import load_runs
+from resnet_lab.runs.summary import summary_lines
+from resnet_lab.training.cohort import Cohort
+from resnet_lab.training.train import train
+
+RECIPES = {
+    "plain SGD": {},
+    "every option": {
+        "nesterov": True,
+        "drops": [9],
+        "warmup_until_error": 95.0,
+        "warmup_window": 2,
+        "clip": 0.5,
+        "clip_scope": "network",
+        "ghost_batch": 8,
+        "precise_bn": 32,
+        "test_curve": True,
+    },
+    "plateau and layer clipping": {
+        "plateau_patience": 1,
+        "evaluate_every": 3,
+        "clip": 0.1,
+        "warmup_steps": 4,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The residual network trained by itself, undisturbed."""
+    return train(tiny(tmp_path_factory.mktemp("alone"), network=RESIDUAL))
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
+def test_a_pair_trained_together_equals_the_two_trained_alone(recipe: dict[str, Any]) -> None:
+    together = train(tiny("together", **recipe))
+    for name in PAIR:
+        single = train(tiny("single", network=name, **recipe))
+        assert_same_result(together, single, name)
+        assert member(together, name) == member(single, name)
+
+
+def test_recording_changes_nothing_that_is_trained() -> None:
+    recorded, unrecorded = (
+        train(tiny("runs", recording={"enabled": enabled})) for enabled in (True, False)
+    )
+    assert_same_rows(rows(recorded, "metrics"), rows(unrecorded, "metrics"))
+    for name in PAIR:
+        assert_same_weights(weights(recorded, name), weights(unrecorded, name))
+        assert member(recorded, name) == member(unrecorded, name)
+    assert len(rows(recorded, "layers")) > 0
+    assert len(rows(unrecorded, "layers")) == 0
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, steps: dict[str, int]) -> None:
+    """Make the weights of networks NaN just before the given steps."""
+    healthy = Cohort.training_step
+
+    def training_step(self: Cohort, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor | None:
+        for name, network in zip(self.names, self.networks, strict=True):
+            if steps.get(name) == self.global_step:
+                torch.nn.init.constant_(network.get_parameter("stem.conv.weight"), torch.nan)
+        return healthy(self, batch, batch_idx)
+
+    monkeypatch.setattr(Cohort, "training_step", training_step)
+
+
+def test_a_member_that_diverges_is_frozen_and_the_other_trains_on_unharmed(
+    monkeypatch: pytest.MonkeyPatch, alone: Path
+) -> None:
+    poison(monkeypatch, {PLAIN: 6})
+    run = train(tiny())
+
+    assert_same_result(run, alone, RESIDUAL)
+    assert member(run, RESIDUAL) == member(alone, RESIDUAL)
+    assert info(run)["status"] == "finished"
+    diverged = member(run, PLAIN)
+    assert (diverged["status"], diverged["diverged_at"]) == ("diverged", 6)
+    assert diverged["final"] == {}
+    assert list(series(run, PLAIN, "train", "error")) == [4]
+    # The host looks when it logs, after 8 updates; until then the network is run.
+    assert weights(run, PLAIN)["stem.norm.num_batches_tracked"] == 8
+    assert weights(run, RESIDUAL)["stem.norm.num_batches_tracked"] == 12
+    assert rows(run, "layers", PLAIN)["step"].max() == 4
+
+
+def test_a_diverged_member_has_no_final_errors_and_its_step_in_the_summary(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    poison(monkeypatch, {PLAIN: 9})
+    run = train(tiny(test_curve=True))
+    frame = load_runs(run).runs.set_index("network")
+    assert frame["status"].to_dict() == {PLAIN: "diverged", RESIDUAL: "finished"}
+    assert frame["diverged_at"].dropna().to_dict() == {PLAIN: 9}
+    errors = ["train_error", "validation_error", "test_error"]
+    assert frame.loc[PLAIN, errors].isna().all()
+    assert frame.loc[RESIDUAL, errors].notna().all()
+    assert summary_lines(info(run))[1].endswith("-  diverged at step 9")
+
+
+def test_when_every_member_has_diverged_the_run_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(monkeypatch, {PLAIN: 2, RESIDUAL: 5})
+    run = train(tiny(iterations=40))
+    assert info(run)["status"] == "finished"
+    assert info(run)["step"] == 6
+    assert [member(run, name)["status"] for name in PAIR] == ["diverged", "diverged"]
+    assert [member(run, name)["diverged_at"] for name in PAIR] == [2, 5]
+
+
+def test_a_loss_that_is_infinite_counts_as_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
+    lr = Cohort.member_lr
+    monkeypatch.setattr(
+        Cohort,
+        "member_lr",
+        lambda self, i: float("inf") if (i, self.global_step) == (1, 2) else lr(self, i),
+    )
+    run = train(tiny())
+    assert [member(run, name)["diverged_at"] for name in PAIR] == [None, 3]

@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from synthetic_runs import DEMO_ERRORS, as_runs, demo_runs, member, recordings
+
+from analysis.figures import (
+    PLATES,
+    draw_all,
+    error_vs_depth,
+    freeze,
+    growth,
+    layer_maps,
+    plot_error_vs_depth,
+    plot_freeze,
+    plot_growth,
+    plot_layer_maps,
+    plot_responses,
+    plot_training_curves,
+    responses,
+    style,
+    training_curves,
+)
+from analysis.groups import Group, split_groups
+from resnet_lab.runs.frames import Runs
+
+
+@pytest.fixture(scope="module")
+def demo() -> Runs:
+    return demo_runs()
+
+
+@pytest.fixture(scope="module")
+def group(demo: Runs) -> Group:
+    return split_groups(demo)[0]
+
+
+def line(axes: Axes, label: str) -> Line2D:
+    found = [one for one in axes.lines if one.get_label() == label]
+    assert len(found) == 1, f"{label} not in {[one.get_label() for one in axes.lines]}"
+    return found[0]
+
+
+def y(axes: Axes, label: str) -> list[float]:
+    return list(np.asarray(line(axes, label).get_ydata(), dtype=float))
+
+
+def texts(figure: Figure) -> list[str]:
+    legends = [axes.get_legend() for axes in figure.axes if axes.get_legend()] + figure.legends
+    return [text.get_text() for legend in legends if legend for text in legend.get_texts()]
+
+
+def made(figure: Figure | None) -> Figure:
+    assert figure is not None
+    return figure
+
+
+def test_training_curves_are_means_over_seeds_plain_left_residual_right(demo: Runs) -> None:
+    figure = made(plot_training_curves(demo))
+    plain, residual = figure.axes
+    assert (plain.get_title(), residual.get_title()) == ("plain", "residual")
+    assert y(plain, "plain-56 train")[0] == 90
+    assert y(plain, "plain-56 train")[-1] == pytest.approx(55 * 1.02)
+    assert y(residual, "resnet-8 validation")[-1] == pytest.approx(0.3 * 1.02 + 1)
+    assert plain.get_ylim() == residual.get_ylim()
+    assert plain.get_xlim() == residual.get_xlim() == (0, 160)
+
+
+def test_training_error_is_dashed_and_held_out_error_bold(demo: Runs) -> None:
+    plain = made(plot_training_curves(demo)).axes[0]
+    train, held_out = line(plain, "plain-20 train"), line(plain, "plain-20 validation")
+    assert train.get_linestyle() == "--"
+    assert held_out.get_linestyle() == "-"
+    assert held_out.get_linewidth() > train.get_linewidth()
+    assert train.get_color() == held_out.get_color() == style.depth_colour(20)
+
+
+def test_legends_name_networks_with_their_seeds_and_splits(demo: Runs) -> None:
+    shown = texts(made(plot_training_curves(demo)))
+    assert "plain-56 (n = 3)" in shown
+    assert "resnet-56 (n = 3)" in shown
+    assert shown[-2:] == ["training error", "validation error"]
+
+
+def test_bands_run_from_the_lowest_to_the_highest_seed(group: Group) -> None:
+    table = training_curves.curves(group)
+    last = table[(table["short"] == "plain-56") & (table["split"] == "train")].iloc[-1]
+    assert (last["n"], last["low"], last["high"]) == (3, 55.0, pytest.approx(55 * 1.04))
+
+
+def test_a_seed_that_stopped_early_does_not_cut_the_others_short() -> None:
+    rows = [member("plain-8", seed, 5.0) for seed in range(3)]
+    rows[2]["status"] = "interrupted"
+    runs = as_runs(rows)
+    stopped = (runs.metrics["run"] == rows[2]["run"]) & (runs.metrics["step"] > 50)
+    table = training_curves.curves(
+        split_groups(Runs(runs.runs, runs.metrics[~stopped], runs.layers, []))[0]
+    )
+    assert set(table["n"]) == {2}
+    assert table["step"].max() == 160
+
+
+def test_published_final_errors_are_marked_on_their_own_data_only() -> None:
+    def marks(data: str) -> dict[str, float]:
+        runs = as_runs([member("resnet-20", 0, data=data), member("plain-20-x0.5", 0, data=data)])
+        drawn = [
+            one for group in split_groups(runs) for one in made(training_curves.draw(group)).axes
+        ]
+        lines = [one for axes in drawn for one in axes.lines]
+        return {
+            str(one.get_label()): float(np.asarray(one.get_ydata())[0])
+            for one in lines
+            if str(one.get_label()).endswith("published")
+        }
+
+    assert marks("cifar10") == {"resnet-20 published": 8.75}
+    assert marks("digits") == {}
+
+
+def test_one_family_alone_has_one_panel() -> None:
+    figure = made(plot_training_curves(as_runs([member("resnet-8")])))
+    assert [axes.get_title() for axes in figure.axes] == ["residual"]
+
+
+def test_error_against_depth_has_means_and_t_intervals(demo: Runs, group: Group) -> None:
+    train, test = made(plot_error_vs_depth(demo)).axes
+    table = error_vs_depth.final_errors(group).set_index(["split", "shortcut", "depth"])
+    row = table.xs(("train", "none", 56))
+    assert row["mean"] == pytest.approx(56.1)
+    assert row["high"] - row["mean"] == pytest.approx(4.3027 * 1.1 / 3**0.5, rel=1e-4)
+    plain = next(one for one in train.containers if one.get_label() == "plain (n = 3)")
+    assert isinstance(plain, ErrorbarContainer)
+    means, _, bars = plain.lines
+    assert np.asarray(means.get_ydata()) == pytest.approx([0.204, 3.06, 56.1])
+    assert np.asarray(bars[0].get_segments())[2, 1, 1] == pytest.approx(row["high"])
+    assert test.get_title() == "test error, end of training"
+    assert [tick.get_text() for tick in test.get_xticklabels()] == ["8", "20", "56"]
+
+
+def test_error_against_depth_leaves_out_and_names_what_did_not_finish() -> None:
+    rows = [member("plain-8", s, 1.0 + s) for s in range(2)]
+    rows += [member("plain-20", s, 5.0 + s) for s in range(2)]
+    rows[3]["status"] = "diverged"
+    group = split_groups(as_runs(rows))[0]
+    table = error_vs_depth.final_errors(group)
+    assert list(table[table["split"] == "train"]["n"]) == [2, 1]
+    assert "plain-20 seed 1" in error_vs_depth.caption(group)
+    assert "plain (n = 1 to 2)" in texts(made(error_vs_depth.draw(group)))
+
+
+def test_maps_hold_every_layer_at_every_step_of_the_deepest_twins(demo: Runs, group: Group) -> None:
+    figure = made(plot_layer_maps(demo))
+    maps = figure.axes[:4]
+    assert [axes.get_title().split(",")[0] for axes in maps] == ["plain-56", "resnet-56"] * 2
+    values = layer_maps.layer_map(group, "plain-56", 0, "gradient_norm")
+    assert values.shape[0] == 56
+    assert [int(step) for step in values.columns[:5]] == [0, 1, 2, 4, 8]
+    assert values.loc[1, 0] == pytest.approx(1.2**55)
+    drawn = maps[0].collections[0].get_array()
+    assert np.asarray(drawn) == pytest.approx(values.to_numpy())
+
+
+def test_twins_share_one_logarithmic_colour_scale_a_row(demo: Runs) -> None:
+    figure = made(plot_layer_maps(demo))
+    for left, right in (figure.axes[:2], figure.axes[2:4]):
+        first, second = left.collections[0].norm, right.collections[0].norm
+        assert isinstance(first, LogNorm)
+        assert (first.vmin, first.vmax) == (second.vmin, second.vmax)
+    assert figure.axes[0].collections[0].norm.vmax == pytest.approx(1.2**55)
+
+
+def test_the_input_is_at_the_top_and_steps_start_at_zero(demo: Runs) -> None:
+    axes = made(plot_layer_maps(demo)).axes[2]
+    bottom, top = axes.get_ylim()
+    assert (bottom, top) == (56.5, 0.5)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "1", "10", "100"]
+    assert axes.get_xlim() == (0, 159)
+
+
+def test_colour_scale_survives_zeros_and_spans_at_most_its_decades() -> None:
+    scale = layer_maps.colour_scale([pd.DataFrame([[0.0, np.nan], [1e-30, 10.0]])])
+    assert (scale.vmin, scale.vmax) == (10 / 10.0**layer_maps.DECADES, 10.0)
+    assert layer_maps.colour_scale([pd.DataFrame([[0.0]])]).vmin is not None
+
+
+def test_growth_figure_has_norms_fits_and_the_theorys_slope(demo: Runs, group: Group) -> None:
+    plain, residual = made(plot_growth(demo)).axes
+    points = line(plain, "plain-56: 1.20, 1.20, 1.20")
+    assert np.asarray(points.get_xdata()).tolist() == list(range(1, 57))
+    assert y(plain, "plain-56: 1.20, 1.20, 1.20")[0] == pytest.approx(1.203**55, rel=1e-3)
+    theory = y(plain, "theory's slope: 1.2112")
+    layers = np.asarray(line(plain, "theory's slope: 1.2112").get_xdata(), dtype=float)
+    assert list(layers) == [2, 19]
+    assert (theory[0] / theory[1]) ** (1 / 17) == pytest.approx(1.2112)
+    assert not [one for one in residual.lines if "theory" in str(one.get_label())]
+    assert plain.get_yscale() == "log"
+    fits = growth.stage_growth(group).set_index(["short", "stage"])["growth"]
+    assert fits["resnet-20", 2] == pytest.approx(1.053, abs=1e-3)
+
+
+def test_theory_is_not_drawn_for_networks_without_batch_norm() -> None:
+    row = member("plain-20-nonorm")
+    plain = made(plot_growth(as_runs([row], [recordings(row)]))).axes[0]
+    assert not [one for one in plain.lines if "theory" in str(one.get_label())]
+
+
+def test_responses_are_in_order_above_and_sorted_below(demo: Runs) -> None:
+    top, bottom = made(plot_responses(demo)).axes
+    in_order, ranked = y(top, "plain-8 (n = 3)"), y(bottom, "plain-8 (n = 3)")
+    assert in_order[:2] == pytest.approx([1.01 * np.exp(0.2), 1.01 * np.exp(-0.2)])
+    assert ranked == sorted(in_order, reverse=True)
+    assert len(in_order) == 7
+    assert top.get_ylabel() == "response std"
+    assert top.get_ylim()[0] == 0
+    assert line(top, "plain-8 (n = 3)").get_linestyle() == "--"
+    assert line(top, "resnet-8 (n = 3)").get_linestyle() == "-"
+
+
+def test_responses_that_differ_widely_have_a_log_axis() -> None:
+    rows = [member("plain-8", 0), member("resnet-8", 0)]
+    layers = [recordings(rows[0], response=60.0), recordings(rows[1], response=1.0)]
+    top, bottom = made(plot_responses(as_runs(rows, layers))).axes
+    assert top.get_yscale() == bottom.get_yscale() == "log"
+    assert top.get_ylabel() == "response std, log axis"
+
+
+def test_responses_are_those_of_the_last_step_of_finished_members() -> None:
+    rows = [member("plain-8", 0), member("plain-8", 1, status="diverged")]
+    layers = [recordings(rows[0], response=1.0), recordings(rows[1], response=9.0)]
+    layers[0].loc[layers[0]["step"] < 159, "value"] = 5.0
+    table = responses.responses(split_groups(as_runs(rows, layers))[0])
+    assert set(table["std"]) == {1.0}
+    assert set(table["n"]) == {1}
+
+
+def test_freeze_shows_stem_norm_and_relative_update_from_step_zero(demo: Runs) -> None:
+    norms, updates = made(plot_freeze(demo)).axes
+    assert np.asarray(y(norms, "plain-56 (n = 3)")) == pytest.approx(3.0)
+    frozen = line(updates, "plain-56 (n = 3)")
+    steps = [int(step) for step in np.asarray(frozen.get_xdata())]
+    values = np.asarray(frozen.get_ydata(), dtype=float)
+    assert steps[:6] == [0, 1, 2, 4, 8, 16]
+    assert values[steps.index(16) :] == pytest.approx(1e-9)
+    assert values[0] == pytest.approx(0.1 * 1.203**55 / 3, rel=1e-3)
+    assert y(updates, "frozen below 1e-06") == [1e-6, 1e-6]
+
+
+def test_constant_values_still_have_a_readable_log_axis(demo: Runs) -> None:
+    low, high = made(plot_freeze(demo)).axes[0].get_ylim()
+    assert high / low >= 9.99
+    assert low < 3 < high
+
+
+def test_seeds_of_the_freeze_are_averaged_on_the_logarithm() -> None:
+    rows = [member("plain-8", seed) for seed in range(2)]
+    layers = [recordings(row) for row in rows]
+    for frame, value in zip(layers, (1e-2, 1e-6), strict=True):
+        frame.loc[frame["quantity"] == "relative_update", "value"] = value
+    table = freeze.stems(split_groups(as_runs(rows, layers))[0])
+    assert table.loc[table["quantity"] == "relative_update", "middle"].to_numpy() == (
+        pytest.approx(1e-4)
+    )
+
+
+@pytest.mark.parametrize(
+    "plot", [plot_error_vs_depth, plot_freeze, plot_growth, plot_layer_maps, plot_responses]
+)
+def test_figures_without_their_data_are_none(plot: object) -> None:
+    assert callable(plot)
+    assert plot(as_runs([member("plain-8")], curves=False)) is None
+    assert plot(as_runs([])) is None
+
+
+def test_every_group_has_its_own_figures() -> None:
+    rows = [member("plain-8", 0, lr=0.1), member("plain-8", 0, lr=0.01)]
+    names = [drawing.name for drawing in draw_all(as_runs(rows))]
+    assert names == ["training_curves-digits-1", "training_curves-digits-2"]
+
+
+def test_drawings_of_the_demo_are_all_plates_with_captions(demo: Runs) -> None:
+    drawings = draw_all(demo)
+    assert [one.name for one in drawings] == [plate.name for plate in PLATES]
+    assert all("digits, protocol 1294/143" in one.protocol for one in drawings)
+    assert all(len(one.caption) > 80 for one in drawings)
+
+
+def test_depth_colours_are_distinct_and_darker_with_depth() -> None:
+    depths = [8, 14, 20, 32, 44, 56, 110, 1202]
+    light = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in map(style.depth_colour, depths)]
+    assert light == sorted(light, reverse=True)
+    assert min(a - b for a, b in pairwise(light)) > 0.01
+
+
+def test_drawing_leaves_matplotlibs_settings_alone(demo: Runs) -> None:
+    before = dict(mpl.rcParams)
+    plot_growth(demo)
+    assert dict(mpl.rcParams) == before
+
+
+def test_figures_are_saved_in_three_formats_with_the_same_bytes_each_time(
+    tmp_path: Path,
+) -> None:
+    runs = as_runs([member(network, 0, error) for network, error in DEMO_ERRORS.items()])
+    for folder in ("once", "again"):
+        style.save(made(plot_error_vs_depth(runs)), tmp_path / folder / "errors")
+    once = {path.name: path.read_bytes() for path in (tmp_path / "once").iterdir()}
+    again = {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()}
+    assert set(once) == {"errors.png", "errors.svg", "errors.pdf"}
+    assert once == again
+    assert once["errors.png"].startswith(b"\x89PNG")
+    assert once["errors.pdf"].startswith(b"%PDF")
+
+
+def test_dollar_signs_in_names_are_no_mathematics(tmp_path: Path) -> None:
+    runs = as_runs([member(network, data="a$b_$c") for network in ("plain-8", "plain-20")])
+    figure = made(plot_error_vs_depth(runs))
+    style.save(figure, tmp_path / "odd")
+    assert (tmp_path / "odd.svg").exists()

@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_runs import PAIR, info, tiny
+
+from resnet_lab.cli.parsing import parse_config
+from resnet_lab.data.config import DataConfig
+from resnet_lab.errors import UserError
+from resnet_lab.files import replacing, write_json, write_text
+from resnet_lab.recording.schedule import RecordingConfig
+from resnet_lab.runs.directory import RunDirectory, read_info, run_name
+from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
+from resnet_lab.training.config import Config, TrainerConfig
+from resnet_lab.training.recipe import RecipeConfig
+from resnet_lab.training.train import train
+
+# For every field that decides a result, a value other than its default.
+OTHER: dict[str, dict[str, Any]] = {
+    "data": {
+        "name": "cifar10",
+        "protocol": "full",
+        "validation_size": 100,
+        "split_seed": 1,
+        "normalise": "channel",
+        "augment": "none",
+        "test_view": "ten-crop",
+    },
+    "recipe": {
+        "iterations": 100,
+        "batch_size": 64,
+        "lr": 0.05,
+        "momentum": 0.8,
+        "weight_decay": 1e-5,
+        "nesterov": True,
+        "drops": (10, 20),
+        "drop_factor": 0.2,
+        "plateau_patience": 3,
+        "warmup_steps": 400,
+        "warmup_until_error": 80.0,
+        "warmup_lr": 0.001,
+        "warmup_window": 50,
+        "clip": 1.0,
+        "clip_scope": "network",
+        "precision": "bfloat16",
+        "compile": True,
+        "ghost_batch": 64,
+        "precise_bn": 1000,
+        "evaluate_every": 10,
+        "test_curve": True,
+        "log_every": 10,
+    },
+    "recording": {
+        "enabled": False,
+        "per_decade": 5,
+        "every": 100,
+        "probe_size": 64,
+        "probe": False,
+    },
+}
+PARTS = {"data": DataConfig, "recipe": RecipeConfig, "recording": RecordingConfig}
+CHANGES = [(part, name) for part, values in OTHER.items() for name in values]
+
+
+def changed(part: str, name: str) -> Config:
+    values = {name: OTHER[part][name]}
+    if name == "test_view":
+        values["name"] = "imagenet"
+    return Config(**{part: PARTS[part](**values)})
+
+
+@pytest.mark.parametrize(("part", "name"), CHANGES, ids=[".".join(each) for each in CHANGES])
+def test_whatever_decides_a_result_decides_the_identity(part: str, name: str) -> None:
+    plain = Config(data=DataConfig(name="imagenet")) if name == "test_view" else Config()
+    assert getattr(getattr(changed(part, name), part), name) != getattr(getattr(plain, part), name)
+    assert changed(part, name).run_id() != plain.run_id()
+
+
+def test_no_field_of_a_configuration_is_forgotten() -> None:
+    for part, values in OTHER.items():
+        fields = {field.name for field in dataclasses.fields(PARTS[part])}
+        assert fields - {"workers"} == set(values)
+    assert {field.name for field in dataclasses.fields(Config)} == {
+        *OTHER,
+        *("network", "seed", "trainer", "data_dir", "runs_dir", "study"),
+    }
+
+
+def test_all_these_runs_are_different_ones() -> None:
+    configs = [changed(part, name) for part, name in CHANGES]
+    configs += [Config(), Config(seed=1), Config(network="plain-20"), Config(network="resnet-20")]
+    assert len({config.run_id() for config in configs}) == len(configs)
+    assert len({run_name(config) for config in configs}) == len(configs)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        Config(trainer=TrainerConfig(device="cpu", checkpoint_seconds=1, progress=False)),
+        Config(data_dir="/data"),
+        Config(runs_dir="elsewhere"),
+        Config(study="depth"),
+        Config(data=DataConfig(workers=0)),
+        Config(network=" Plain-20 , resnet-20-A"),
+    ],
+    ids=["trainer", "data_dir", "runs_dir", "study", "workers", "spelling"],
+)
+def test_where_a_run_is_trained_and_kept_is_no_part_of_its_identity(same: Config) -> None:
+    assert same.run_id() == Config().run_id()
+    assert RunDirectory.of(same).path.name == RunDirectory.of(Config()).path.name
+
+
+def test_processes_are_ghost_batches_by_another_name() -> None:
+    def run_id(devices: int, nodes: int = 1, **recipe: Any) -> str:
+        trainer = TrainerConfig(devices=devices, nodes=nodes)
+        return Config(recipe=RecipeConfig(**recipe), trainer=trainer).run_id()
+
+    assert run_id(2) == run_id(1, ghost_batch=64) == run_id(2, ghost_batch=64)
+    assert run_id(2, nodes=2) == run_id(1, ghost_batch=32)
+    assert run_id(1) != run_id(2) != run_id(4)
+
+
+def test_a_run_lies_in_the_folder_of_its_study() -> None:
+    config = Config(network="plain-8", runs_dir="here", study="depth", seed=3)
+    assert RunDirectory.of(config).path == Path(
+        f"here/depth/plain-8_digits_seed3_{config.run_id()[:8]}"
+    )
+
+
+def test_a_large_cohort_has_a_short_name() -> None:
+    network = ",".join(f"plain-{6 * n + 2}" for n in range(1, 20))
+    assert run_name(Config(network=network)).startswith("plain-8+18-more_digits_seed0_")
+
+
+# Saved configurations
+
+
+SAVED = [
+    Config(),
+    Config(
+        network="plain-8-x0.5,resnet-8-x0.5",
+        seed=7,
+        data=DataConfig(name="cifar10", validation_size=1000, normalise="channel"),
+        recipe=RecipeConfig(lr=1, weight_decay=1e-5, clip=2, drops=(10, 20_000), compile=True),
+        study="2024",
+        runs_dir="runs/of many kinds: on, off",
+    ),
+    Config(
+        data=DataConfig(name="imagenet", test_view="ten-crop"),
+        recipe=RecipeConfig(
+            plateau_patience=8, warmup_until_error=80, ghost_batch=64, precision="bfloat16"
+        ),
+        recording=RecordingConfig(enabled=False),
+        trainer=TrainerConfig(devices=2, checkpoint_seconds=5),
+        data_dir="~/data",
+        study="on",
+    ),
+]
+
+
+@pytest.mark.parametrize("config", SAVED, ids=range(len(SAVED)))
+def test_the_saved_configuration_is_the_whole_run_again(config: Config) -> None:
+    run = RunDirectory.of(config)
+    run.create(config)
+    again = parse_config(["--config", str(run.path / "config.yaml")])
+    assert again == config
+    assert again.run_id() == config.run_id()
+
+
+@given(
+    lr=st.floats(1e-12, 1e6),
+    weight_decay=st.floats(0, 10),
+    warmup_lr=st.integers(1, 5),
+    drops=st.sets(st.integers(1, 63_999), max_size=5),
+)
+def test_numbers_survive_the_file(
+    lr: float, weight_decay: float, warmup_lr: int, drops: set[int]
+) -> None:
+    recipe = RecipeConfig(
+        lr=lr, weight_decay=weight_decay, warmup_lr=warmup_lr, drops=tuple(sorted(drops))
+    )
+    text = yaml.safe_dump(Config(recipe=recipe).as_dict(), sort_keys=False)
+    values = yaml.safe_load(text)["recipe"]
+    assert Config(recipe=RecipeConfig(**values)).run_id() == Config(recipe=recipe).run_id()
+
+
+# Files that are whole or not there
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
+def test_an_exception_while_writing_leaves_the_old_file(error: type[BaseException]) -> None:
+    file = Path("file")
+    write_text(file, "old")
+
+    def write_half() -> None:
+        with replacing(file) as temporary:
+            temporary.write_text("half of the n")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert file.read_text() == "old"
+    assert os.listdir() == ["file"]
+
+
+def test_a_file_is_not_there_before_it_is_whole() -> None:
+    with replacing(Path("file")) as temporary:
+        temporary.write_text("new")
+        assert not Path("file").exists()
+        assert temporary.parent == Path()
+    assert Path("file").read_text() == "new"
+    assert os.listdir() == ["file"]
+
+
+def test_numbers_that_are_not_finite_become_null() -> None:
+    write_json(Path("file"), {"a": [math.nan, 1.5], "b": {"c": math.inf, "d": -math.inf}})
+    assert json.loads(Path("file").read_text()) == {"a": [None, 1.5], "b": {"c": None, "d": None}}
+
+
+# Rows
+
+
+def metric(step: int, value: float = 0.5) -> dict[str, Any]:
+    return {
+        "network": "plain-8",
+        "step": step,
+        "epoch": step / 10,
+        "split": "train",
+        "metric": "loss",
+        "value": value,
+    }
+
+
+def test_rows_come_back_as_they_were_written() -> None:
+    file = RowFile(Path("metrics.parquet"), METRICS)
+    for step in range(3):
+        file.append(**metric(step))
+    file.flush()
+    file.append(**metric(3, math.nan))
+    assert pq.read_table("metrics.parquet").to_pylist() == [metric(step) for step in range(3)]
+    file.flush()
+    table = pq.read_table("metrics.parquet")
+    assert table.schema.equals(METRICS)
+    assert table.slice(0, 3).to_pylist() == [metric(step) for step in range(3)]
+    assert math.isnan(table["value"][3].as_py())
+
+
+def test_a_file_without_rows_has_its_columns() -> None:
+    RowFile(Path("layers.parquet"), LAYERS).flush()
+    assert pq.read_table("layers.parquet").equals(LAYERS.empty_table())
+
+
+def test_resuming_cuts_what_came_after_the_checkpoint() -> None:
+    first = RunDirectory(Path())
+    for step in range(6):
+        first.metrics.append(**metric(step))
+        layer = {"network": "plain-8", "step": step, "quantity": "weight_norm"}
+        layer |= {"layer": 1, "name": "stem.conv", "stage": 0, "block": 0, "value": 1.0}
+        first.layers.append(**layer)
+    first.flush()
+    second = RunDirectory(Path())
+    second.resume(3)
+    second.metrics.append(**metric(99))
+    second.layers.append(**{**layer, "step": 99})
+    second.flush()
+    # After 3 updates: errors of updates 1 to 3 are known, layers before updates 0 to 2.
+    assert pq.read_table("metrics.parquet")["step"].to_pylist() == [0, 1, 2, 3, 99]
+    assert pq.read_table("layers.parquet")["step"].to_pylist() == [0, 1, 2, 99]
+
+
+def test_resuming_forgets_rows_that_were_never_written() -> None:
+    file = RowFile(Path("metrics.parquet"), METRICS)
+    file.append(**metric(1))
+    file.resume(pc.field("step") <= 5)
+    file.flush()
+    assert pq.read_table("metrics.parquet").num_rows == 0
+
+
+# Directories
+
+
+def stamps(run: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in run.rglob("*")}
+
+
+def test_a_finished_run_is_not_trained_again() -> None:
+    config = tiny(iterations=2)
+    run = train(config)
+    assert info(run)["status"] == "finished"
+    before = stamps(run)
+    assert train(config) == run
+    assert train(dataclasses.replace(config, trainer=TrainerConfig(), data_dir="nowhere")) == run
+    assert stamps(run) == before
+    assert {path.name for path in (run / "weights").iterdir()} == {f"{name}.pt" for name in PAIR}
+
+
+def test_the_folder_of_another_run_is_refused() -> None:
+    config = tiny(iterations=2)
+    run = RunDirectory.of(config)
+    run.path.mkdir(parents=True)
+    for status in ("finished", "interrupted"):
+        run.write({"run": "0123456789abcdef", "status": status})
+        with pytest.raises(UserError) as refused:
+            train(config)
+        assert (
+            str(refused.value) == f"{run.path} holds another run (0123456789abcdef): move it away"
+        )
+    assert os.listdir(run.path) == ["run.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "cannot be read: Expecting property name"),
+        ("[1]", "is not of format 1, the one that this version reads"),
+        ('{"format": 2}', "is not of format 1, the one that this version reads"),
+    ],
+)
+def test_a_damaged_run_is_refused(text: str, reason: str) -> None:
+    Path("run.json").write_text(text)
+    with pytest.raises(UserError, match=f"^run.json {reason}"):
+        read_info(Path())
+
+
+def test_a_folder_that_is_no_run_is_refused() -> None:
+    with pytest.raises(UserError) as refused:
+        read_info(Path("nowhere"))
+    assert str(refused.value) == "nowhere is no run directory: it has no run.json"
+
+
+def test_a_place_that_cannot_be_written_is_refused() -> None:
+    Path("runs").write_text("a file, not a folder")
+    with pytest.raises(UserError, match=r"^cannot write the run directory runs/plain.*--runs-dir$"):
+        train(tiny(iterations=2))

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_runs import PLAIN, RESIDUAL, ROOT, at_step, info, interrupt
+
+from resnet_lab.cli import main
+from resnet_lab.cli.parsing import parse_config
+from resnet_lab.runs.directory import RunDirectory
+from resnet_lab.sweeps.local import Outcome, run_sweep
+from resnet_lab.sweeps.space import read_sweep
+from resnet_lab.training.config import Config
+from resnet_lab.training.train import train
+
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
+SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
+SHORT = {
+    "recipe.iterations": {"value": 2},
+    "recipe.batch_size": {"value": 16},
+    "recording.probe_size": {"value": 16},
+    "trainer.device": {"value": "cpu"},
+}
+
+
+def sweep_file(parameters: dict[str, Any], stem: str = "study", **more: Any) -> Path:
+    file = Path(f"{stem}.yaml")
+    content = {"program": "resnet_lab", "method": "grid", "parameters": parameters, **more}
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return file
+
+
+def points(parameters: dict[str, Any]) -> list[list[str]]:
+    return list(read_sweep(sweep_file(parameters)).points())
+
+
+# The format
+
+
+def test_the_grid_is_the_product_and_the_last_parameter_varies_fastest() -> None:
+    parameters = {
+        "network": {"values": ["plain-8", "resnet-8"]},
+        "recipe.lr": {"value": 0.1},
+        "seed": {"values": [0, 1]},
+    }
+    assert points(parameters) == [
+        ["--network=plain-8", "--recipe.lr=0.1", "--seed=0"],
+        ["--network=plain-8", "--recipe.lr=0.1", "--seed=1"],
+        ["--network=resnet-8", "--recipe.lr=0.1", "--seed=0"],
+        ["--network=resnet-8", "--recipe.lr=0.1", "--seed=1"],
+    ]
+
+
+def test_nested_parameters_are_joined_by_dots() -> None:
+    recipe = {"lr": {"values": [0.1, 0.2]}, "batch_size": {"value": 64}}
+    nested = {"recipe": {"parameters": recipe}, "seed": {"value": 1}}
+    assert points(nested) == [
+        ["--recipe.lr=0.1", "--recipe.batch_size=64", "--seed=1"],
+        ["--recipe.lr=0.2", "--recipe.batch_size=64", "--seed=1"],
+    ]
+
+
+def test_values_of_any_kind_reach_the_configuration() -> None:
+    parameters = {
+        "recipe.drops": {"value": [10, 20]},
+        "recipe.nesterov": {"value": True},
+        "recipe.clip": {"value": None},
+        "recipe.weight_decay": {"value": 1e-5},
+        "data.name": {"value": "cifar10"},
+        "study": {"value": "2024"},
+    }
+    config = parse_config(points(parameters)[0])
+    recipe = config.recipe
+    assert (recipe.drops, recipe.nesterov, recipe.clip) == ((10, 20), True, None)
+    assert (recipe.weight_decay, config.data.name, config.study) == (1e-5, "cifar10", "2024")
+
+
+def test_a_configuration_file_is_read_first_wherever_it_stands() -> None:
+    Path("recipe.yaml").write_text("recipe:\n  lr: 0.5\n  momentum: 0.5\n")
+    parameters = {"recipe.lr": {"value": 0.1}, "config": {"value": "recipe.yaml"}}
+    config = parse_config(points(parameters)[0])
+    assert (config.recipe.lr, config.recipe.momentum) == (0.1, 0.5)
+
+
+def test_a_sweep_is_named_by_its_file_unless_it_has_a_name() -> None:
+    assert read_sweep(sweep_file({"seed": {"value": 0}}, "depths")).name == "depths"
+    assert read_sweep(sweep_file({"seed": {"value": 0}}, "depths", name="other")).name == "other"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("parameters: [", "file.yaml is no YAML: while parsing a flow node"),
+        ("- 1", "file.yaml is no sweep file: it has no 'parameters'"),
+        ("method: grid", "file.yaml is no sweep file: it has no 'parameters'"),
+        (
+            "metod: grid\nparameters: {}",
+            "file.yaml: unknown key 'metod', did you mean 'method'? (known: program, name, ",
+        ),
+        (
+            "method: bayes\nparameters: {seed: {value: 0}}",
+            "file.yaml: method is 'bayes'; this version runs 'grid' alone",
+        ),
+        (
+            "parameters: {seed: {value: 0}}",
+            "file.yaml: method is 'None'; this version runs 'grid' alone",
+        ),
+        ("method: grid\nparameters: {}", "file.yaml: parameters: give names with values"),
+        (
+            "method: grid\nparameters: {recipe: {parameters: 3}}",
+            "file.yaml: parameters of recipe: give names with values",
+        ),
+        (
+            "method: grid\nparameters: {seed: 0}",
+            "file.yaml: parameter 'seed' needs one of value, values, parameters",
+        ),
+        (
+            "method: grid\nparameters: {seed: {value: 0, values: [1]}}",
+            "file.yaml: parameter 'seed' needs one of value, values, parameters",
+        ),
+        (
+            "method: grid\nparameters: {seed: {values: []}}",
+            "file.yaml: parameter 'seed' has 'values': a grid needs value or a list of values",
+        ),
+        (
+            "method: grid\nparameters: {recipe.lr: {min: 0.1}}",
+            "file.yaml: parameter 'recipe.lr' has 'min': a grid needs value or a list of values",
+        ),
+    ],
+)
+def test_a_wrong_sweep_file_is_refused(
+    text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file.yaml").write_text(text)
+    assert main(["sweep", "file.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"resnet-lab: {message}")
+    assert told.count("\n") == 1
+
+
+def test_a_mistake_in_any_run_is_found_before_the_first_is_trained(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = sweep_file({**SHORT, "network": {"values": [PLAIN, "plain-9"]}})
+    assert main(["sweep", str(file)]) == 2
+    assert "depth 9: CIFAR networks have 6n+2 layers" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+# Running
+
+
+def statuses(study: str = "study") -> dict[str, str]:
+    folders = Path("runs", study).iterdir()
+    return {folder.name.split("_")[0]: info(folder)["status"] for folder in folders}
+
+
+def test_a_sweep_trains_what_is_not_finished_and_then_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = sweep_file({**SHORT, "network": {"values": [PLAIN, RESIDUAL]}})
+    assert main(["sweep", str(file), "--dry-run"]) == 0
+    plan = capsys.readouterr().out.splitlines()
+    assert [line.split()[:4] for line in plan] == [["to", "do", "2", "iterations"]] * 2
+    assert not Path("runs").exists()
+
+    assert main(["sweep", str(file), "--count", "1"]) == 0
+    first = capsys.readouterr()
+    assert first.out == "1 of 2 runs finished\n"
+    assert statuses() == {PLAIN: "finished"}
+    stamps = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*.*")}
+
+    assert main(["sweep", str(file)]) == 0
+    second = capsys.readouterr()
+    assert second.out == "2 of 2 runs finished\n"
+    assert second.err.startswith(f"run 2 of 2: {RESIDUAL}_digits_seed0_")
+    assert statuses() == {PLAIN: "finished", RESIDUAL: "finished"}
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+    assert main(["sweep", str(file)]) == 0
+    assert capsys.readouterr() == ("2 of 2 runs finished\n", "")
+    assert main(["sweep", str(file), "--dry-run"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["finished"] * 2
+
+
+def test_a_run_that_fails_does_not_keep_the_others_from_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def break_down() -> None:
+        raise RuntimeError("cosmic ray")
+
+    at_step(monkeypatch, 1, break_down)
+    file = sweep_file({**SHORT, "network": {"values": [PLAIN, RESIDUAL]}})
+    assert main(["sweep", str(file)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0] == "1 of 2 runs finished"
+    assert printed.out.splitlines()[1].startswith(f"failed: {PLAIN}_digits_seed0_")
+    assert printed.out.endswith("RuntimeError: cosmic ray\n")
+    assert statuses() == {PLAIN: "failed", RESIDUAL: "finished"}
+
+    assert main(["sweep", str(file)]) == 0
+    assert statuses() == {PLAIN: "finished", RESIDUAL: "finished"}
+
+
+def test_bad_input_that_comes_up_late_costs_its_own_run_only(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parameters = {**SHORT, "network": {"value": PLAIN}}
+    for sizes, code in (([16, 5000, 32], 1), ([5000, 64], 2)):
+        file = sweep_file({**parameters, "recipe.batch_size": {"values": sizes}})
+        assert main(["sweep", str(file)]) == code
+    assert "is larger than the training part, 1294 images" in capsys.readouterr().err
+    assert len(list(Path("runs/study").iterdir())) == 2
+
+
+def test_an_interruption_ends_the_sweep(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_step(monkeypatch, 0, interrupt)
+    file = sweep_file({**SHORT, "network": {"values": [PLAIN, RESIDUAL]}})
+    assert main(["sweep", str(file)]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "0 of 2 runs finished",
+        "interrupted: the same command continues",
+    ]
+    assert statuses() == {PLAIN: "interrupted"}
+
+
+def test_folders_and_study_are_those_of_the_command_line() -> None:
+    file = sweep_file({**SHORT, "network": {"value": PLAIN}, "seed": {"values": [4]}})
+    assert main(["sweep", str(file), "--runs-dir", "elsewhere", "--study", "mine"]) == 0
+    [run] = Path("elsewhere/mine").iterdir()
+    assert (info(run)["study"], info(run)["seed"]) == ("mine", 4)
+
+
+def test_runs_of_two_configurations_are_told_apart_by_name() -> None:
+    configs = [Config(network=PLAIN, seed=seed) for seed in (0, 1)]
+    names = {RunDirectory.of(config).path.name for config in configs}
+    assert len(names) == 2
+    assert run_sweep([]) == Outcome(0, ())
+
+
+# The files of the project
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
+def test_every_sweep_of_the_project_parses(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    sweep = read_sweep(file)
+    configs = [parse_config(point) for point in sweep.points()]
+    assert sweep.name == file.stem
+    assert len({config.run_id() for config in configs}) == len(configs) > 0
+    families = {spec.family for config in configs for spec in config.specs()}
+    assert families == {"plain", "residual"}
+
+
+def test_the_demonstration_is_three_depths_of_twins_and_three_seeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    sweep = read_sweep(ROOT / "sweeps" / "demo_digits.yaml")
+    configs = [parse_config(point) for point in sweep.points()]
+    found = {(config.network, config.seed) for config in configs}
+    pairs = [f"plain-{depth}-x0.5,resnet-{depth}-x0.5" for depth in (8, 20, 56)]
+    assert found == set(itertools.product(pairs, (0, 1, 2)))
+    assert {config.data.name for config in configs} == {"digits"}
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
+def test_every_experiment_of_the_project_trains(file: Path) -> None:
+    """All but the length, the batch and, where they are not digits, the images is as written."""
+    written = parse_config(["--config", str(file)])
+    shorter = ["--recipe.iterations=3", "--recipe.drops=[]", "--recipe.warmup_steps=0"]
+    shorter += ["--recipe.log_every=1", "--recipe.evaluate_every=2", "--recipe.compile=false"]
+    shorter += ["--recipe.precise_bn=64", "--network=plain-8-x0.25,resnet-8-x0.25"]
+    digits = ["--data.name=digits", "--data.test_view=centre", "--trainer.device=cpu"]
+    config = parse_config(["--config", str(file), *shorter, *digits])
+    assert config.recipe.batch_size == written.recipe.batch_size
+    run = train(config)
+    assert info(run)["status"] == "finished"
+    assert [member["status"] for member in info(run)["networks"]] == ["finished"] * 2
+
+
+def test_the_paper_recipe_is_the_papers() -> None:
+    for name in ("cifar10_paper", "cifar100_paper"):
+        config = parse_config(["--config", str(ROOT / "experiments" / f"{name}.yaml")])
+        recipe = config.recipe
+        assert (recipe.iterations, recipe.drops) == (64_000, (32_000, 48_000))
+        assert (recipe.batch_size, recipe.lr, recipe.drop_factor) == (128, 0.1, 0.1)
+        assert (recipe.momentum, recipe.weight_decay) == (0.9, 1e-4)
+        assert not recipe.nesterov
+        assert (config.data.normalise, config.data.augment) == ("pixel-mean", "paper")
+        assert config.data.name == name.removesuffix("_paper")
