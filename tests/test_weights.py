@@ -52,8 +52,8 @@ def test_saving_replaces_a_file_whole_or_not_at_all(network, tmp_path, monkeypat
     save_weights(network, path)
     before = path.read_bytes()
 
-    def break_off(state: Any, file: Any) -> None:
-        file.write(b"half")
+    def break_off(state: Any, path: Path) -> None:
+        path.write_bytes(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(weights.torch, "save", break_off)
