@@ -147,7 +147,7 @@ class Cohort(pl.LightningModule):
         means = torch.stack([self.losses[:, slots].mean(1), self.errors[:, slots].mean(1)])
         if all_processes:
             self._average_over_processes(means)
-        losses, errors = means.double().tolist()
+        losses, errors = means.tolist()
         return losses, errors
 
     def update_warmup(self) -> None:

@@ -30,4 +30,4 @@ def choose_device(name: str, count: int = 1) -> torch.device:
         raise UserError(
             f"trainer.devices is {count}, but this machine has {torch.cuda.device_count()} GPU(s)"
         )
-    return torch.device(chosen)
+    return torch.device(chosen, 0) if chosen == "cuda" else torch.device(chosen)

@@ -46,7 +46,8 @@ def evaluate(
         device: where the networks are.
     """
     modes = [network.training for network in networks]
-    totals = torch.zeros(len(networks), 4, dtype=torch.float64, device=device)
+    exact = torch.float64 if device.type != "mps" else torch.float32  # which has no other
+    totals = torch.zeros(len(networks), 4, dtype=exact, device=device)
     try:
         for network in networks:
             network.eval()
@@ -71,7 +72,7 @@ def _counts(
     right = top == labels[:, None]
     loss = F.nll_loss(scores, labels, reduction="sum")
     counts = [labels.new_tensor(len(labels)), loss, ~right[:, 0], ~right.any(1)]
-    return torch.stack([count.double().sum() for count in counts])
+    return torch.stack([count.float().sum() for count in counts])
 
 
 def _log_scores(network: nn.Module, views: Sequence[Tensor], device: torch.device) -> Tensor:
