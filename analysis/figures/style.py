@@ -122,7 +122,7 @@ def iteration_axis(axes: Axes, last: float) -> None:
 def log_step_axis(axes: Axes, last: float) -> None:
     """Scale an axis of steps as log(1 + step), so that step 0 has a place on it."""
     axes.set_xscale("function", functions=(np.log1p, np.expm1))
-    axes.set_xlim(0, last)
+    axes.set_xlim(0, max(last, 1))
     ticks = [0, *(10**power for power in range(7) if 10**power <= last)]
     axes.set_xticks(ticks, [_step_text(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
