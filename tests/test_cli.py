@@ -42,6 +42,11 @@ BAD: list[tuple[str, str]] = [
     ("train --recipe.lrr=0.1", "unknown argument '--recipe.lrr', did you mean '--recipe.lr'?"),
     ("train --config typo.yaml", "unknown key 'recipe.lrr', did you mean 'recipe.lr'?"),
     ("train --config section.yaml", "unknown key 'recpe.lr', did you mean 'recipe.lr'?"),
+    (
+        "train --config unclosed.yaml",
+        "Problems parsing config: while parsing a flow node did not find expected node content in "
+        '"<unicode string>", line 2, column 1 (reading unclosed.yaml)',
+    ),
     ("train --config nowhere.yaml", "config: File does not exist: '{cwd}/nowhere.yaml'"),
     ("train more", "unknown argument 'more'"),
     ("train --seed", "argument --seed: expected one argument"),
@@ -134,6 +139,7 @@ BAD: list[tuple[str, str]] = [
 def bad_input() -> None:
     Path("typo.yaml").write_text("recipe:\n  lrr: 0.1\n")
     Path("section.yaml").write_text("recpe:\n  lr: 0.1\n")
+    Path("unclosed.yaml").write_text("recipe: [\n")
     Path("here").mkdir()
     Path("damaged").mkdir()
     Path("damaged/run.json").write_text('{"loss": 1}')

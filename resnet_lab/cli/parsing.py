@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
 from resnet_lab.errors import UserError, suggest
@@ -96,8 +97,16 @@ def parse_config(arguments: Sequence[str], command: str = "train") -> Config:
         values = parser.parse_args(list(arguments))
         config: Config = build_config(parser, values)
     except argparse.ArgumentError as error:
-        raise UserError(explain(str(error), parser._option_string_actions)) from error
+        message = explain(str(error), parser._option_string_actions)
+        if message.startswith("Problems parsing config"):
+            message += f" (reading {' then '.join(_config_files(arguments))})"
+        raise UserError(message) from error
     return config
+
+
+def _config_files(arguments: Sequence[str]) -> list[str]:
+    apart = [value for flag, value in pairwise(arguments) if flag == "--config"]
+    return apart + [one.removeprefix("--config=") for one in arguments if "--config=" in one]
 
 
 def build_config(parser: jsonargparse.ArgumentParser, values: jsonargparse.Namespace) -> Config:
