@@ -12,13 +12,13 @@ from analysis.tables import results_table
 from resnet_lab.runs.frames import Runs
 
 
-def write_report(runs: Runs, out: Path) -> Path:
+def write_report(runs: Runs, out: Path, verdicts: list[Verdict] | None = None) -> Path:
     """Write everything that `runs` support into `out` and return the path of its index.html.
 
     The page needs no network and no other file: figures are inside it. Writing again into the
-    same folder replaces what it shows.
+    same folder replaces what it shows. `verdicts` are those of `evaluate_claims`, if at hand.
     """
-    verdicts = evaluate_claims(runs)
+    verdicts = evaluate_claims(runs) if verdicts is None else verdicts
     drawings = draw_all(runs)
     save_all(drawings, out / "figures")
     write_tables(runs, verdicts, out / "tables")

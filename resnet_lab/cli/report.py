@@ -20,10 +20,11 @@ def run(arguments: Sequence[str]) -> int:
     from resnet_lab.runs.frames import load_runs
 
     runs = load_runs(given.runs)
-    index = write_report(runs, Path(given.out))
+    verdicts = evaluate_claims(runs)
+    index = write_report(runs, Path(given.out), verdicts)
     print(results_text(runs))
     print()
-    print(format_verdicts(evaluate_claims(runs)))
+    print(format_verdicts(verdicts))
     for path, reason in runs.skipped:
         print(f"left out: {path}: {reason}")
     print(f"\nreport: {index.resolve()}")

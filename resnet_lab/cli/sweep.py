@@ -19,7 +19,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="print the plan and train nothing")
     given = parser.parse_args(arguments)
     from resnet_lab.runs.directory import RunDirectory
-    from resnet_lab.sweeps.local import is_finished, run_sweep
+    from resnet_lab.sweeps.local import run_sweep
     from resnet_lab.sweeps.space import read_sweep
 
     sweep = read_sweep(Path(given.file))
@@ -27,17 +27,15 @@ def run(arguments: Sequence[str]) -> int:
     places += [f"--data-dir={given.data_dir}"] if given.data_dir else []
     # Every run is parsed before the first is trained, so that no mistake costs a night.
     configs = [parse_config([*point, *places], "sweep") for point in sweep.points()]
+    runs = [RunDirectory.of(config) for config in configs]
     if given.dry_run:
-        for config in configs:
-            state = "finished" if is_finished(config) else "to do"
-            print(
-                f"{state:<9} {config.recipe.iterations:>9,} iterations  "
-                f"{RunDirectory.of(config).path}"
-            )
+        for config, place in zip(configs, runs, strict=True):
+            state = "finished" if place.is_finished() else "to do"
+            print(f"{state:<9} {config.recipe.iterations:>9,} iterations  {place.path}")
         return 0
-    remaining = [config for config in configs if not is_finished(config)]
+    remaining = [c for c, place in zip(configs, runs, strict=True) if not place.is_finished()]
     outcome = run_sweep(configs if given.count is None else remaining[: given.count])
-    print(f"{sum(map(is_finished, configs))} of {len(configs)} runs finished")
+    print(f"{sum(place.is_finished() for place in runs)} of {len(configs)} runs finished")
     for name, error in outcome.failed:
         print(f"failed: {name}: {error}")
     if outcome.interrupted:

@@ -13,8 +13,7 @@ def run(arguments: Sequence[str]) -> int:
     from resnet_lab.runs.directory import RunDirectory, read_info
     from resnet_lab.runs.summary import summary_lines
 
-    known = RunDirectory.of(config).read()
-    if known is not None and known["status"] == "finished":
+    if RunDirectory.of(config).is_finished():
         print("already finished; the same run is not trained twice")
     from resnet_lab.training.processes import is_first_process
     from resnet_lab.training.train import train

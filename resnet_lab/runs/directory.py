@@ -97,6 +97,11 @@ class RunDirectory:
             raise UserError(f"{self.path} holds another run ({info.get('run')}): move it away")
         return info
 
+    def is_finished(self) -> bool:
+        """Whether the run is here and done."""
+        info = self.read()
+        return info is not None and info["status"] == "finished"
+
     def write(self, info: dict[str, Any]) -> None:
         """Save run.json."""
         write_json(self.path / "run.json", {"format": FORMAT, **info})

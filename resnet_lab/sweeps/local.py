@@ -26,12 +26,6 @@ class Outcome:
     interrupted: bool = False
 
 
-def is_finished(config: Config) -> bool:
-    """Whether the run of `config` is done already."""
-    info = RunDirectory.of(config).read()
-    return info is not None and info["status"] == "finished"
-
-
 def run_sweep(configs: Sequence[Config]) -> Outcome:
     """Train every run that is not finished; one that fails does not keep the others from it.
 
@@ -44,10 +38,11 @@ def run_sweep(configs: Sequence[Config]) -> Outcome:
     failed: list[tuple[str, str]] = []
     finished, trained = 0, 0
     for number, config in enumerate(configs, start=1):
-        name = RunDirectory.of(config).path.name
-        if is_finished(config):
+        run = RunDirectory.of(config)
+        if run.is_finished():
             finished += 1
             continue
+        name = run.path.name
         print(f"run {number} of {len(configs)}: {name}", file=sys.stderr, flush=True)
         try:
             status = _train(config)
