@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from resnet_lab.networks.weights import load_weights, save_weights
     from resnet_lab.recording.schedule import RecordingConfig
     from resnet_lab.runs.frames import Runs, load_runs
-    from resnet_lab.training.config import Config, TrainerConfig
+    from resnet_lab.training.config import Config, TrainerConfig, WandbConfig
     from resnet_lab.training.recipe import RecipeConfig
     from resnet_lab.training.train import train
 
@@ -36,6 +36,7 @@ _PLACES = {
     "Runs": "resnet_lab.runs.frames",
     "TrainerConfig": "resnet_lab.training.config",
     "UserError": "resnet_lab.errors",
+    "WandbConfig": "resnet_lab.training.config",
     "build_network": "resnet_lab.networks.network",
     "complexity": "resnet_lab.networks.complexity",
     "layer_table": "resnet_lab.networks.complexity",
@@ -55,6 +56,7 @@ __all__ = [
     "Runs",
     "TrainerConfig",
     "UserError",
+    "WandbConfig",
     "build_network",
     "complexity",
     "layer_table",

@@ -22,7 +22,7 @@ from resnet_lab.files import replacing, write_json, write_text
 from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.runs.directory import RunDirectory, read_info, run_name
 from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
-from resnet_lab.training.config import Config, TrainerConfig
+from resnet_lab.training.config import Config, TrainerConfig, WandbConfig
 from resnet_lab.training.recipe import RecipeConfig
 from resnet_lab.training.train import train
 
@@ -36,6 +36,7 @@ OTHER: dict[str, dict[str, Any]] = {
         "normalise": "channel",
         "augment": "none",
         "test_view": "ten-crop",
+        "test": False,
     },
     "recipe": {
         "iterations": 100,
@@ -94,6 +95,7 @@ def test_no_field_of_a_configuration_is_forgotten() -> None:
     assert {field.name for field in dataclasses.fields(Config)} == {
         *OTHER,
         *("network", "seed", "trainer", "data_dir", "runs_dir", "study"),
+        *("tracking", "wandb"),
     }
 
 
@@ -111,10 +113,11 @@ def test_all_these_runs_are_different_ones() -> None:
         Config(data_dir="/data"),
         Config(runs_dir="elsewhere"),
         Config(study="depth"),
+        Config(tracking="wandb", wandb=WandbConfig(project="mine", tags=("a",))),
         Config(data=DataConfig(workers=0)),
         Config(network=" Plain-20 , resnet-20-A"),
     ],
-    ids=["trainer", "data_dir", "runs_dir", "study", "workers", "spelling"],
+    ids=["trainer", "data_dir", "runs_dir", "study", "tracking", "workers", "spelling"],
 )
 def test_where_a_run_is_trained_and_kept_is_no_part_of_its_identity(same: Config) -> None:
     assert same.run_id() == Config().run_id()

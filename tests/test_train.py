@@ -291,3 +291,47 @@ def test_a_run_puts_signal_handlers_back(monkeypatch: pytest.MonkeyPatch) -> Non
     run = train(tiny(network=PLAIN))
     assert info(run)["status"] == "interrupted"
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+# A judge may end a run, and a run may be kept from the test images
+
+
+def test_a_judge_sees_each_evaluation_but_the_last_and_can_end_the_run() -> None:
+    heard: list[tuple[int, dict[str, dict[str, float]]]] = []
+
+    def judge(step: int, scores: dict[str, dict[str, float]]) -> bool:
+        heard.append((step, scores))
+        return step == 6
+
+    run = train(tiny(evaluate_every=3), judge=judge)
+    assert [step for step, _ in heard] == [3, 6]
+    assert all(set(scores) == set(PAIR) for _, scores in heard)
+    errors = {step: scores[PLAIN]["error"] for step, scores in heard}
+    assert errors == series(run, PLAIN, "validation", "error")
+    assert (info(run)["status"], info(run)["step"]) == ("stopped", 6)
+    assert not list((run / "weights").iterdir())
+    assert rows(run, "metrics")["split"].isin(["train", "validation"]).all()
+
+
+def test_a_lenient_judge_changes_nothing(finished: Path) -> None:
+    config = tiny(batch_size=512, drops=[6], runs_dir="judged")
+    run = train(config, judge=lambda step, scores: False)
+    assert_same_result(run, finished, *PAIR)
+
+
+def test_a_stopped_run_can_be_trained_to_its_end(finished: Path) -> None:
+    config = tiny(batch_size=512, drops=[6], runs_dir="judged")
+    train(config, judge=lambda step, scores: True)
+    assert_same_result(train(config), finished, *PAIR)
+
+
+def test_without_test_images_a_run_has_no_test_error_but_is_otherwise_the_same(
+    finished: Path,
+) -> None:
+    run = train(tiny(batch_size=512, drops=[6], data={"test": False}, test_curve=True))
+    for name in PAIR:
+        assert_same_weights(weights(run, name), weights(finished, name))
+        blind, seeing = member(run, name)["final"], member(finished, name)["final"]
+        assert blind == {k: v for k, v in seeing.items() if not k.startswith("test_")}
+    assert "test" not in info(run)["data"]["counts"]
+    assert info(run)["run"] != info(finished)["run"]

@@ -78,7 +78,7 @@ def _data_config(
 
     chosen = {"name": given.data, "test_view": given.test_view, "protocol": "full"}
     if trained is not None and trained["name"] == given.data:
-        chosen = {**trained, "test_view": given.test_view}
+        chosen = {**trained, "test_view": given.test_view, "test": True}
     elif source in THIRD_PARTY:
         chosen["normalise"] = THIRD_PARTY[source]
     if given.normalise:

@@ -6,7 +6,7 @@ in, CIFAR-100's are written beside the files when the verified archive is unpack
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,21 +90,28 @@ CIFAR100 = CifarVersion(
 VERSIONS = {version.name: version for version in (CIFAR10, CIFAR100)}
 
 
-def read_cifar(version: CifarVersion, data_dir: Path) -> tuple[LabelledImages, LabelledImages]:
+def read_cifar(
+    version: CifarVersion, data_dir: Path, *, test: bool = True
+) -> tuple[LabelledImages, LabelledImages]:
     """Return training and test images, uint8 (N, 3, 32, 32) in RGB, with their (fine) labels.
+
+    Args:
+        test: False opens no file of test images, and returns none of them.
 
     Raises:
         UserError: files are missing, or damaged: a checksum, a size or a label is not as it
             must be. The message names the file.
     """
-    check_files_exist(version, data_dir)
+    wanted = version.records if test else version.train
+    check_files_exist(version, data_dir, wanted)
     folder = data_dir / version.folder
     expected = known_checksums(version, folder)
-    train, test = (
-        [_read_file(version, folder / file, records, expected.get(file)) for file, records in part]
-        for part in (version.train.items(), version.test.items())
-    )
-    return _join(train), _join(test)
+    read = {
+        file: _read_file(version, folder / file, records, expected.get(file))
+        for file, records in wanted.items()
+    }
+    train = _join([read[file] for file in version.train])
+    return train, _join([read[file] for file in version.test]) if test else train.none()
 
 
 def known_checksums(version: CifarVersion, folder: Path) -> dict[str, str]:
@@ -112,10 +119,10 @@ def known_checksums(version: CifarVersion, folder: Path) -> dict[str, str]:
     return {**read_checksums(folder), **version.sha256}
 
 
-def check_files_exist(version: CifarVersion, data_dir: Path) -> None:
-    """Raise UserError, saying how to get them, if any file of `version` is missing."""
+def check_files_exist(version: CifarVersion, data_dir: Path, files: Iterable[str]) -> None:
+    """Raise UserError, saying how to get them, if any of these files of `version` is missing."""
     folder = data_dir / version.folder
-    missing = [file for file in version.records if not (folder / file).is_file()]
+    missing = [file for file in files if not (folder / file).is_file()]
     if missing:
         raise UserError(
             f"data: {version.name} is not complete: {', '.join(missing)} missing in {folder}. "

@@ -48,6 +48,8 @@ class DataConfig:
             mirrored, as a mirrored digit is another sign. "none" takes images as they are.
         test_view: how imagenet and imagefolder are evaluated (R 3.4): the centre crop, ten
             crops, or the whole image at five scales.
+        test: whether there are test images at all. False keeps them out of reach, unread, as every
+            search must: what chooses must not have seen what will judge the choice.
         workers: processes that read images of imagenet and imagefolder; at most one a core.
 
     Raises:
@@ -61,6 +63,7 @@ class DataConfig:
     normalise: NormaliseKind = "pixel-mean"
     augment: AugmentKind = "paper"
     test_view: TestView = "centre"
+    test: bool = True
     workers: int = 4
 
     def __post_init__(self) -> None:

@@ -27,7 +27,8 @@ class Data(ABC):
         name: the data set's name.
         num_classes: number of classes; labels are 0 to num_classes - 1.
         image_shape: (channels, height, width) of a training input.
-        counts: images in "train", "validation" (absent under protocol "full") and "test".
+        counts: images in "train", "validation" (absent under protocol "full") and "test" (absent
+            where config.test is false).
         protocol: the training data's split in short, such as "45k/5k", "50k" or "1294/143".
     """
 
@@ -46,7 +47,8 @@ class Data(ABC):
         self.image_shape = image_shape
         self.protocol = split.label
         held_out = {"validation": len(split.validation)} if len(split.validation) else {}
-        self.counts = {"train": len(split.train), **held_out, "test": test_count}
+        test = {"test": test_count} if config.test else {}
+        self.counts = {"train": len(split.train), **held_out, **test}
 
     def describe(self) -> dict[str, Any]:
         """Return what a result needs to say about its data, ready for JSON."""
@@ -156,6 +158,10 @@ class Data(ABC):
             raise UserError(
                 f"data: {self.name} has no validation part under protocol 'full'; "
                 "use protocol 'validation'"
+            )
+        if split == "test":
+            raise UserError(
+                f"data: {self.name}'s test images are out of reach, as data.test is false"
             )
         raise UserError(
             f"data: no part '{split}'{suggest(split, self.counts)} "

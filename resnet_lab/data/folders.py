@@ -37,7 +37,7 @@ STATISTICS_IMAGES = 4096
 
 def load_folders(config: DataConfig, data_dir: Path) -> Data:
     """Index the images of `config.name`; see `image_tree.read_trees` for where they must be."""
-    return FolderData(config, *read_trees(config.name, data_dir))
+    return FolderData(config, *read_trees(config.name, data_dir, test=config.test))
 
 
 class FolderData(Data):

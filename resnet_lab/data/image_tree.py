@@ -61,25 +61,34 @@ class ImageTree:
             )
 
 
-def read_trees(name: str, data_dir: Path) -> tuple[ImageTree, ImageTree]:
+def read_trees(name: str, data_dir: Path, *, test: bool = True) -> tuple[ImageTree, ImageTree]:
     """Index the training images, ``train/``, and the test images, ``val/``, of a data set.
 
     They are in the folder `name` of the data directory, or, where it has no such folder, in the
     data directory itself. ImageNet's public validation images are the test part here; a
     validation part is held out of the training images.
 
+    Args:
+        test: False leaves ``val/`` alone: the second tree is empty.
+
     Raises:
         UserError: a folder is missing or empty, or the two have different classes.
     """
     root = tree_root(name, data_dir)
-    train, test = _read_tree(name, root / "train"), _read_tree(name, root / "val")
+    train = _read_tree(name, root / "train")
+    if not test:
+        return train, ImageTree(root / "val", train.classes, (), train.labels[:0])
+    return train, _same_classes(name, root, train, _read_tree(name, root / "val"))
+
+
+def _same_classes(name: str, root: Path, train: ImageTree, test: ImageTree) -> ImageTree:
     unshared = sorted(set(train.classes) ^ set(test.classes))
     if unshared:
         raise UserError(
             f"data: {name}: train and val in {root} must have the same class folders; "
             f"only one of them has {', '.join(unshared[:5])}"
         )
-    return train, test
+    return test
 
 
 def tree_root(name: str, data_dir: Path) -> Path:

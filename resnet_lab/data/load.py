@@ -19,10 +19,13 @@ def load_data(config: DataConfig, data_dir: Path | None = None) -> Data:
     """
     data_dir = default_data_dir(data_dir)
     if config.name == "digits":
-        return InMemoryData(config, *digits.read_digits(), digits.NUM_CLASSES)
+        train, test = digits.read_digits()
+        test = test if config.test else test.none()
+        return InMemoryData(config, train, test, digits.NUM_CLASSES)
     if config.name in VERSIONS:
         version = VERSIONS[config.name]
-        return InMemoryData(config, *read_cifar(version, data_dir), version.num_classes)
+        train, test = read_cifar(version, data_dir, test=config.test)
+        return InMemoryData(config, train, test, version.num_classes)
     from resnet_lab.data.folders import load_folders
 
     return load_folders(config, data_dir)

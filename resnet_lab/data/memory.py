@@ -25,13 +25,17 @@ from resnet_lab.data.randomness import derived_generator
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """images: uint8 (N, C, H, W); labels: int64 (N,)."""
+    """images: uint8 (N, C, H, W); labels: int64 (N,). N may be 0."""
 
     images: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def none(self) -> LabelledImages:
+        """Return no images, of the same shape."""
+        return LabelledImages(self.images[:0], self.labels[:0])
 
     def to(self, device: torch.device) -> LabelledImages:
         """Return the same images on `device`."""

@@ -147,7 +147,7 @@ def _member_rows(
             "normalise": data["normalise"],
             "augment": data["augment"],
             "test_view": data["test_view"],
-            "test_images": data["counts"]["test"],
+            "test_images": data["counts"].get("test", 0),
             **{key: config["recipe"][key] for key in RECIPE},
             **{key: _number(member["final"].get(key)) for key in FINAL},
             "wall_seconds": _number(origin.get("wall_seconds")),

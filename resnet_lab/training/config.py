@@ -29,24 +29,33 @@ class TrainerConfig:
 
     Attributes:
         device: "auto" takes a GPU where there is one.
-        devices: processes of this machine that train together (distributed data parallel).
+        devices: processes of this machine that train together (distributed data parallel); "all":
+            one for each of its GPUs.
         nodes: machines that train together, started by torchrun or SLURM.
         checkpoint_seconds: time between two checkpoints; an interruption costs at most this much.
         progress: show a progress bar; it is silent in any case where there is no terminal.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: int = 1
+    devices: int | Literal["all"] = 1
     nodes: int = 1
     checkpoint_seconds: float = 300.0
     progress: bool = True
 
     @property
+    def processes_here(self) -> int:
+        """How many processes of one machine train together."""
+        assert not isinstance(self.devices, str)
+        return self.devices
+
+    @property
     def processes(self) -> int:
         """How many processes train together, on all machines."""
-        return self.devices * self.nodes
+        return self.processes_here * self.nodes
 
     def __post_init__(self) -> None:
+        if self.devices == "all":
+            object.__setattr__(self, "devices", _gpus())
         for name in ("devices", "nodes"):
             if getattr(self, name) < 1:
                 raise UserError(f"trainer.{name} is {getattr(self, name)}: give 1 or more")
@@ -54,6 +63,28 @@ class TrainerConfig:
             raise UserError(
                 f"trainer.checkpoint_seconds is {self.checkpoint_seconds}: give a positive time"
             )
+
+
+def _gpus() -> int:
+    """GPUs of this machine; 1 where it has none. Only who asks for all of them waits for torch."""
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+@dataclass(frozen=True)
+class WandbConfig:
+    """Where Weights & Biases keeps a tracked run. A sweep's runs go where their sweep is.
+
+    Attributes:
+        project: of the run.
+        entity: user or team; the login's default without it.
+        tags: on the run, beside those that it gets from its networks and data.
+    """
+
+    project: str = "resnet_lab"
+    entity: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +98,8 @@ class Config:
         recipe: optimiser, schedule, batch, precision.
         recording: what is measured inside layers, and when.
         trainer: device, processes and checkpoints.
+        tracking: "wandb" mirrors the run to Weights & Biases, "none" does not.
+        wandb: project, entity and tags there.
         data_dir: where data sets lie; $RESNET_LAB_DATA or ~/.cache/resnet_lab without it.
         runs_dir: where run directories are written.
         study: a folder below runs_dir that keeps the runs of one question together.
@@ -78,6 +111,8 @@ class Config:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     recording: RecordingConfig = field(default_factory=RecordingConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: Literal["none", "wandb"] = "none"
+    wandb: WandbConfig = field(default_factory=WandbConfig)
     data_dir: str | None = None
     runs_dir: str = "runs"
     study: str | None = None
@@ -149,9 +184,11 @@ class Config:
     def identity(self) -> dict[str, Any]:
         """The part of the configuration that determines the result."""
         values = self.as_dict()
-        for name in ("trainer", "data_dir", "runs_dir", "study"):
+        for name in ("trainer", "tracking", "wandb", "data_dir", "runs_dir", "study"):
             del values[name]
         del values["data"]["workers"]
+        if values["data"]["test"]:  # as before there was a choice, so that runs keep their names
+            del values["data"]["test"]
         values["network"] = [spec.name for spec in self.specs()]
         values["recipe"]["ghost_batch"] = self.ghost_batch
         return values

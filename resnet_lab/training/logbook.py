@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import pytorch_lightning as pl
 import torch
@@ -19,6 +21,11 @@ from resnet_lab.training.schedules import after_validation_error
 
 EVALUATION_BATCH = 500
 
+Scores: TypeAlias = dict[str, dict[str, float]]
+"""Network -> error, top5_error (percent) and loss on one split; diverged networks are absent."""
+Judge: TypeAlias = Callable[[int, Scores], bool]
+"""Given the step and the scores on the validation split, say whether to end the run here."""
+
 
 @dataclass
 class Logbook(pl.Callback):
@@ -32,9 +39,11 @@ class Logbook(pl.Callback):
         data: what the cohort trains on.
         seed: of the run.
         wall_seconds: spent by earlier, interrupted parts of the run.
+        judge: looks at every evaluation but the last one, and may end the run.
 
     Attributes:
         finished: whether the last evaluation is written down.
+        stopped: whether the judge has ended the run.
     """
 
     run: RunDirectory
@@ -42,7 +51,9 @@ class Logbook(pl.Callback):
     data: Data
     seed: int
     wall_seconds: float = 0.0
+    judge: Judge | None = None
     finished: bool = field(default=False, init=False)
+    stopped: bool = field(default=False, init=False)
     _started: float = field(default=0.0, init=False)
     _first_step: int = field(default=0, init=False)
 
@@ -73,7 +84,18 @@ class Logbook(pl.Callback):
             self._finish(trainer, cohort)
             trainer.should_stop = True
         elif evaluates:
-            self._evaluate(trainer, cohort, ["validation", "test"][: 1 + recipe.test_curve])
+            scores = self._evaluate(
+                trainer, cohort, ["validation", "test"][: 1 + recipe.test_curve]
+            )
+            self.stopped = self._judged(trainer, scores["validation"])
+            trainer.should_stop = trainer.should_stop or self.stopped
+
+    def _judged(self, trainer: pl.Trainer, scores: Scores) -> bool:
+        """Ask the judge, in the first process alone, and tell the others what it said."""
+        if self.judge is None or not scores:
+            return False
+        verdict = trainer.is_global_zero and self.judge(trainer.global_step, scores)
+        return bool(trainer.strategy.broadcast(verdict))
 
     def _log_training(self, trainer: pl.Trainer, cohort: Cohort, window: int) -> None:
         losses, errors = cohort.window_means((trainer.global_step - 1) % window + 1)
@@ -105,10 +127,11 @@ class Logbook(pl.Callback):
 
     def _evaluate(
         self, trainer: pl.Trainer, cohort: Cohort, splits: list[str], *, final: bool = False
-    ) -> None:
-        """Score the members that still train on the splits that the data has."""
+    ) -> defaultdict[str, Scores]:
+        """Score the members that still train on the splits that the data has; by split."""
         cohort.average_running_statistics()
         members = self._trained(cohort)
+        found: defaultdict[str, Scores] = defaultdict(dict)
         for split in (split for split in splits if self.data.counts.get(split)):
             batches = self.data.evaluation_batches(
                 split,
@@ -120,8 +143,10 @@ class Logbook(pl.Callback):
             scores = evaluate([cohort.networks[i] for i in members], batches, cohort.device)
             for i, score in zip(members, scores, strict=True):
                 values = self._log_score(trainer, cohort, i, split, score)
+                found[split][cohort.names[i]] = values
                 if final:
                     self._final[i].update({f"{split}_{name}": v for name, v in values.items()})
+        return found
 
     def _log_score(
         self, trainer: pl.Trainer, cohort: Cohort, i: int, split: str, score: Score
@@ -171,7 +196,7 @@ class Logbook(pl.Callback):
         self._write(trainer)
 
     def close(self, trainer: pl.Trainer, status: str, error: str | None = None) -> None:
-        """Write the rows and the run's status: "finished", "interrupted" or "failed"."""
+        """Write the rows and the run's status: finished, stopped, interrupted or failed."""
         self.info.update(status=status, error=error)
         self._write(trainer)
         if trainer.is_global_zero:

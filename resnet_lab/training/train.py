@@ -31,16 +31,22 @@ from resnet_lab.training.cohort import Cohort
 from resnet_lab.training.config import Config
 from resnet_lab.training.device import choose_device
 from resnet_lab.training.interruption import Interruption
-from resnet_lab.training.logbook import Logbook, device_in_words
+from resnet_lab.training.logbook import Judge, Logbook, device_in_words
 from resnet_lab.training.processes import is_first_process
 from resnet_lab.training.progress import ProgressBar
 
 
-def train(config: Config) -> Path:
+def train(config: Config, *, judge: Judge | None = None) -> Path:
     """Train a cohort, or continue it, and return its run directory.
 
     A finished run is not trained again. An interrupted one (Ctrl-C, SIGTERM, a crash) continues
-    from its last checkpoint. How it ended stands in run.json: "finished" or "interrupted".
+    from its last checkpoint. How it ended stands in run.json: "finished", "interrupted", or
+    "stopped" by the judge.
+
+    Args:
+        config: what to train.
+        judge: may end the run after any evaluation on the validation split but the last; a
+            search does so with runs that are not worth their time.
 
     Raises:
         UserError: the configuration does not fit the data, the machine or the directory.
@@ -49,7 +55,7 @@ def train(config: Config) -> Path:
     known = run.read()
     if known is not None and known["status"] == "finished":
         return run.path
-    device = choose_device(config.trainer.device, config.trainer.devices)
+    device = choose_device(config.trainer.device, config.trainer.processes_here)
     data = load_data(config.data, default_data_dir(config.data_dir))
     check_training_batch(config.recipe.batch_size, data.counts["train"], config.trainer.processes)
     cohort = build_cohort(config, data)
@@ -61,7 +67,7 @@ def train(config: Config) -> Path:
         info.update(status="running", error=None)
         info["provenance"].setdefault("resumed", []).append(checkpoint[1])
         run.resume(checkpoint[1])
-    return _fit(config, data, cohort, run, info, device, checkpoint)
+    return _fit(config, data, cohort, run, info, device, checkpoint, judge)
 
 
 def build_cohort(config: Config, data: Data) -> Cohort:
@@ -86,10 +92,11 @@ def _fit(
     info: dict[str, Any],
     device: torch.device,
     checkpoint: tuple[Path, int] | None,
+    judge: Judge | None,
 ) -> Path:
     start = checkpoint[1] if checkpoint else 0
     seconds = float(info["provenance"].get("wall_seconds") or 0.0) if checkpoint else 0.0
-    logbook = Logbook(run, info, data, config.seed, seconds)
+    logbook = Logbook(run, info, data, config.seed, seconds, judge)
     with Interruption() as interruption, _quiet():
         checkpointer = Checkpointer(run, config.trainer.checkpoint_seconds, interruption)
         callbacks = [_recorder(config, data, run), logbook, checkpointer]
@@ -121,14 +128,15 @@ def _conclude(trainer: pl.Trainer, cohort: Cohort, run: RunDirectory, logbook: L
     if logbook.finished and trainer.is_global_zero:
         for name, network in zip(cohort.names, cohort.networks, strict=True):
             save_weights(network, run.weights / f"{name}.pt")
-    logbook.close(trainer, "finished" if logbook.finished else "interrupted")
+    ended = "finished" if logbook.finished else "stopped" if logbook.stopped else "interrupted"
+    logbook.close(trainer, ended)
 
 
 def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.device) -> pl.Trainer:
     """The Trainer of every run: no logger, no checkpoints and no loops but those built here."""
     return pl.Trainer(
         accelerator=device.type if device.type != "cuda" else "gpu",
-        devices=config.trainer.devices,
+        devices=config.trainer.processes_here,
         num_nodes=config.trainer.nodes,
         strategy=_strategy(config.trainer.processes),
         precision="bf16-mixed" if config.recipe.precision == "bfloat16" else "32-true",
