@@ -1,23 +1,22 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tiny_runs import PLAIN, RESIDUAL, ROOT, at_step, info, interrupt
+from tiny_runs import PLAIN, RESIDUAL, ROOT, at_step, info, interrupt, member
 
 from resnet_lab.cli import main
 from resnet_lab.cli.parsing import parse_config
-from resnet_lab.runs.directory import RunDirectory
-from resnet_lab.sweeps.local import Outcome, run_sweep
+from resnet_lab.networks.complexity import complexity
+from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.sweeps.space import read_sweep
-from resnet_lab.training.config import Config
 from resnet_lab.training.train import train
 
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
-SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
 SHORT = {
     "recipe.iterations": {"value": 2},
     "recipe.batch_size": {"value": 16},
@@ -101,12 +100,8 @@ def test_a_sweep_is_named_by_its_file_unless_it_has_a_name() -> None:
             "file.yaml: unknown key 'metod', did you mean 'method'? (known: program, name, ",
         ),
         (
-            "method: bayes\nparameters: {seed: {value: 0}}",
-            "file.yaml: method is 'bayes'; this version runs 'grid' alone",
-        ),
-        (
-            "parameters: {seed: {value: 0}}",
-            "file.yaml: method is 'None'; this version runs 'grid' alone",
+            "method: grit\nparameters: {seed: {value: 0}}",
+            "file.yaml: method is 'grit', did you mean 'grid'?: give one of grid, random, bayes",
         ),
         ("method: grid\nparameters: {}", "file.yaml: parameters: give names with values"),
         (
@@ -115,19 +110,73 @@ def test_a_sweep_is_named_by_its_file_unless_it_has_a_name() -> None:
         ),
         (
             "method: grid\nparameters: {seed: 0}",
-            "file.yaml: parameter 'seed' needs one of value, values, parameters",
+            "file.yaml: parameter 'seed' is 0: write {value: 0}",
         ),
         (
             "method: grid\nparameters: {seed: {value: 0, values: [1]}}",
-            "file.yaml: parameter 'seed' needs one of value, values, parameters",
+            "file.yaml: parameter 'seed': unknown key 'values', did you mean 'value'? (constant ",
         ),
         (
             "method: grid\nparameters: {seed: {values: []}}",
-            "file.yaml: parameter 'seed' has 'values': a grid needs value or a list of values",
+            "file.yaml: parameter 'seed': values is []: give a list with at least one value",
         ),
         (
-            "method: grid\nparameters: {recipe.lr: {min: 0.1}}",
-            "file.yaml: parameter 'recipe.lr' has 'min': a grid needs value or a list of values",
+            "method: grid\nparameters: {seed: {values: [1, 2, 1]}}",
+            "file.yaml: parameter 'seed': the value 1 is there twice",
+        ),
+        (
+            "method: grid\nparameters: {recipe.lr: {min: 0.1, max: 0.2}}",
+            "file.yaml: parameter 'recipe.lr' has endlessly many values: a grid needs value, ",
+        ),
+        (
+            "method: random\nparameters: {recipe.lr: {min: 0.1, max: 0.2}}",
+            "file.yaml: a search must not read test images, or they would choose: add to its ",
+        ),
+        (
+            "method: bayes\nparameters: {data.test: {value: true}}",
+            "file.yaml: a search must not read test images",
+        ),
+        (
+            "method: grid\nearly_terminate: {type: hyperband, min_iter: 2}\n"
+            "parameters: {seed: {values: [1]}}",
+            "file.yaml: a search must not read test images",
+        ),
+        (
+            "method: random\nmetric: {name: test_error}\nparameters: {data.test: {value: false}}",
+            "file.yaml: metric is 'test_error': runs are chosen by what the validation images say",
+        ),
+        (
+            "method: random\nmetric: {name: validation_error, goal: maximize}\n"
+            "parameters: {data.test: {value: false}}",
+            "file.yaml: goal is 'maximize': validation_error is to be minimized",
+        ),
+        (
+            "method: random\nrun_cap: 0\nparameters: {data.test: {value: false}}",
+            "file.yaml: run_cap is 0: give a whole number, 1 or more",
+        ),
+        (
+            "method: random\nparameters: {data.test: {value: false}}",
+            "file.yaml is a search without an end: give it a run_cap, or --count",
+        ),
+        (
+            "method: random\nrun_cap: 3\nearly_terminate: {type: median}\n"
+            "parameters: {data.test: {value: false}}",
+            "file.yaml: early_terminate is {'type': 'median'}: give type: hyperband",
+        ),
+        (
+            "method: random\nrun_cap: 3\nearly_terminate: {type: hyperband, eta: 1}\n"
+            "parameters: {data.test: {value: false}}",
+            "file.yaml: early_terminate: eta is 1: give a whole number, 2 or more",
+        ),
+        (
+            "method: random\nrun_cap: 3\nearly_terminate: {type: hyperband, max_iter: 9}\n"
+            "parameters: {data.test: {value: false}}",
+            "file.yaml: early_terminate: give either min_iter, or max_iter and s",
+        ),
+        (
+            "method: random\nrun_cap: 3\nearly_terminate: {type: hyperband, min_iter: 64}\n"
+            "parameters: {data.test: {value: false}}",
+            "early_terminate would stop runs at evaluation 64, but a run has only 63 before its ",
         ),
     ],
 )
@@ -153,9 +202,12 @@ def test_a_mistake_in_any_run_is_found_before_the_first_is_trained(
 # Running
 
 
-def statuses(study: str = "study") -> dict[str, str]:
-    folders = Path("runs", study).iterdir()
-    return {folder.name.split("_")[0]: info(folder)["status"] for folder in folders}
+def runs(study: str = "runs/study") -> list[Path]:
+    return sorted(file.parent for file in Path(study).glob("*/run.json"))
+
+
+def statuses() -> dict[str, str]:
+    return {run.name.split("_")[0]: info(run)["status"] for run in runs()}
 
 
 def test_a_sweep_trains_what_is_not_finished_and_then_nothing(
@@ -164,26 +216,35 @@ def test_a_sweep_trains_what_is_not_finished_and_then_nothing(
     file = sweep_file({**SHORT, "network": {"values": [PLAIN, RESIDUAL]}})
     assert main(["sweep", str(file), "--dry-run"]) == 0
     plan = capsys.readouterr().out.splitlines()
-    assert [line.split()[:4] for line in plan] == [["to", "do", "2", "iterations"]] * 2
+    assert [line.split()[:4] for line in plan[:2]] == [["to", "do", "2", "iterations"]] * 2
+    size = complexity(NetworkSpec.parse(PLAIN), num_classes=10, in_channels=1, image_size=8)
+    work = f"{2 * 2 * 16 * size.multiply_adds:.3g} multiply-adds forward"
+    assert plan[2:] == ["2 runs: 2 to do", f"remaining: 2 runs, 4 iterations, {work}"]
     assert not Path("runs").exists()
 
     assert main(["sweep", str(file), "--count", "1"]) == 0
     first = capsys.readouterr()
     assert first.out == "1 of 2 runs finished\n"
     assert statuses() == {PLAIN: "finished"}
-    stamps = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*.*")}
+    written = [path for path in Path("runs").rglob("*.*") if path.suffix != ".journal"]
+    stamps = {path: path.stat().st_mtime_ns for path in written}
 
     assert main(["sweep", str(file)]) == 0
     second = capsys.readouterr()
     assert second.out == "2 of 2 runs finished\n"
-    assert second.err.startswith(f"run 2 of 2: {RESIDUAL}_digits_seed0_")
+    begun, ended = second.err.splitlines()
+    assert begun.startswith(f"run 2 of 2: {RESIDUAL}_digits_seed0_")
+    error = member(runs()[1], RESIDUAL)["final"]["validation_error"]
+    assert ended.endswith(f": validation error {error:.2f} %")
     assert statuses() == {PLAIN: "finished", RESIDUAL: "finished"}
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
     assert main(["sweep", str(file)]) == 0
     assert capsys.readouterr() == ("2 of 2 runs finished\n", "")
     assert main(["sweep", str(file), "--dry-run"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["finished"] * 2
+    plan = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in plan[:2]] == ["finished"] * 2
+    assert plan[3] == "remaining: 0 runs, 0 iterations, 0 multiply-adds forward"
 
 
 def test_a_run_that_fails_does_not_keep_the_others_from_training(
@@ -213,7 +274,7 @@ def test_bad_input_that_comes_up_late_costs_its_own_run_only(
         file = sweep_file({**parameters, "recipe.batch_size": {"values": sizes}})
         assert main(["sweep", str(file)]) == code
     assert "is larger than the training part, 1294 images" in capsys.readouterr().err
-    assert len(list(Path("runs/study").iterdir())) == 2
+    assert len(runs()) == 2
 
 
 def test_an_interruption_ends_the_sweep(
@@ -232,29 +293,77 @@ def test_an_interruption_ends_the_sweep(
 def test_folders_and_study_are_those_of_the_command_line() -> None:
     file = sweep_file({**SHORT, "network": {"value": PLAIN}, "seed": {"values": [4]}})
     assert main(["sweep", str(file), "--runs-dir", "elsewhere", "--study", "mine"]) == 0
-    [run] = Path("elsewhere/mine").iterdir()
+    [run] = runs("elsewhere/mine")
     assert (info(run)["study"], info(run)["seed"]) == ("mine", 4)
 
 
-def test_runs_of_two_configurations_are_told_apart_by_name() -> None:
-    configs = [Config(network=PLAIN, seed=seed) for seed in (0, 1)]
-    names = {RunDirectory.of(config).path.name for config in configs}
-    assert len(names) == 2
-    assert run_sweep([]) == Outcome(0, ())
+def test_a_run_whose_directory_is_gone_is_trained_again() -> None:
+    file = sweep_file({**SHORT, "network": {"value": PLAIN}, "seed": {"values": [0, 1]}})
+    assert main(["sweep", str(file)]) == 0
+    gone, kept = runs()
+    shutil.rmtree(gone)
+    stamp = (kept / "run.json").stat().st_mtime_ns
+    assert main(["sweep", str(file)]) == 0
+    assert info(gone)["status"] == "finished"
+    assert (kept / "run.json").stat().st_mtime_ns == stamp
+
+
+def test_a_grid_may_grow() -> None:
+    for seeds in ([0], [1, 0]):
+        file = sweep_file({**SHORT, "network": {"value": PLAIN}, "seed": {"values": seeds}})
+        assert main(["sweep", str(file)]) == 0
+    assert sorted(info(run)["seed"] for run in runs()) == [0, 1]
+
+
+def test_equal_points_are_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    file = sweep_file({**SHORT, "network": {"values": ["plain-8-x0.25", " Plain-8-x0.25"]}})
+    assert main(["sweep", str(file)]) == 0
+    assert capsys.readouterr().out == "1 of 1 runs finished\n"
+
+
+def test_what_follows_two_dashes_is_given_to_every_run() -> None:
+    file = sweep_file({**SHORT, "network": {"value": PLAIN}, "recipe.lr": {"values": [0.1, 0.2]}})
+    assert main(["sweep", str(file), "--", "--recipe.momentum", "0.5"]) == 0
+    configs = [yaml.safe_load((run / "config.yaml").read_text()) for run in runs()]
+    recipes = [config["recipe"] for config in configs]
+    assert sorted((recipe["lr"], recipe["momentum"]) for recipe in recipes) == [
+        (0.1, 0.5),
+        (0.2, 0.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--workers", "0"], "--workers is 0: give 1 or more"),
+        (["--count", "-1"], "--count is -1: give 0 or more"),
+        (["--worker", "2"], "unknown argument '--worker', did you mean '--workers'?"),
+        (["--storage", "sqlite:///a.db"], "storage 'sqlite:///a.db': sqlite locks when several"),
+        (
+            ["--storage", "postgresql://me:secret@127.0.0.1:1/x"],
+            "storage 'postgresql://me@127.0.0.1:1/x' cannot be used: ",
+        ),
+    ],
+)
+def test_bad_flags_are_refused(
+    flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = sweep_file({**SHORT, "network": {"value": PLAIN}})
+    assert main(["sweep", str(file), *flags]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"resnet-lab: {message}")
+    assert "secret" not in told
+
+
+def test_smoke_is_short_and_keeps_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    parameters = {"config": {"value": str(ROOT / "experiments/digits.yaml")}}
+    parameters |= {"network": {"value": PLAIN}, "trainer.device": {"value": "cpu"}}
+    assert main(["sweep", str(sweep_file(parameters)), "--smoke"]) == 0
+    [run] = runs("runs/study-smoke")
+    assert (info(run)["step"], "test" in info(run)["data"]["counts"]) == (20, False)
 
 
 # The files of the project
-
-
-@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
-def test_every_sweep_of_the_project_parses(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    sweep = read_sweep(file)
-    configs = [parse_config(point) for point in sweep.points()]
-    assert sweep.name == file.stem
-    assert len({config.run_id() for config in configs}) == len(configs) > 0
-    families = {spec.family for config in configs for spec in config.specs()}
-    assert families == {"plain", "residual"}
 
 
 def test_the_demonstration_is_three_depths_of_twins_and_three_seeds(

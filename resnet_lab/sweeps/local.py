@@ -1,65 +1,223 @@
-"""All runs of a sweep, one after the other in this process."""
+"""A sweep on this machine: it fills the queue, starts workers, and tells how it went."""
 
 from __future__ import annotations
 
-import sys
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any
 
 from resnet_lab.errors import UserError
-from resnet_lab.runs.directory import RunDirectory, read_info
-from resnet_lab.training.config import Config
+from resnet_lab.sweeps.progress import View
+from resnet_lab.sweeps.queue import ERROR, RUN, Queue, Slot
+from resnet_lab.sweeps.storage import DEATHS
+from resnet_lab.sweeps.worker import Work, run_worker, use_devices
+from resnet_lab.training.interruption import Interruption
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnContext, SpawnProcess
+
+    from optuna.trial import FrozenTrial
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a sweep went.
+    """How a sweep stands.
 
     Attributes:
-        finished: runs that are done, now or before.
-        failed: (name, error) of runs that raised.
-        interrupted: whether it was stopped before its end.
+        slots: how many runs make the study.
+        finished: of them, trained to the end.
+        stopped: of them, ended early by the sweep.
+        failed: (name, error) of those whose last attempt raised, or lost its worker.
+        interrupted: whether this command was stopped before its end.
     """
 
+    slots: int
     finished: int
+    stopped: int
     failed: tuple[tuple[str, str], ...]
     interrupted: bool = False
 
 
-def run_sweep(configs: Sequence[Config]) -> Outcome:
-    """Train every run that is not finished; one that fails does not keep the others from it.
+def run_locally(
+    work: Work,
+    slots: Sequence[Slot],
+    *,
+    again: Sequence[str] = (),
+    workers: int = 1,
+    devices: Sequence[str] = (),
+    count: int | None = None,
+) -> Outcome:
+    """Train every slot's run that is not done.
 
-    Progress is told on standard error, a line a run.
+    One worker is this process; more are processes of their own, each used for many runs. Progress
+    is told on standard error.
+
+    Args:
+        work: of the sweep.
+        slots: that make the study.
+        again: keys of those to train although the study has them as done.
+        workers: processes that train at the same time.
+        devices: GPUs, dealt out to the workers; none: each sees all there are.
+        count: how many runs may begin; None: all.
 
     Raises:
-        UserError: the first run to be trained cannot begin: data are missing, say. What comes up
-            later counts as that run's failure, as hours may lie before it and behind it.
+        UserError: the first run cannot begin: data are missing, say.
     """
-    failed: list[tuple[str, str]] = []
-    finished, trained = 0, 0
-    for number, config in enumerate(configs, start=1):
-        run = RunDirectory.of(config)
-        if run.is_finished():
-            finished += 1
-            continue
-        name = run.path.name
-        print(f"run {number} of {len(configs)}: {name}", file=sys.stderr, flush=True)
-        try:
-            status = _train(config)
-        except Exception as error:
-            if isinstance(error, UserError) and not trained and not failed:
-                raise
-            failed.append((name, f"{type(error).__name__}: {error}"))
-            print(f"failed: {failed[-1][1]}", file=sys.stderr)
-            continue
-        trained += 1
-        if status == "interrupted":
-            return Outcome(finished, tuple(failed), interrupted=True)
-        finished += 1
-    return Outcome(finished, tuple(failed))
+    keys = [slot.key for slot in slots]
+    with contextlib.closing(work.open()) as queue:
+        queue.fill(slots, again)
+        view = View(queue, keys, bar=workers > 1)
+        if workers == 1:
+            use_devices(devices)
+            tickets = None if count is None else threading.Semaphore(count)
+            run_worker(work, view.tell, tickets)
+        else:
+            _Crew(work, queue, view, devices, workers, count).run()
+        view.close()
+        if view.refusal is not None:
+            raise UserError(view.refusal)
+        return outcome(queue, keys, view.interrupted)
 
 
-def _train(config: Config) -> str:
-    from resnet_lab.training.train import train
+def outcome(queue: Queue, keys: Sequence[str], interrupted: bool = False) -> Outcome:
+    """Read from the study how its slots stand."""
+    attempts = queue.attempts()
+    last = [attempts[key] for key in keys if key in attempts]
+    states = [trial.state.name for trial in last]
+    failed = [(_name(trial), _error(trial)) for trial in last if trial.state.name == "FAIL"]
+    return Outcome(
+        len(keys), states.count("COMPLETE"), states.count("PRUNED"), tuple(failed), interrupted
+    )
 
-    return str(read_info(train(config))["status"])
+
+def _name(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs.get(RUN, f"trial {trial.number}"))
+
+
+def _error(trial: FrozenTrial) -> str:
+    deaths = len(trial.system_attrs.get("retry_history", [])) + 1
+    return str(trial.user_attrs.get(ERROR, f"its worker died, {deaths} times"))
+
+
+class _Crew:
+    """Worker processes: started, watched, replaced when they die, asked to stop."""
+
+    def __init__(
+        self,
+        work: Work,
+        queue: Queue,
+        view: View,
+        devices: Sequence[str],
+        workers: int,
+        count: int | None,
+    ) -> None:
+        self._work = dataclasses.replace(work, progress=False)
+        self._queue = queue
+        self._view = view
+        self._hands = [tuple(devices[i::workers]) for i in range(workers)]
+        if 0 < len(devices) < workers:
+            self._hands = [(devices[i % len(devices)],) for i in range(workers)]
+        self._context: SpawnContext = multiprocessing.get_context("spawn")
+        self._tickets = None if count is None else self._context.Semaphore(count)
+        self._team: dict[Connection, tuple[int, SpawnProcess]] = {}
+        self._deaths = 0
+        self._stopping = False
+
+    def run(self) -> None:
+        """Work until every worker has ended by itself."""
+        with Interruption() as interruption, _shared_threads(len(self._hands)):
+            for number in range(len(self._hands)):
+                self._start(number)
+            asked = False
+            while self._team:
+                self._listen()
+                stop = interruption.requested or self._view.refusal is not None
+                if stop and not asked:
+                    self._ask_to_stop()
+                    asked = True
+                self._view.look()
+            self._view.interrupted |= interruption.requested
+
+    def _start(self, number: int) -> None:
+        # A pipe for each: a worker that is killed can leave none but its own in disorder.
+        ear, mouth = self._context.Pipe(duplex=False)
+        arguments = (self._work, mouth, self._tickets, self._hands[number])
+        process = self._context.Process(target=_work_in_a_process, args=arguments)
+        process.start()
+        mouth.close()
+        self._team[ear] = number, process
+
+    def _listen(self) -> None:
+        """Hear what workers say, for a moment, and see which have ended."""
+        for ear in wait(list(self._team), timeout=0.3):
+            assert isinstance(ear, Connection)
+            try:
+                self._view.tell(*ear.recv())
+            except (EOFError, OSError):
+                self._bury(*self._team.pop(ear))
+
+    def _ask_to_stop(self) -> None:
+        """Workers have had Ctrl-C from the terminal themselves; any other signal is handed on."""
+        self._stopping = True
+        for _, process in self._team.values():
+            process.terminate()
+
+    def _bury(self, number: int, process: SpawnProcess) -> None:
+        """Put another in the place of a worker that has died, and its run back into the queue."""
+        process.join()
+        if not process.exitcode or self._stopping:
+            return
+        self._deaths += 1
+        self._queue.requeue_dead()
+        if self._tickets is not None:
+            self._tickets.release()
+        if self._deaths > self._view.begun + DEATHS:
+            self._view.say(f"workers keep dying (exit code {process.exitcode}): giving up")
+            return
+        self._view.say(f"a worker died (exit code {process.exitcode}): starting another")
+        self._start(number)
+
+
+def _work_in_a_process(work: Work, mouth: Connection, tickets: Any, devices: Sequence[str]) -> None:
+    use_devices(devices)
+    with contextlib.suppress(KeyboardInterrupt):
+        run_worker(work, lambda kind, run, detail: mouth.send((kind, run, detail)), tickets)
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _shared_threads:
+    """While entered, processes that are started share the processor's cores evenly."""
+
+    def __init__(self, workers: int) -> None:
+        self._threads = str(max(1, _cores() // workers))
+        self._set = "OMP_NUM_THREADS" not in os.environ
+
+    def __enter__(self) -> None:
+        if self._set:
+            os.environ["OMP_NUM_THREADS"] = self._threads
+
+    def __exit__(self, *_: object) -> None:
+        if self._set:
+            del os.environ["OMP_NUM_THREADS"]
+
+
+def print_outcome(result: Outcome) -> None:
+    """Say how a sweep stands, and what failed."""
+    early = f", {result.stopped} of them stopped early" if result.stopped else ""
+    print(f"{result.finished + result.stopped} of {result.slots} runs finished{early}")
+    for name, error in result.failed:
+        print(f"failed: {name}: {error}")
+    if result.interrupted:
+        print("interrupted: the same command continues")

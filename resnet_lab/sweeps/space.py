@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
 from resnet_lab.errors import UserError, suggest
+from resnet_lab.sweeps.distributions import Distribution, read_distribution
+
+if TYPE_CHECKING:
+    from optuna import Trial
 
 KEYS = (
     "program",
@@ -22,10 +26,38 @@ KEYS = (
     "method",
     "metric",
     "parameters",
+    "early_terminate",
     "command",
     "run_cap",
 )
-"""Keys of W&B's sweep format that this version understands."""
+METHODS = ("grid", "random", "bayes")
+METRICS = ("validation_error", "validation_loss", "validation_top5_error")
+"""What may choose between runs. Test numbers never do."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a search minimises: of the last step, the mean over the networks of a cohort.
+
+    Attributes:
+        name: one of METRICS.
+        target: no further run begins once one has reached this; None: none.
+    """
+
+    name: str = METRICS[0]
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class Hyperband:
+    """Early termination as W&B has it: one bracket of successive halving.
+
+    A run goes on past the evaluations `first`, `first` * eta, `first` * eta^2, ... (counted from 1)
+    only if it is among the best 1/eta of those that have come as far.
+    """
+
+    first: int
+    eta: int = 3
 
 
 @dataclass(frozen=True)
@@ -34,34 +66,96 @@ class Sweep:
 
     Attributes:
         name: of the study: the file's `name`, or the file name without its ending.
-        parameters: flag of `resnet-lab train` -> values; the grid is their product.
+        method: "grid", or a search: "random" or "bayes".
+        parameters: flag of `resnet-lab train` -> its values.
+        metric: what a search minimises.
+        early_terminate: how runs are stopped early; None: they are not.
+        run_cap: the number of runs of a search; at most so many of a grid.
+        content: the file as it was read, for W&B.
     """
 
     name: str
-    parameters: Mapping[str, tuple[Any, ...]]
+    method: Literal["grid", "random", "bayes"]
+    parameters: Mapping[str, Distribution]
+    metric: Metric = Metric()
+    early_terminate: Hyperband | None = None
+    run_cap: int | None = None
+    content: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def searches(self) -> bool:
+        """Whether values are drawn rather than gone through."""
+        return self.method != "grid"
 
     def points(self) -> Iterator[list[str]]:
-        """The flags of each run; the last parameter varies fastest.
+        """The flags of each run of a grid; the last parameter varies fastest."""
+        columns = [values.grid() or () for values in self.parameters.values()]
+        points = (
+            flags(dict(zip(self.parameters, values, strict=True)))
+            for values in itertools.product(*columns)
+        )
+        return itertools.islice(points, self.run_cap)
 
-        A configuration file comes first, wherever it stands, as later flags win over earlier.
-        """
-        for values in itertools.product(*self.parameters.values()):
-            point = dict(zip(self.parameters, values, strict=True))
-            names = sorted(point, key=lambda name: name != "config")
-            yield [f"--{name}={as_flag(point[name])}" for name in names]
+    def corners(self) -> Iterator[list[str]]:
+        """Flags that between them hold every extreme value of every parameter."""
+        extremes = {name: values.extremes() for name, values in self.parameters.items()}
+        for number in range(max(map(len, extremes.values()))):
+            yield flags({name: each[number % len(each)] for name, each in extremes.items()})
+
+    def draw(self, trial: Trial) -> list[str]:
+        """The flags of one run of a search."""
+        return flags({name: values.draw(trial, name) for name, values in self.parameters.items()})
+
+    def varied(self, drawn: list[str]) -> list[str]:
+        """Those of a run's flags that are not the same in every run."""
+        constant = {name for name, values in self.parameters.items() if len(values.extremes()) == 1}
+        return [flag for flag in drawn if flag[2:].split("=")[0] not in constant]
+
+    def fingerprint(self) -> str:
+        """What must not change while a search goes on, as text."""
+        kept = {name: repr(values) for name, values in self.parameters.items()}
+        return json.dumps([self.method, self.metric.name, repr(self.early_terminate), kept])
 
 
-def as_flag(value: Any) -> str:
-    """Write a YAML value as a flag's value."""
-    return value if isinstance(value, str) else json.dumps(value)
+def flags(point: Mapping[str, str]) -> list[str]:
+    """Write a run's values as flags; a configuration file comes first, as later flags win."""
+    names = sorted(point, key=lambda name: name != "config")
+    return [f"--{name}={point[name]}" for name in names]
 
 
 def read_sweep(path: Path) -> Sweep:
     """Read a sweep file.
 
     Raises:
-        UserError: no such file, no YAML, an unknown key, or a method other than a grid.
+        UserError: no such file, no YAML, an unknown key, a range that holds nothing, or a search
+            that could see test images.
     """
+    content = _read_yaml(path)
+    for key in content:
+        if key not in KEYS:
+            raise UserError(
+                f"{path}: unknown key '{key}'{suggest(str(key), KEYS)} (known: {', '.join(KEYS)})"
+            )
+    method = content.get("method")
+    if method not in METHODS:
+        raise UserError(
+            f"{path}: method is '{method}'{suggest(str(method), METHODS)}: give one of "
+            f"{', '.join(METHODS)}"
+        )
+    sweep = Sweep(
+        name=str(content.get("name") or path.stem),
+        method=method,
+        parameters=dict(_flatten(path, content["parameters"])),
+        metric=_metric(path, content.get("metric")),
+        early_terminate=_early_terminate(path, content.get("early_terminate")),
+        run_cap=_run_cap(path, content.get("run_cap")),
+        content=content,
+    )
+    _check(path, sweep)
+    return sweep
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -70,22 +164,10 @@ def read_sweep(path: Path) -> Sweep:
         raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or "parameters" not in content:
         raise UserError(f"{path} is no sweep file: it has no 'parameters'")
-    for key in content:
-        if key not in KEYS:
-            raise UserError(
-                f"{path}: unknown key '{key}'{suggest(str(key), KEYS)} (known: {', '.join(KEYS)})"
-            )
-    if content.get("method") != "grid":
-        raise UserError(
-            f"{path}: method is '{content.get('method')}'; this version runs 'grid' alone"
-        )
-    parameters = dict(_flatten(path, content["parameters"]))
-    return Sweep(str(content.get("name") or path.stem), parameters)
+    return content
 
 
-def _flatten(
-    path: Path, parameters: Any, prefix: str = ""
-) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def _flatten(path: Path, parameters: Any, prefix: str = "") -> Iterator[tuple[str, Distribution]]:
     """Yield (flag, values); nested parameters are joined by dots."""
     if not isinstance(parameters, dict) or not parameters:
         raise UserError(
@@ -93,16 +175,86 @@ def _flatten(
         )
     for name, entry in parameters.items():
         flag = f"{prefix}{name}"
-        if not isinstance(entry, dict) or len(entry) != 1:
-            raise UserError(f"{path}: parameter '{flag}' needs one of value, values, parameters")
-        kind, content = next(iter(entry.items()))
-        if kind == "parameters":
-            yield from _flatten(path, content, f"{flag}.")
-        elif kind == "value":
-            yield flag, (content,)
-        elif kind == "values" and isinstance(content, list) and content:
-            yield flag, tuple(content)
+        if not isinstance(entry, dict):
+            raise UserError(f"{path}: parameter '{flag}' is {entry!r}: write {{value: {entry!r}}}")
+        if set(entry) == {"parameters"}:
+            yield from _flatten(path, entry["parameters"], f"{flag}.")
         else:
-            raise UserError(
-                f"{path}: parameter '{flag}' has '{kind}': a grid needs value or a list of values"
-            )
+            yield flag, read_distribution(f"{path}: parameter '{flag}'", entry)
+
+
+def _metric(path: Path, entry: Any) -> Metric:
+    if entry is None:
+        return Metric()
+    if not isinstance(entry, dict) or not {"name"} <= set(entry) <= {"name", "goal", "target"}:
+        raise UserError(f"{path}: metric is {entry!r}: give name, goal and, if you want, target")
+    if entry["name"] not in METRICS:
+        raise UserError(
+            f"{path}: metric is '{entry['name']}': runs are chosen by what the validation images "
+            f"say, one of {', '.join(METRICS)}"
+        )
+    if entry.get("goal", "minimize") != "minimize":
+        raise UserError(f"{path}: goal is '{entry['goal']}': {entry['name']} is to be minimized")
+    target = entry.get("target")
+    if target is not None and (isinstance(target, bool) or not isinstance(target, int | float)):
+        raise UserError(f"{path}: target is {target!r}: give a number, or leave it out")
+    return Metric(entry["name"], target)
+
+
+def _early_terminate(path: Path, entry: Any) -> Hyperband | None:
+    if entry is None:
+        return None
+    where = f"{path}: early_terminate"
+    if not isinstance(entry, dict) or entry.get("type") != "hyperband":
+        raise UserError(f"{where} is {entry!r}: give type: hyperband and its numbers")
+    known = ("type", "min_iter", "max_iter", "s", "eta", "strict")
+    for key in entry:
+        if key not in known:
+            raise UserError(f"{where}: unknown key '{key}'{suggest(str(key), known)}")
+    numbers = {key: entry[key] for key in ("min_iter", "max_iter", "s", "eta") if key in entry}
+    for key, value in numbers.items():
+        least = 2 if key == "eta" else 1
+        if type(value) is not int or value < least:
+            raise UserError(f"{where}: {key} is {value!r}: give a whole number, {least} or more")
+    return _bracket(where, **numbers)
+
+
+def _bracket(
+    where: str,
+    min_iter: int | None = None,
+    max_iter: int | None = None,
+    s: int | None = None,
+    eta: int = 3,
+) -> Hyperband:
+    if min_iter is not None and max_iter is None and s is None:
+        return Hyperband(min_iter, eta)
+    if min_iter is None and max_iter is not None and s is not None:
+        first = max_iter // eta**s
+        if first:
+            return Hyperband(first, eta)
+        raise UserError(f"{where}: max_iter {max_iter} cannot be divided {s} times by {eta}")
+    raise UserError(f"{where}: give either min_iter, or max_iter and s")
+
+
+def _run_cap(path: Path, value: Any) -> int | None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise UserError(f"{path}: run_cap is {value!r}: give a whole number, 1 or more")
+    return value
+
+
+def _check(path: Path, sweep: Sweep) -> None:
+    """Raise UserError where the parts of a file do not fit each other."""
+    if not sweep.searches:
+        for name, values in sweep.parameters.items():
+            if values.grid() is None:
+                raise UserError(
+                    f"{path}: parameter '{name}' has endlessly many values: a grid needs value, "
+                    "values or whole numbers between min and max"
+                )
+    chooses = sweep.searches or sweep.early_terminate is not None
+    test = sweep.parameters.get("data.test")
+    if chooses and (test is None or test.extremes() != ("false",)):
+        raise UserError(
+            f"{path}: a search must not read test images, or they would choose: add to its "
+            "parameters  data.test: {value: false}"
+        )

@@ -1,0 +1,45 @@
+"""One process of a sweep's run that several train together; started by `sweeps.group` alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnet_lab.cli.parsing import parse_config
+from resnet_lab.cli.sweep import train_one
+from resnet_lab.sweeps.group import VARIABLE
+from resnet_lab.sweeps.verdict import TrialJudge
+from resnet_lab.training.config import Config
+from resnet_lab.training.processes import is_first_process
+
+if TYPE_CHECKING:
+    from resnet_lab.training.logbook import Judge
+
+
+def main() -> None:
+    """Train the run of the configuration file that is named; only the first process reports."""
+    config = parse_config(["--config", sys.argv[1]])
+    train_one(config, _judge(config, json.loads(os.environ[VARIABLE])))
+
+
+def _judge(config: Config, told: dict[str, Any]) -> Judge:
+    if not is_first_process():
+        return lambda step, scores: False  # never asked: the first process tells the others
+    import optuna
+
+    from resnet_lab.sweeps.sampling import pruner
+    from resnet_lab.sweeps.space import Hyperband
+    from resnet_lab.sweeps.storage import open_storage
+
+    halving = Hyperband(**told["halving"]) if told["halving"] else None
+    storage = open_storage(told["storage"], Path(told["folder"]), told["heartbeat"])
+    study = optuna.load_study(study_name=told["study"], storage=storage, pruner=pruner(halving))
+    trial = optuna.Trial(study, told["trial"])
+    return TrialJudge(trial, config, told["metric"], halving is not None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,301 @@
+"""What values a parameter of a sweep may take: every distribution of W&B's sweep format.
+
+Each reads itself from the file, names its extreme values, so that they can be checked before
+anything runs, and draws a value through an Optuna trial. Values leave here as the text of a flag.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Literal
+
+from resnet_lab.errors import UserError, suggest
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+TAIL = 1e-6
+"""Distributions without bounds are drawn between their quantiles TAIL and 1 - TAIL."""
+Shape = Literal["uniform", "log_uniform", "normal", "log_normal", "beta"]
+
+
+def as_flag(value: Any) -> str:
+    """Write a YAML value as a flag's value."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+class Distribution(ABC):
+    """Values of one parameter."""
+
+    @abstractmethod
+    def extremes(self) -> tuple[str, ...]:
+        """The values to check: all of a list, the bounds of a range."""
+
+    @abstractmethod
+    def draw(self, trial: Trial, name: str) -> str:
+        """Let an Optuna trial choose; the choice is stored there as `name`."""
+
+    def grid(self) -> tuple[str, ...] | None:
+        """All values, in order; None where they cannot be counted."""
+        return None
+
+
+@dataclass(frozen=True)
+class Choices(Distribution):
+    """A list of values, equally likely or with the given probabilities; a constant is one of one.
+
+    Attributes:
+        values: as flags.
+        probabilities: adding up to 1, one a value; None: all the same.
+    """
+
+    values: tuple[str, ...]
+    probabilities: tuple[float, ...] | None = None
+
+    def extremes(self) -> tuple[str, ...]:
+        return self.values
+
+    def grid(self) -> tuple[str, ...]:
+        return self.values
+
+    def draw(self, trial: Trial, name: str) -> str:
+        if len(self.values) == 1:
+            return self.values[0]
+        if self.probabilities is None:
+            return str(trial.suggest_categorical(name, self.values))
+        level = trial.suggest_float(name, 0, 1)
+        below = sum(level >= bound for bound in accumulate(self.probabilities))
+        return self.values[min(below, len(self.values) - 1)]
+
+
+@dataclass(frozen=True)
+class Integers(Distribution):
+    """Whole numbers from low to high, equally likely."""
+
+    low: int
+    high: int
+
+    def extremes(self) -> tuple[str, ...]:
+        return str(self.low), str(self.high)
+
+    def grid(self) -> tuple[str, ...]:
+        return tuple(str(value) for value in range(self.low, self.high + 1))
+
+    def draw(self, trial: Trial, name: str) -> str:
+        return str(trial.suggest_int(name, self.low, self.high))
+
+
+@dataclass(frozen=True)
+class Continuous(Distribution):
+    """Real numbers, rounded to multiples of a quantum or not.
+
+    Bounded ones without a quantum are Optuna's own; the others are drawn as a quantile between 0
+    and 1, through the inverse of their distribution function.
+
+    Attributes:
+        shape: of the density.
+        first, second: bounds (uniform, log_uniform), mean and sd (normal; of the logarithm:
+            log_normal), or alpha and beta.
+        quantum: values are multiples of it; None: any value.
+    """
+
+    shape: Shape
+    first: float
+    second: float
+    quantum: float | None = None
+
+    def extremes(self) -> tuple[str, ...]:
+        return self.at(0.0), self.at(1.0)
+
+    def draw(self, trial: Trial, name: str) -> str:
+        if self.quantum is None and self.shape in ("uniform", "log_uniform"):
+            log = self.shape == "log_uniform"
+            return repr(trial.suggest_float(name, self.first, self.second, log=log))
+        return self.at(trial.suggest_float(name, 0, 1))
+
+    def at(self, level: float) -> str:
+        """The value at a quantile, 0 to 1."""
+        value = self._inverse(level)
+        if self.quantum is None:
+            return repr(value)
+        multiple = round(value / self.quantum) * self.quantum
+        if float(self.quantum).is_integer():
+            return str(round(multiple))
+        return f"{multiple:.12g}"
+
+    def _inverse(self, level: float) -> float:
+        first, second = self.first, self.second
+        if self.shape == "uniform":
+            return first + (second - first) * level
+        if self.shape == "log_uniform":
+            return float(min(max(first * (second / first) ** level, first), second))
+        from scipy import stats
+
+        level = min(max(level, TAIL), 1 - TAIL)
+        if self.shape == "beta":
+            return float(stats.beta.ppf(level, first, second))
+        value = float(stats.norm.ppf(level, first, second))
+        return value if self.shape == "normal" else math.exp(value)
+
+
+_NUMBERS: dict[str, tuple[str, ...]] = {
+    "int_uniform": ("min", "max"),
+    "uniform": ("min", "max"),
+    "q_uniform": ("min", "max", "q"),
+    "log_uniform": ("min", "max"),
+    "q_log_uniform": ("min", "max", "q"),
+    "log_uniform_values": ("min", "max"),
+    "q_log_uniform_values": ("min", "max", "q"),
+    "inv_log_uniform": ("min", "max"),
+    "inv_log_uniform_values": ("min", "max"),
+    "normal": ("mu", "sigma"),
+    "q_normal": ("mu", "sigma", "q"),
+    "log_normal": ("mu", "sigma"),
+    "q_log_normal": ("mu", "sigma", "q"),
+    "beta": ("a", "b"),
+    "q_beta": ("a", "b", "q"),
+}
+_DEFAULTS = {"q": 1, "mu": 0, "sigma": 1}
+DISTRIBUTIONS = ("constant", "categorical", "categorical_w_probabilities", *_NUMBERS)
+
+
+def read_distribution(where: str, entry: Mapping[str, Any]) -> Distribution:
+    """Read one parameter of a sweep file.
+
+    Without `distribution`, `value` is a constant, `values` a list, whole `min` and `max` whole
+    numbers between them, and other `min` and `max` any number between them, as in W&B.
+
+    Args:
+        where: file and parameter, for messages.
+        entry: such as {"min": 0.01, "max": 1.0, "distribution": "log_uniform_values"}.
+
+    Raises:
+        UserError: an unknown distribution or key, a missing one, or an empty range.
+    """
+    kind = entry.get("distribution") or _implied(where, entry)
+    if kind not in DISTRIBUTIONS:
+        raise UserError(
+            f"{where}: unknown distribution '{kind}'{suggest(str(kind), DISTRIBUTIONS)} "
+            f"(known: {', '.join(DISTRIBUTIONS)})"
+        )
+    keys = _NUMBERS.get(kind) or (("value",) if kind == "constant" else ("values", "probabilities"))
+    for key in entry:
+        if key not in (*keys, "distribution"):
+            raise UserError(
+                f"{where}: unknown key '{key}'{suggest(str(key), keys)} ({kind} takes: "
+                f"{', '.join(keys)})"
+            )
+    if kind not in _NUMBERS:
+        return _choices(where, kind, entry)
+    return _numbers(where, kind, {key: _number(where, kind, key, entry) for key in keys})
+
+
+def _implied(where: str, entry: Mapping[str, Any]) -> str:
+    if "value" in entry:
+        return "constant"
+    if "values" in entry:
+        return "categorical_w_probabilities" if "probabilities" in entry else "categorical"
+    if "min" in entry and "max" in entry:
+        whole = all(type(entry[key]) is int for key in ("min", "max"))
+        return "int_uniform" if whole else "uniform"
+    raise UserError(
+        f"{where}: give one of value, values, min and max, parameters, or a distribution"
+    )
+
+
+def _choices(where: str, kind: str, entry: Mapping[str, Any]) -> Choices:
+    if kind == "constant":
+        if "value" not in entry:
+            raise UserError(f"{where}: a constant needs 'value'")
+        return Choices((as_flag(entry["value"]),))
+    values = entry.get("values")
+    if not isinstance(values, list) or not values:
+        raise UserError(f"{where}: values is {values!r}: give a list with at least one value")
+    flags = tuple(as_flag(value) for value in values)
+    for flag in flags:
+        if flags.count(flag) > 1:
+            raise UserError(f"{where}: the value {flag} is there twice: give each once")
+    return Choices(flags, _probabilities(where, kind, entry, len(flags)))
+
+
+def _probabilities(
+    where: str, kind: str, entry: Mapping[str, Any], count: int
+) -> tuple[float, ...] | None:
+    given = entry.get("probabilities")
+    if given is None and kind != "categorical_w_probabilities":
+        return None
+    if (
+        not isinstance(given, list)
+        or len(given) != count
+        or not all(isinstance(one, int | float) and one >= 0 for one in given)
+        or not math.isclose(sum(given), 1, abs_tol=1e-6)
+    ):
+        raise UserError(
+            f"{where}: probabilities are {given!r}: give one for each of the {count} values, "
+            "0 or more, adding up to 1"
+        )
+    return tuple(float(one) for one in given)
+
+
+def _number(where: str, kind: str, key: str, entry: Mapping[str, Any]) -> float:
+    value = entry.get(key, _DEFAULTS.get(key))
+    if isinstance(value, str):
+        raise UserError(
+            f"{where}: {key} is the text '{value}': YAML reads a number in the form 1.0e-4, "
+            "with a point"
+        )
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UserError(f"{where}: {kind} needs a number as '{key}', not {value!r}")
+    return value
+
+
+def _numbers(where: str, kind: str, given: dict[str, float]) -> Distribution:
+    quantum = given.pop("q", None)
+    (one, first), (other, second) = given.items()
+    if quantum is not None and quantum <= 0:
+        raise UserError(f"{where}: q is {quantum}: give a number above 0")
+    if one == "min" and first >= second:
+        raise UserError(f"{where}: min is {first} and max {second}: min must be below max")
+    if (other == "sigma" and second <= 0) or (one == "a" and min(first, second) <= 0):
+        raise UserError(f"{where}: {one} is {first}, {other} {second}: give numbers above 0")
+    shape = kind.removeprefix("q_")
+    if shape == "int_uniform":
+        return _integers(where, first, second)
+    if shape.endswith("_values"):
+        if first <= 0:
+            raise UserError(f"{where}: min is {first}: {kind} needs a number above 0")
+        return Continuous("log_uniform", first, second, quantum)
+    if shape == "log_uniform":  # the bounds are exponents of e
+        return Continuous("log_uniform", _exp(where, first), _exp(where, second), quantum)
+    if shape == "inv_log_uniform":  # log(1/x) is uniform, so that log(x) is, turned round
+        return Continuous("log_uniform", _exp(where, -second), _exp(where, -first), quantum)
+    return Continuous(_SHAPES[shape], first, second, quantum)
+
+
+_SHAPES: dict[str, Shape] = {
+    "uniform": "uniform",
+    "normal": "normal",
+    "log_normal": "log_normal",
+    "beta": "beta",
+}
+
+
+def _integers(where: str, low: float, high: float) -> Integers:
+    if not (isinstance(low, int) and isinstance(high, int)):
+        raise UserError(f"{where}: int_uniform needs whole numbers, not {low} and {high}")
+    return Integers(low, high)
+
+
+def _exp(where: str, exponent: float) -> float:
+    try:
+        return math.exp(exponent)
+    except OverflowError as error:
+        raise UserError(
+            f"{where}: e to the power of {exponent} is no number: the bounds of log_uniform are "
+            "exponents; log_uniform_values takes the values themselves"
+        ) from error

@@ -1,0 +1,86 @@
+"""The view of a whole sweep: a line for each run, and on a terminal a bar over all of them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from resnet_lab.sweeps.queue import Queue
+
+SECONDS_BETWEEN_LOOKS = 1.0
+VERBS = {
+    "finished": "finished",
+    "stopped": "stopped early",
+    "interrupted": "interrupted",
+    "failed": "failed",
+}
+
+
+class View:
+    """Tell on standard error how a sweep goes.
+
+    Args:
+        queue: of the study.
+        keys: of its slots.
+        bar: show a bar over all runs, if there is a terminal; a single worker shows its run's own.
+
+    Attributes:
+        begun: how many runs have begun.
+        interrupted: whether a run was.
+        refusal: why the first run could not begin.
+    """
+
+    def __init__(self, queue: Queue, keys: Sequence[str], *, bar: bool) -> None:
+        self.begun = 0
+        self.interrupted = False
+        self.refusal: str | None = None
+        self._queue = queue
+        self._keys = keys
+        self._looked = 0.0
+        self._bar: tqdm[Any] | None = None
+        if bar and sys.stderr.isatty():
+            self._bar = tqdm(total=len(keys), unit="run", dynamic_ncols=True, leave=False)
+
+    def tell(self, kind: str, run: str, detail: str) -> None:
+        """Say what has happened to a run."""
+        if kind == "refused":
+            self.refusal = detail
+        elif kind == "begun":
+            self.begun += 1
+            attempts = self._queue.attempts()
+            waiting = [attempts[key].state.name for key in self._keys].count("WAITING")
+            self.say(f"run {len(self._keys) - waiting} of {len(self._keys)}: {run}")
+        else:
+            self.interrupted |= kind == "interrupted"
+            self.say(f"{VERBS[kind]}: {run}: {detail}")
+
+    def look(self) -> None:
+        """Bring the bar up to date, now and then."""
+        if self._bar is None or time.monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
+            return
+        self._looked = time.monotonic()
+        attempts = self._queue.attempts()
+        trials = [attempts[key] for key in self._keys if key in attempts]
+        states = [trial.state.name for trial in trials]
+        values = [trial.value for trial in trials if trial.value is not None]
+        self._bar.n = len(states) - states.count("WAITING") - states.count("RUNNING")
+        parts = [f"{states.count('RUNNING')} running", f"{states.count('FAIL')} failed"]
+        parts += [f"best {min(values):.2f} %"] if values else []
+        self._bar.set_postfix_str(", ".join(parts))
+
+    def say(self, text: str) -> None:
+        """Write a line above the bar."""
+        if self._bar is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._bar.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()

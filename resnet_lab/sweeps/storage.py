@@ -1,0 +1,172 @@
+"""Where a study keeps its runs' states, so that many workers share it: a journal file, PostgreSQL.
+
+Optuna's storages do the work. Its journal has no heartbeat, which is added here, so that the run
+of a worker that died is found and requeued in the same way with either.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnet_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage, RDBStorage
+    from optuna.storages.journal import JournalStorage
+
+DEATHS = 3
+"""How often a run whose worker died is tried again: one that kills its workers must not do so
+for ever."""
+GRACE = 3
+"""Heartbeats that a worker may miss before it counts as dead."""
+VARIABLE = "RESNET_LAB_STORAGE"
+
+
+def open_storage(url: str | None, folder: Path, heartbeat: int) -> BaseStorage:
+    """Open, or make, the storage of studies.
+
+    Args:
+        url: postgresql://USER@HOST/DATABASE, or the path of a journal file (*.journal) that all
+            workers see; None: a journal file in `folder`.
+        folder: the study's own.
+        heartbeat: seconds between two signs of life of a worker.
+
+    Raises:
+        UserError: another kind of storage, or one that cannot be reached.
+    """
+    if url is None or url.endswith(".journal"):
+        path = folder / "study.journal" if url is None else Path(url)
+        return _open_journal(path, heartbeat)
+    if url.startswith(("postgresql://", "postgresql+")):
+        return _open_database(url, heartbeat)
+    hint = "sqlite locks when several workers write" if url.startswith("sqlite") else "unknown kind"
+    raise UserError(
+        f"storage '{_without_password(url)}': {hint}; leave --storage out for a journal file of "
+        "the study, or give a path ending in .journal, or postgresql://USER@HOST/DATABASE"
+    )
+
+
+def owner_here() -> str:
+    """Name this process so that others of this machine can see whether it lives."""
+    return f"{_machine()} {os.getpid()} {_started(os.getpid())}"
+
+
+def is_dead(owner: str) -> bool:
+    """Whether a process so named ran on this machine and is gone; False where one cannot know."""
+    machine, pid, started = owner.rsplit(" ", 2)
+    return machine == _machine() and started != "?" and started != _started(int(pid))
+
+
+def _machine() -> str:
+    """This host and its process namespace: a container's process 7 is not its host's."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = "?"
+    return f"{socket.gethostname()} {namespace}"
+
+
+def _started(pid: int) -> str:
+    """When a process started, in the kernel's ticks; "" without such a process, "?" unknown."""
+    if not Path("/proc/self/stat").exists():
+        return "?"
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return ""
+    return "" if after_name[0] == "Z" else after_name[19]
+
+
+def _open_database(url: str, heartbeat: int) -> RDBStorage:
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import SQLAlchemyError
+
+    driver = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    problem: Exception | None = None
+    for _ in range(3):  # two that make the tables of an empty database at once
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return RDBStorage(
+                    driver,
+                    engine_kwargs={"pool_pre_ping": True},
+                    heartbeat_interval=heartbeat,
+                    grace_period=GRACE * heartbeat,
+                    heartbeat_stale_trial_callback=retry_after_death(),
+                )
+        except SQLAlchemyError as error:
+            problem = error
+            time.sleep(1)
+        except ImportError as error:
+            raise UserError(
+                "postgresql:// needs the package psycopg: pip install 'resnet-lab[postgresql]'"
+            ) from error
+    reason = str(problem).split("\n")[0]
+    raise UserError(f"storage '{_without_password(url)}' cannot be used: {reason}") from problem
+
+
+def retry_after_death() -> Callable[[Any, Any], None]:
+    """What queues the run of a dead worker again: Optuna's own, a few times."""
+    from optuna.storages import RetryHeartbeatStaleTrialCallback
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return RetryHeartbeatStaleTrialCallback(max_retry=DEATHS, inherit_intermediate_values=True)
+
+
+def _open_journal(path: Path, heartbeat: int) -> JournalStorage:
+    from optuna.storages.journal import JournalFileBackend
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        journal: JournalStorage = _heartbeat_journal()(JournalFileBackend(str(path)), heartbeat)
+    except OSError as error:
+        raise UserError(f"cannot write the journal {path}: {error.strerror or error}") from error
+    return journal
+
+
+def _heartbeat_journal() -> type[Any]:
+    """The class, made when it is needed: its bases are Optuna's."""
+    from optuna.storages._heartbeat import BaseHeartbeat
+    from optuna.storages.journal import JournalStorage
+    from optuna.trial import TrialState
+
+    class HeartbeatJournal(JournalStorage, BaseHeartbeat):
+        """A journal whose running trials say now and then that they are alive."""
+
+        def __init__(self, backend: Any, heartbeat: int) -> None:
+            super().__init__(backend)
+            self._heartbeat = heartbeat
+
+        def record_heartbeat(self, trial_id: int) -> None:
+            self.set_trial_system_attr(trial_id, "heartbeat", time.time())
+
+        def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+            limit = time.time() - GRACE * self._heartbeat
+            running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+            return [trial._trial_id for trial in running if self._last_sign(trial) < limit]
+
+        @staticmethod
+        def _last_sign(trial: Any) -> float:
+            began = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+            return float(max(began, trial.system_attrs.get("heartbeat", 0.0)))
+
+        def get_heartbeat_interval(self) -> int:
+            return self._heartbeat
+
+        def get_heartbeat_stale_trial_callback(self) -> Callable[[Any, Any], None]:
+            return retry_after_death()
+
+    return HeartbeatJournal
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    return f"{scheme}{separator}{user.split(':')[0]}{at}{place}"
