@@ -360,7 +360,7 @@ def test_smoke_is_short_and_keeps_to_itself(capsys: pytest.CaptureFixture[str]) 
     parameters |= {"network": {"value": PLAIN}, "trainer.device": {"value": "cpu"}}
     assert main(["sweep", str(sweep_file(parameters)), "--smoke"]) == 0
     [run] = runs("runs/study-smoke")
-    assert (info(run)["step"], "test" in info(run)["data"]["counts"]) == (20, False)
+    assert (info(run)["step"], "test" in info(run)["data"]["counts"]) == (10, False)
 
 
 # The files of the project

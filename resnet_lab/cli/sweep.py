@@ -7,9 +7,9 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.parsing import Parser, parse_config
 from resnet_lab.errors import UserError
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from resnet_lab.training.logbook import Judge
 
 SMOKE = (
-    "--recipe.iterations=20",
-    "--recipe.batch_size=32",
+    "--recipe.iterations=10",
+    "--recipe.batch_size=16",
     "--recipe.drops=[]",
     "--recipe.plateau_patience=0",
     "--recipe.warmup_steps=0",
@@ -33,6 +33,8 @@ SMOKE = (
     "--recipe.evaluate_every=5",
     "--recipe.log_every=1",
     "--recording.probe_size=16",
+    "--data.protocol=validation",
+    "--data.validation_size=200",
     "--data.test=false",
     "--trainer.devices=1",
 )
@@ -47,6 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     from resnet_lab.sweeps.space import read_sweep
 
     sweep = read_sweep(Path(given.file))
+    sweep = replace(sweep, **_smoke_sweep(sweep)) if given.smoke else sweep
     if given.engine == "wandb":
         return _run_on_wandb(given, sweep, extra)
     study = _Study.of(given, sweep, extra)
@@ -82,7 +85,7 @@ def sweep_parser() -> Parser:
     parser.add_argument("--study", help="folder below runs-dir; default: the sweep's name")
     parser.add_argument("--data-dir", help="default: $RESNET_LAB_DATA, else ~/.cache/resnet_lab")
     parser.add_argument(
-        "--smoke", action="store_true", help="train 20 iterations a run, to see that all works"
+        "--smoke", action="store_true", help="train 10 iterations a run, to see that all works"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and train nothing")
     return parser
@@ -93,6 +96,11 @@ def train_one(config: Config, judge: Judge) -> Path:
     from resnet_lab.training.train import train
 
     return train(config, judge=judge)
+
+
+def _smoke_sweep(sweep: Sweep) -> dict[str, Any]:
+    """What --smoke changes of the sweep itself: a search has two runs, and stops none of them."""
+    return {"early_terminate": None, "run_cap": 2 if sweep.searches else sweep.run_cap}
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -133,6 +141,8 @@ class _Study:
         points, configs = _parse_points(sweep, added)
         for config in configs.values():
             check_early_termination(sweep, config)
+            if sweep.chooses and config.data.test:
+                raise UserError("data.test is true: a search must not read test images")
         study = _study_name(given, sweep)
         work = Work(
             sweep=sweep,

@@ -72,7 +72,7 @@ def run_locally(
     keys = [slot.key for slot in slots]
     with contextlib.closing(work.open()) as queue:
         queue.fill(slots, again)
-        view = View(queue, keys, bar=workers > 1)
+        view = View(queue, keys, work.sweep.metric.name, bar=workers > 1)
         if workers == 1:
             use_devices(devices)
             tickets = None if count is None else threading.Semaphore(count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -9,10 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from resnet_lab.sweeps.queue import EVALUATIONS
+from resnet_lab.sweeps.verdict import in_words
+
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
     from resnet_lab.sweeps.queue import Queue
 
 SECONDS_BETWEEN_LOOKS = 1.0
+FORMAT = "{percentage:3.0f}%|{bar}| {n:.1f} of {total} runs [{elapsed}<{remaining}{postfix}]"
 VERBS = {
     "finished": "finished",
     "stopped": "stopped early",
@@ -27,6 +34,7 @@ class View:
     Args:
         queue: of the study.
         keys: of its slots.
+        metric: what a run's value is.
         bar: show a bar over all runs, if there is a terminal; a single worker shows its run's own.
 
     Attributes:
@@ -35,16 +43,19 @@ class View:
         refusal: why the first run could not begin.
     """
 
-    def __init__(self, queue: Queue, keys: Sequence[str], *, bar: bool) -> None:
+    def __init__(self, queue: Queue, keys: Sequence[str], metric: str, *, bar: bool) -> None:
         self.begun = 0
         self.interrupted = False
         self.refusal: str | None = None
         self._queue = queue
         self._keys = keys
+        self._metric = metric
         self._looked = 0.0
         self._bar: tqdm[Any] | None = None
         if bar and sys.stderr.isatty():
-            self._bar = tqdm(total=len(keys), unit="run", dynamic_ncols=True, leave=False)
+            self._bar = tqdm(
+                total=len(keys), bar_format=FORMAT, dynamic_ncols=True, leave=False, miniters=0
+            )
 
     def tell(self, kind: str, run: str, detail: str) -> None:
         """Say what has happened to a run."""
@@ -68,9 +79,9 @@ class View:
         trials = [attempts[key] for key in self._keys if key in attempts]
         states = [trial.state.name for trial in trials]
         values = [trial.value for trial in trials if trial.value is not None]
-        self._bar.n = len(states) - states.count("WAITING") - states.count("RUNNING")
+        self._bar.n = sum(map(_share, trials))
         parts = [f"{states.count('RUNNING')} running", f"{states.count('FAIL')} failed"]
-        parts += [f"best {min(values):.2f} %"] if values else []
+        parts += [f"best {in_words(self._metric, min(values))}"] if values else []
         self._bar.set_postfix_str(", ".join(parts))
 
     def say(self, text: str) -> None:
@@ -84,3 +95,11 @@ class View:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
+
+
+def _share(trial: FrozenTrial) -> float:
+    """How much of a run is done, by its last evaluation; a run with its end known is done."""
+    state = trial.state.name
+    if state == "RUNNING":
+        return float((trial.last_step or 0) / trial.user_attrs.get(EVALUATIONS, math.inf))
+    return float(state != "WAITING")

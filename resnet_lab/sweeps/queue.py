@@ -24,13 +24,14 @@ SLOT = "slot"
 OWNER = "owner"
 RUN = "run"
 FLAGS = "flags"
+EVALUATIONS = "evaluations"
 ERROR = "error"
 FAILURES = "failures"
 AGAIN = "again_after"
 DUPLICATE = "duplicate_of"
 """User attributes of trials: the slot's key, the worker's process, the run directory's name, what
-a search has drawn, what went wrong, how often it had before, the attempts that no longer count, and
-the attempt that counts instead of this one."""
+a search has drawn, how many evaluations make the run, what went wrong, how often it had before,
+the attempts that no longer count, and the attempt that counts instead of this one."""
 
 
 @dataclass(frozen=True)

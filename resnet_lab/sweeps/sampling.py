@@ -30,23 +30,29 @@ def sampler(method: Literal["grid", "random", "bayes"], seed: int) -> BaseSample
         """Another sampler, begun anew for every slot."""
 
         def __init__(self) -> None:
-            self._inner = fresh(0)
+            self._inner: dict[int, BaseSampler] = {}
+
+        def _of(self, trial: Any) -> BaseSampler:
+            if trial.number not in self._inner:
+                slot = int(trial.user_attrs[SLOT]) if method != "grid" else 0
+                self._inner[trial.number] = fresh(slot)
+            return self._inner[trial.number]
 
         def before_trial(self, study: Any, trial: Any) -> None:
-            self._inner = fresh(int(trial.user_attrs[SLOT]) if method != "grid" else 0)
-            self._inner.before_trial(study, trial)
+            self._of(trial).before_trial(study, trial)
 
         def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-            return self._inner.infer_relative_search_space(study, trial)
+            return self._of(trial).infer_relative_search_space(study, trial)
 
         def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
-            return self._inner.sample_relative(study, trial, search_space)
+            return self._of(trial).sample_relative(study, trial, search_space)
 
         def sample_independent(self, study: Any, trial: Any, name: str, distribution: Any) -> Any:
-            return self._inner.sample_independent(study, trial, name, distribution)
+            return self._of(trial).sample_independent(study, trial, name, distribution)
 
         def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
-            self._inner.after_trial(study, trial, state, values)
+            self._of(trial).after_trial(study, trial, state, values)
+            del self._inner[trial.number]
 
     return Reseeded()
 

@@ -87,6 +87,11 @@ class Sweep:
         """Whether values are drawn rather than gone through."""
         return self.method != "grid"
 
+    @property
+    def chooses(self) -> bool:
+        """Whether results decide which runs there are, or how long they go on."""
+        return self.searches or self.early_terminate is not None
+
     def points(self) -> Iterator[list[str]]:
         """The flags of each run of a grid; the last parameter varies fastest."""
         columns = [values.grid() or () for values in self.parameters.values()]
@@ -251,9 +256,8 @@ def _check(path: Path, sweep: Sweep) -> None:
                     f"{path}: parameter '{name}' has endlessly many values: a grid needs value, "
                     "values or whole numbers between min and max"
                 )
-    chooses = sweep.searches or sweep.early_terminate is not None
     test = sweep.parameters.get("data.test")
-    if chooses and (test is None or test.extremes() != ("false",)):
+    if sweep.chooses and (test is None or test.extremes() != ("false",)):
         raise UserError(
             f"{path}: a search must not read test images, or they would choose: add to its "
             "parameters  data.test: {value: false}"

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory, read_info
-from resnet_lab.sweeps.queue import ERROR, FAILURES, FLAGS, RUN, SLOT, Queue, open_study
+from resnet_lab.sweeps.queue import (
+    ERROR,
+    EVALUATIONS,
+    FAILURES,
+    FLAGS,
+    RUN,
+    SLOT,
+    Queue,
+    open_study,
+)
 from resnet_lab.sweeps.sampling import pruner, sampler
 from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.storage import GRACE, open_storage
@@ -169,6 +178,8 @@ def _train(work: Work, queue: Queue, trial: Trial, tell: Tell) -> None:
         config = work.config(trial)
         name = RunDirectory.of(config).path.name
         trial.set_user_attr(RUN, name)
+        recipe = config.recipe
+        trial.set_user_attr(EVALUATIONS, max(1, recipe.iterations // recipe.evaluate_every))
         tell("begun", name, "")
         stops = work.sweep.early_terminate is not None
         judge = TrialJudge(trial, config, work.sweep.metric.name, stops)
