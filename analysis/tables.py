@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 
 from analysis.groups import Group, split_groups
 from analysis.paper import load_paper
 from analysis.statistics import summarise
+from analysis.tuning import Tuning, effects, split_tunings
+from analysis.tuning_answer import answer
 from resnet_lab.runs.frames import Runs
 
 ERRORS = ("train", "validation", "test")
@@ -20,6 +24,11 @@ TITLES = {
     "published": "published %",
     "published_source": "published by",
     "note": "note",
+}
+TUNED_TITLES = {
+    "train": "training error %",
+    "test": "test error %",
+    "validation": "validation error %, which chose",
 }
 
 
@@ -100,8 +109,60 @@ def _is_empty(column: pd.Series[str]) -> bool:
     return bool(column.isin(["", "-"]).all())
 
 
+def tuned_for_reading(tuning: Tuning) -> pd.DataFrame:
+    """Return a tuning's networks at their best learning rates as texts under titles."""
+    chosen = tuning.choices
+    edge = np.where(chosen["edge"] != "", chosen["edge"] + " tried", "")
+    diverged = [f"{seeds} diverged" if seeds else "" for seeds in chosen["diverged"]]
+    notes = [", ".join(filter(None, pair)) for pair in zip(edge, diverged, strict=True)]
+    texts = pd.DataFrame(
+        {
+            "network": chosen["short"],
+            "best lr": [f"{rate:g}" for rate in chosen["lr"]],
+            "n": chosen["n"].astype(str),
+            **{title: _mean_texts(chosen, split) for split, title in TUNED_TITLES.items()},
+            "note": notes,
+        }
+    )
+    return texts.drop(columns=[name for name in texts if _is_empty(texts[name])])
+
+
+def tuning_tables(runs: Runs) -> dict[str, pd.DataFrame]:
+    """Return by file name what tunings show; empty where no learning rate was tuned.
+
+    tuning: a network at its best rate a row; tuning_effects: a comparison at best rates;
+    tuning_rates: a network at any rate.
+    """
+    tunings = split_tunings(runs)
+    tables = {
+        "tuning": [one.choices for one in tunings],
+        "tuning_effects": [effects(one) for one in tunings],
+        "tuning_rates": [one.rates for one in tunings],
+    }
+    labels = [one.label for one in tunings]
+    return {
+        name: pd.concat(
+            [part.assign(protocol=label) for part, label in zip(parts, labels, strict=True)]
+        )
+        for name, parts in tables.items()
+        if tunings
+    }
+
+
+def tuning_text(runs: Runs) -> str:
+    """Return each tuning's table and answer as text for a terminal; "" where there is none."""
+    return "\n\n".join(
+        f"{one.label}, each network at its best rate\n{aligned(tuned_for_reading(one))}\n"
+        + textwrap.fill(answer(one), 100)
+        for one in split_tunings(runs)
+    )
+
+
 def results_text(runs: Runs) -> str:
-    """Return the results as aligned text for a terminal, one table a group of alike runs."""
+    """Return the results as aligned text for a terminal: tunings, then alike runs, group by group.
+
+    There is one table a group.
+    """
     results = results_table(runs)
     if results.empty:
         return "no runs"
@@ -109,7 +170,9 @@ def results_text(runs: Runs) -> str:
         f"{protocol}\n{aligned(for_reading(rows))}"
         for protocol, rows in results.groupby("protocol", sort=False)
     ]
-    return "\n\n".join(blocks) + "\n(mean ± sd over n seeds, at the end of training)"
+    tuned = tuning_text(runs)
+    shown = [tuned, *blocks] if tuned else blocks
+    return "\n\n".join(shown) + "\n(mean ± sd over n seeds, at the end of training)"
 
 
 def aligned(texts: pd.DataFrame) -> str:

@@ -149,7 +149,8 @@ def test_unfinished_members_are_named(tmp_path: Path) -> None:
 
 
 def test_several_groups_are_reported_apart(tmp_path: Path) -> None:
-    rows = [member(f"plain-{depth}", 0, lr=lr) for depth in (8, 20) for lr in (0.1, 0.01)]
+    settings = {"lr": 0.1, "weight_decay": 1e-4}, {"lr": 0.01, "weight_decay": 1e-5}
+    rows = [member(f"plain-{depth}", 0, **one) for depth in (8, 20) for one in settings]
     page = Page(write_report(as_runs(rows), tmp_path).read_text(encoding="utf-8"))
     assert len(page.all("table")) == 3  # two of results, one of provenance
     assert page.text.count("batch 128, lr 0.1") == 3  # results, figures and the verdict

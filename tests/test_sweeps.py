@@ -355,6 +355,18 @@ def test_bad_flags_are_refused(
     assert "secret" not in told
 
 
+def test_processes_started_side_by_side_train_runs_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under `srun -n 8` each has a rank, which training takes for a part of one network's."""
+    for name, value in {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "3"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    assert main(["sweep", str(sweep_file({**SHORT, "network": {"value": PLAIN}}))]) == 0
+    assert statuses() == {PLAIN: "finished"}
+
+
 def test_smoke_is_short_and_keeps_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
     parameters = {"config": {"value": str(ROOT / "experiments/digits.yaml")}}
     parameters |= {"network": {"value": PLAIN}, "trainer.device": {"value": "cpu"}}

@@ -2,7 +2,7 @@
 
 from analysis.figures.error_vs_depth import plot_error_vs_depth
 from analysis.figures.freeze import plot_freeze
-from analysis.figures.gallery import PLATES, Drawing, Plate, draw_all, save_all
+from analysis.figures.gallery import PLATES, Drawing, Plate, draw_all, draw_tunings, save_all
 from analysis.figures.growth import plot_growth
 from analysis.figures.layer_maps import plot_layer_maps
 from analysis.figures.responses import plot_responses
@@ -13,6 +13,7 @@ __all__ = [
     "Drawing",
     "Plate",
     "draw_all",
+    "draw_tunings",
     "plot_error_vs_depth",
     "plot_freeze",
     "plot_growth",

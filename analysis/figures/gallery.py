@@ -16,8 +16,10 @@ from analysis.figures import (
     responses,
     style,
     training_curves,
+    tuning,
 )
 from analysis.groups import Group, split_groups
+from analysis.tuning import split_tunings
 from resnet_lab.runs.frames import Runs
 
 
@@ -63,6 +65,20 @@ def draw_all(runs: Runs) -> list[Drawing]:
                 caption = plate.caption(group)
                 drawings.append(Drawing(name, plate.title, caption, group.label, figure))
     return drawings
+
+
+def draw_tunings(runs: Runs) -> list[Drawing]:
+    """Draw error against learning rate for every tuning among the runs."""
+    return [
+        Drawing(
+            name=f"tuning-{one.slug}" if one.slug else "tuning",
+            title="Error against learning rate",
+            caption=tuning.caption(),
+            protocol=one.label,
+            figure=tuning.draw(one),
+        )
+        for one in split_tunings(runs)
+    ]
 
 
 def save_all(drawings: list[Drawing], folder: Path) -> list[Path]:

@@ -15,7 +15,9 @@ from analysis.claims import Verdict
 from analysis.figures import Drawing
 from analysis.figures.style import FORMATS
 from analysis.paper import load_paper
-from analysis.tables import for_reading, results_table
+from analysis.tables import for_reading, results_table, tuned_for_reading
+from analysis.tuning import split_tunings
+from analysis.tuning_answer import answer
 from resnet_lab.runs.frames import Runs
 
 HERE = Path(__file__).parent
@@ -33,11 +35,12 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Section:
-    """What one group of alike runs has to show."""
+    """What one group of alike runs, or one tuning, has to show; `answer` is a tuning's."""
 
     protocol: str
     results: pd.DataFrame
     exhibits: list[Exhibit]
+    answer: str = ""
 
 
 def render(
@@ -56,7 +59,7 @@ def render(
         summary=summary(runs),
         verdicts=verdicts,
         several=len({verdict.protocol for verdict in verdicts if verdict.protocol}) > 1,
-        sections=sections(runs, drawings, images),
+        sections=[*tuned(runs, drawings, images), *sections(runs, drawings, images)],
         provenance=provenance(runs),
         unfinished=unfinished(runs),
         skipped=runs.skipped,
@@ -105,6 +108,21 @@ def sections(runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes
             ],
         )
         for protocol, rows in results.groupby("protocol", sort=False)
+    ]
+
+
+def tuned(runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes]) -> list[Section]:
+    """Return the results and figure of each tuning; none where no learning rate was tuned."""
+    return [
+        Section(
+            protocol=one.label,
+            results=tuned_for_reading(one),
+            exhibits=[
+                _exhibit(each, images[each.name]) for each in drawings if each.protocol == one.label
+            ],
+            answer=answer(one),
+        )
+        for one in split_tunings(runs)
     ]
 
 

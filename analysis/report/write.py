@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.claims import Verdict, evaluate_claims, verdicts_frame, verdicts_json
-from analysis.figures import draw_all, save_all
+from analysis.figures import draw_all, draw_tunings, save_all
 from analysis.layer_dynamics import freezes, growth
 from analysis.report.page import render
-from analysis.tables import results_table
+from analysis.tables import results_table, tuning_tables
 from resnet_lab.runs.frames import Runs
 
 
@@ -19,7 +19,7 @@ def write_report(runs: Runs, out: Path, verdicts: list[Verdict] | None = None) -
     same folder replaces what it shows. `verdicts` are those of `evaluate_claims`, if at hand.
     """
     verdicts = evaluate_claims(runs) if verdicts is None else verdicts
-    drawings = draw_all(runs)
+    drawings = [*draw_tunings(runs), *draw_all(runs)]
     save_all(drawings, out / "figures")
     write_tables(runs, verdicts, out / "tables")
     images = {
@@ -39,6 +39,7 @@ def write_tables(runs: Runs, verdicts: list[Verdict], folder: Path) -> None:
         "growth": growth(runs.layers),
         "freezes": freezes(runs.layers),
         "members": runs.runs,
+        **tuning_tables(runs),
     }
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)

@@ -1,0 +1,119 @@
+"""Error against learning rate: one line a network, its best rate marked."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from analysis.figures import style
+from analysis.figures.lines import Line, band, lines
+from analysis.tuning import DIVERGED, Tuning
+
+FAMILY_STYLE = {"plain": "--", "residual": "-"}
+TICKS = (0, 1, 3, 10, 30, 100)
+TITLES = {"train": "training error", "validation": "validation error"}
+
+
+@style.styled
+def draw(tuning: Tuning) -> Figure:
+    """Draw one tuning: training error left, the validation error that chooses right."""
+    table = tuning.rates[tuning.rates["eligible"]]
+    figure = style.new_figure(style.COLUMN_WIDTH, 3.6)
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, split in zip(panels, TITLES, strict=True):
+        _draw_split(axes, table[table["split"] == split].dropna(subset=["mean"]))
+        axes.set_title(TITLES[split])
+        axes.set_ylabel("error (%, log axis above 1)")
+        axes.set_xlabel("learning rate (log axis)")
+        axes.tick_params(axis="x", labelrotation=45)
+    _rate_axis(panels[0], table)
+    _error_axis(panels[0], table)
+    style.outer_labels_only(panels)
+    figure.legend(handles=_handles(table), loc="outside lower center", ncols=2)
+    text = textwrap.fill(style.plain_text(tuning.label), 62)
+    figure.suptitle(text, color="0.35", x=0.01, ha="left")
+    return figure
+
+
+def _draw_split(axes: Axes, table: pd.DataFrame) -> None:
+    for line in lines(table):
+        axes.plot(
+            line.points["lr"],
+            line.points["mean"],
+            label=line.short,
+            **_look(line),
+        )
+        band(axes, line, "lr", alpha=0.12)
+        best = line.points[line.points["best"]]
+        axes.plot(
+            best["lr"],
+            best["mean"],
+            label=f"{line.short} best",
+            marker="*",
+            markersize=9,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            color=line.colour,
+            linestyle="",
+            zorder=5,
+        )
+
+
+def _look(line: Line) -> dict[str, Any]:
+    """A network's line: colour by depth, plain dashed, residual solid, markers by shortcut."""
+    return {
+        "color": line.colour,
+        "linestyle": FAMILY_STYLE[line.family],
+        "linewidth": 1.2,
+        "marker": style.ARM_MARKER[line.shortcut],
+        "markersize": 3,
+    }
+
+
+def _handles(table: pd.DataFrame) -> list[Line2D]:
+    """The legend: plain networks and the mark of the best rate, then residual networks."""
+    seen = list(lines(table[table["split"] == "validation"]))
+    plain, residual = (
+        [Line2D([], [], label=one.label, **_look(one)) for one in seen if one.family == family]
+        for family in style.FAMILIES
+    )
+    best = Line2D([], [], color="0.2", marker="*", markersize=8, linestyle="", label="best rate")
+    return [*plain, best, *residual]
+
+
+def _error_axis(axes: Axes, table: pd.DataFrame) -> None:
+    """Scale errors evenly from 0 to 1 % and logarithmically above, to show small ones and large."""
+    highest = max(1.0, float(np.nanmax(table["high"].to_numpy(dtype=float))))
+    ticks = [*(tick for tick in TICKS if tick < highest), min(t for t in TICKS if t >= highest)]
+    axes.set_yscale("symlog", linthresh=1.0, linscale=0.5)
+    axes.set_ylim(-0.15, 1.15 * ticks[-1])
+    axes.set_yticks(ticks, [str(tick) for tick in ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _rate_axis(axes: Axes, table: pd.DataFrame) -> None:
+    """Make the rates' axis logarithmic, with the rates themselves as ticks where they are few."""
+    axes.set_xscale("log")
+    tried = np.sort(table["lr"].unique())
+    if len(tried) <= 8:
+        axes.set_xticks(tried, [f"{rate:g}" for rate in tried])
+        axes.xaxis.set_minor_locator(NullLocator())
+
+
+def caption() -> str:
+    """Say what the figure shows."""
+    return (
+        "Error at the end of training against the learning rate, training error left, validation "
+        "error right, on the same axes. Dashed with circles: plain; solid: residual; colours by "
+        "depth. Lines are means over seeds, bands run from the lowest to the highest seed. A star "
+        "marks each network's best rate: the lowest mean validation error, of equals the smaller "
+        "rate. Rates at which some seed has not come to an end are left out. A network that "
+        f"diverged counts as {DIVERGED:g} % error."
+    )
