@@ -1,6 +1,6 @@
 """How much better a Bayesian search is than a random one of as many runs.
 
-    python benchmarks/search_efficiency.py [--seeds 5] [--out results/search_digits]
+    python benchmarks/search_efficiency.py [--seeds 5] [--runs 80] [--out results/search_digits]
 
 Runs sweeps/search_recipe_digits.yaml by both methods, once a seed of the search. Both draw the
 same first ten points for a seed, so they are compared seed by seed. Writes search_efficiency.json
@@ -36,16 +36,17 @@ def main() -> None:
     """Run the searches that are missing, then say how they compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="searches of each method")
+    parser.add_argument("--runs", type=int, default=80, help="of each search")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs/search_efficiency"))
     parser.add_argument("--out", type=Path, default=Path("results/search_digits"))
     given = parser.parse_args()
     searches = [
-        Search(method, seed, tuple(search(method, seed, given.runs_dir)))
+        Search(method, seed, tuple(search(method, seed, given.runs, given.runs_dir)))
         for seed in range(given.seeds)
         for method in ("bayes", "random")
     ]
     frame = table(searches)
-    summary = {**compare(frame), **provenance()}
+    summary = {**compare(frame), "by_runs": by_runs(searches, given.runs), **provenance()}
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "search_efficiency.json").write_text(json.dumps(summary, indent=2) + "\n")
     (given.out / "searches.csv").write_text(frame.to_csv(index=False))
@@ -66,6 +67,10 @@ class Search:
         """Iterations of all runs together."""
         return sum(iterations for iterations, _ in self.runs)
 
+    def first(self, count: int) -> Search:
+        """The search as it stood after this many runs."""
+        return Search(self.method, self.seed, self.runs[:count])
+
     def best(self, iterations: int) -> float:
         """Lowest final validation error, percent, of the runs that this many iterations pay for."""
         spent = accumulate(cost for cost, _ in self.runs)
@@ -75,11 +80,12 @@ class Search:
         return min((error for error in paid if error is not None), default=100.0)
 
 
-def search(method: str, seed: int, runs_dir: Path) -> list[tuple[int, float | None]]:
+def search(method: str, seed: int, runs: int, runs_dir: Path) -> list[tuple[int, float | None]]:
     """Run one search to its end, and read what each of its runs cost and came to."""
     runs_dir.mkdir(parents=True, exist_ok=True)
     file = runs_dir / f"{method}.yaml"
-    file.write_text(yaml.safe_dump({**yaml.safe_load(FILE.read_text()), "method": method}))
+    content = {**yaml.safe_load(FILE.read_text()), "method": method, "run_cap": runs}
+    file.write_text(yaml.safe_dump(content))
     name = f"{method}_{seed}"
     places = ["--runs-dir", str(runs_dir), "--study", name, "--seed", str(seed)]
     code = resnet_lab(["sweep", str(file), *places])
@@ -120,6 +126,18 @@ def table(searches: list[Search]) -> pd.DataFrame:
         }
         for one in searches
     )
+
+
+def by_runs(searches: list[Search], runs: int) -> dict[str, Any]:
+    """The gain after the first 20, 40, ... runs of each search."""
+    found = {}
+    for count in range(20, runs + 1, 20):
+        rows = [
+            {"method": one.method, "seed": one.seed, "best": one.first(count).best(10**9)}
+            for one in searches
+        ]
+        found[str(count)] = gain(pd.DataFrame(rows), "best")
+    return found
 
 
 def compare(frame: pd.DataFrame) -> dict[str, Any]:

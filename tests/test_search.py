@@ -213,6 +213,35 @@ def test_runs_stopped_early_count_as_done(capsys: pytest.CaptureFixture[str]) ->
             assert run["step"] == 2 * max(trial.intermediate_values) < 8
 
 
+def test_a_grid_whose_runs_are_stopped_early_is_done_with_them() -> None:
+    grid = {
+        **SEARCH,
+        "method": "grid",
+        "early_terminate": {"type": "hyperband", "min_iter": 3, "eta": 2},
+        "parameters": {
+            **SEARCH["parameters"],
+            "recipe.lr": {"values": [0.1, 0.00001]},
+            "recipe.momentum": {"value": 0.9},
+            "recipe.iterations": {"value": 32},
+            "recipe.evaluate_every": {"value": 8},
+        },
+    }
+    Path("search.yaml").write_text(yaml.safe_dump(grid))
+    assert main(["sweep", "search.yaml"]) == 0
+    found = {file: file.stat().st_mtime_ns for file in Path("runs/search").glob("*/run.json")}
+    assert "stopped" in {info(file.parent)["status"] for file in found}
+    assert main(["sweep", "search.yaml"]) == 0
+    assert {file: file.stat().st_mtime_ns for file in found} == found
+
+
+def test_a_search_without_a_cap_grows_by_what_is_asked_for() -> None:
+    endless = {key: value for key, value in SEARCH.items() if key != "run_cap"}
+    Path("search.yaml").write_text(yaml.safe_dump(endless))
+    for known in (1, 3):
+        assert main(["sweep", "search.yaml", "--count", str(1 if known == 1 else 2)]) == 0
+        assert [trial.state.name for trial in trials()] == ["COMPLETE"] * known
+
+
 def test_a_search_never_reads_test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CIFAR-10 without its test file: whoever opened it would fail."""
     write(SMALL10, tmp_path)

@@ -17,9 +17,9 @@ import pytest
 from optuna.trial import TrialState
 
 from resnet_lab.errors import UserError
+from resnet_lab.sweeps.heartbeat import Heartbeat
 from resnet_lab.sweeps.queue import DUPLICATE, ERROR, FAILURES, OWNER, SLOT, Queue, Slot, open_study
 from resnet_lab.sweeps.storage import DEATHS, GRACE, is_dead, open_storage, owner_here
-from resnet_lab.sweeps.worker import Heartbeat
 
 SLOTS = [Slot(key, {"network": key}) for key in ("a", "b", "c")]
 GONE = f"{owner_here().rsplit(' ', 2)[0]} 1 0"

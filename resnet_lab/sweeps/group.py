@@ -28,7 +28,7 @@ from resnet_lab.training.interruption import Interruption
 if TYPE_CHECKING:
     from optuna import Trial
 
-    from resnet_lab.sweeps.worker import Work
+    from resnet_lab.sweeps.work import Work
 
 VARIABLE = "RESNET_LAB_TRIAL"
 """Tells the first process where to report; in the environment, as a storage's URL may hold a

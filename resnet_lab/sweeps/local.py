@@ -16,7 +16,8 @@ from resnet_lab.errors import UserError
 from resnet_lab.sweeps.progress import View
 from resnet_lab.sweeps.queue import ERROR, RUN, Queue, Slot
 from resnet_lab.sweeps.storage import DEATHS
-from resnet_lab.sweeps.worker import Work, run_worker, use_devices
+from resnet_lab.sweeps.work import Work
+from resnet_lab.sweeps.worker import run_worker, use_devices
 from resnet_lab.training.interruption import Interruption
 
 if TYPE_CHECKING:

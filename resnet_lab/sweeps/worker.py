@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory, read_info
-from resnet_lab.sweeps.queue import (
-    ERROR,
-    EVALUATIONS,
-    FAILURES,
-    FLAGS,
-    RUN,
-    SLOT,
-    Queue,
-    open_study,
-)
-from resnet_lab.sweeps.sampling import pruner, sampler
-from resnet_lab.sweeps.space import Sweep
-from resnet_lab.sweeps.storage import GRACE, open_storage
+from resnet_lab.sweeps.heartbeat import Heartbeat
+from resnet_lab.sweeps.queue import ERROR, EVALUATIONS, FAILURES, RUN, Queue
+from resnet_lab.sweeps.storage import GRACE
 from resnet_lab.sweeps.verdict import TrialJudge, final_value, in_words
+from resnet_lab.sweeps.work import Work
 from resnet_lab.training.config import Config
 from resnet_lab.training.interruption import Interruption
 
 if TYPE_CHECKING:
     from optuna import Trial
-    from optuna.storages import BaseStorage
 
 Tell = Callable[[str, str, str], None]
 """Told of what happens: (kind, run, detail); kinds are begun, finished, stopped, interrupted,
@@ -50,66 +37,6 @@ class Tickets(Protocol):
     def release(self) -> None:
         """Give one back."""
         ...
-
-
-@dataclass(frozen=True)
-class Work:
-    """Everything that a worker needs to know; it is sent to other processes.
-
-    Attributes:
-        sweep: what to draw from or go through.
-        points: slot -> flags of a grid's runs; empty for a search.
-        extra: flags added to every run: places, and what the user overrides.
-        parse: from flags to a run's configuration.
-        train: trains a configuration that needs one process, given the judge.
-        study: name of the study.
-        folder: the study's own.
-        storage: URL or path of the storage; None: a journal in the folder.
-        heartbeat: seconds between two signs of life.
-        retries: how often a run that raises is tried again.
-        seed: of a search.
-        progress: whether a run may show its own progress bar.
-        began: when the command did, seconds since 1970.
-    """
-
-    sweep: Sweep
-    points: Mapping[str, Sequence[str]]
-    extra: tuple[str, ...]
-    parse: Callable[[Sequence[str]], Config]
-    train: Callable[[Config, TrialJudge], Path]
-    study: str
-    folder: Path
-    storage: str | None = None
-    heartbeat: int = 30
-    retries: int = 0
-    seed: int = 0
-    progress: bool = True
-    began: float = field(default_factory=time.time)
-
-    def open(self) -> Queue:
-        """Open the study and its queue."""
-        storage = open_storage(self.storage, self.folder, self.heartbeat)
-        searches = self.sweep.searches
-        fingerprint = f"{self.sweep.fingerprint()} seed {self.seed}" if searches else None
-        study = open_study(self.study, storage, fingerprint)
-        study.sampler = sampler(self.sweep.method, self.seed)
-        study.pruner = pruner(self.sweep.early_terminate)
-        return Queue(study, storage)
-
-    def exists(self) -> bool:
-        """Whether the study has been begun; a storage elsewhere is taken to have it."""
-        return self.storage is not None or (self.folder / "study.journal").exists()
-
-    def config(self, trial: Trial) -> Config:
-        """The configuration of a trial's run; a search draws it here."""
-        if self.sweep.searches:
-            flags = self.sweep.draw(trial)
-            trial.set_user_attr(FLAGS, " ".join(self.sweep.varied(flags)))
-        else:
-            flags = list(self.points[trial.user_attrs[SLOT]])
-        config = self.parse([*flags, *self.extra])
-        quiet = dataclasses.replace(config.trainer, progress=False)
-        return config if self.progress else dataclasses.replace(config, trainer=quiet)
 
 
 class _Stopped(Exception):
@@ -260,34 +187,6 @@ def _patiently(act: Callable[[], Any]) -> None:
         except StorageInternalError:
             time.sleep(pause)
     act()
-
-
-class Heartbeat:
-    """While entered, say again and again that this trial's worker lives."""
-
-    def __init__(self, storage: BaseStorage, trial: Trial, seconds: int) -> None:
-        self._beat: Any = storage
-        self._trial = trial
-        self._seconds = seconds
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Heartbeat:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        from optuna.exceptions import StorageInternalError
-
-        while True:
-            with contextlib.suppress(StorageInternalError):  # it is away; the next may reach it
-                self._beat.record_heartbeat(self._trial._trial_id)
-            if self._done.wait(self._seconds):
-                return
 
 
 def use_devices(devices: Sequence[str]) -> None:

@@ -1,0 +1,208 @@
+"""The study that `resnet-lab sweep` works on: its runs, where they go, and how they stand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet_lab.cli.parsing import parse_config
+from resnet_lab.errors import UserError
+from resnet_lab.runs.directory import RunDirectory
+from resnet_lab.sweeps.local import print_outcome, run_locally
+from resnet_lab.sweeps.plan import check_early_termination, plan_lines
+from resnet_lab.sweeps.queue import FLAGS, RUN, Slot
+from resnet_lab.sweeps.space import Sweep
+from resnet_lab.sweeps.storage import VARIABLE
+from resnet_lab.sweeps.verdict import in_words
+from resnet_lab.sweeps.work import Train, Work
+from resnet_lab.training.config import Config
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+SMOKE = (
+    "--recipe.iterations=10",
+    "--recipe.batch_size=16",
+    "--recipe.drops=[]",
+    "--recipe.plateau_patience=0",
+    "--recipe.warmup_steps=0",
+    "--recipe.ghost_batch=0",
+    "--recipe.precise_bn=0",
+    "--recipe.compile=false",
+    "--recipe.evaluate_every=5",
+    "--recipe.log_every=1",
+    "--recording.probe_size=16",
+    "--data.protocol=validation",
+    "--data.validation_size=200",
+    "--data.test=false",
+    "--trainer.devices=1",
+)
+"""What --smoke puts in the place of a recipe: enough to see that everything works."""
+STATES = {"COMPLETE": "finished", "PRUNED": "finished", "FAIL": "failed", "RUNNING": "running"}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A sweep's runs, with where and how they are to be trained.
+
+    Attributes:
+        given: what the command line says.
+        sweep: the file.
+        work: for the workers.
+        configs: of a grid: slot -> configuration. Of a search: what its extreme runs are like.
+    """
+
+    given: argparse.Namespace
+    sweep: Sweep
+    work: Work
+    configs: dict[str, Config]
+
+    @classmethod
+    def of(
+        cls, given: argparse.Namespace, sweep: Sweep, extra: Sequence[str], train: Train
+    ) -> Study:
+        """Parse every run before the first is trained, so that no mistake costs a night.
+
+        Args:
+            given: the command's own flags.
+            sweep: the file.
+            extra: flags of `train` for every run.
+            train: trains one run in a worker.
+
+        Raises:
+            UserError: a run's configuration is wrong, could see test images in a search, or could
+                never be stopped early by a sweep that says so.
+        """
+        name = str(given.study or sweep.name) + ("-smoke" if given.smoke else "")
+        added = _added_flags(given, name, extra)
+        points, configs = _parse_points(sweep, added)
+        for config in configs.values():
+            check_early_termination(sweep, config)
+            if sweep.chooses and config.data.test:
+                raise UserError("data.test is true: a search must not read test images")
+        work = Work(
+            sweep=sweep,
+            points=points,
+            extra=added,
+            parse=parse_config,
+            train=train,
+            study=name,
+            folder=Path(given.runs_dir) / name,
+            storage=given.storage or os.environ.get(VARIABLE),
+            heartbeat=given.heartbeat,
+            retries=given.retries,
+            seed=given.seed,
+        )
+        return cls(given, sweep, work, configs)
+
+    def run(self) -> int:
+        """Train what remains, say how it went, and return the exit code."""
+        devices = [one for one in (self.given.devices or "").split(",") if one]
+        result = run_locally(
+            self.work,
+            self.slots(),
+            again=self._gone(),
+            workers=self.given.workers,
+            devices=devices,
+            count=self.given.count,
+        )
+        print_outcome(result)
+        if self.sweep.searches:
+            print("\n".join(self._best()))
+        return int(bool(result.failed) or result.interrupted)
+
+    def slots(self) -> list[Slot]:
+        """What stands in the queue: the points of a grid, or the draws of a search."""
+        if not self.sweep.searches:
+            return [Slot(key, _settings(flags)) for key, flags in self.work.points.items()]
+        total = self.sweep.run_cap
+        if total is None and self.given.count is None:
+            raise UserError(
+                f"{self.given.file} is a search without an end: give it a run_cap, or --count"
+            )
+        if total is None:
+            total = len(self._attempts()) + self.given.count
+        return [Slot(str(number), {}) for number in range(total)]
+
+    def plan(self) -> list[str]:
+        """The lines of --dry-run."""
+        states = self._states()
+        runs = [(states.get(key, "each"), config) for key, config in self.configs.items()]
+        return plan_lines(runs[:1] if self.sweep.searches else runs, Counter(states.values()))
+
+    def _attempts(self) -> dict[str, FrozenTrial]:
+        """The last attempt at each slot; none where the study has not begun."""
+        if not self.work.exists():
+            return {}
+        with closing(self.work.open()) as queue:
+            return queue.attempts()
+
+    def _states(self) -> dict[str, str]:
+        attempts = self._attempts()
+        states = {}
+        for slot in self.slots():
+            state = attempts[slot.key].state.name if slot.key in attempts else ""
+            config = self.configs.get(slot.key)
+            done = config is not None and RunDirectory.of(config).is_finished()
+            states[slot.key] = "finished" if done else STATES.get(state, "to do")
+        return states
+
+    def _gone(self) -> list[str]:
+        """Points that the study may have as done but whose directories, which lay here, are gone.
+
+        Where machines share a storage, nobody knows which of them has a directory.
+        """
+        if self.work.storage is not None or self.sweep.searches:
+            return []
+        places = {key: RunDirectory.of(config) for key, config in self.configs.items()}
+        return [key for key, place in places.items() if place.read() is None]
+
+    def _best(self) -> list[str]:
+        """What a search has found: the run with the lowest metric at its last step."""
+        done = [t for t in self._attempts().values() if t.state.name == "COMPLETE"]
+        if not done:
+            return ["no run has come to its end"]
+        best = min(done, key=lambda trial: (trial.value, trial.number))
+        run = self.work.folder / best.user_attrs[RUN]
+        error = in_words(self.sweep.metric.name, best.value or 0.0)
+        return [
+            f"best of {len(done)} that came to their end: {error}",
+            f"  {best.user_attrs[FLAGS]}",
+            f"  {run}",
+            "to measure it on the test images, with other seeds: resnet-lab train "
+            f"--config {run}/config.yaml --data.test true --seed 1",
+        ]
+
+
+def _parse_points(
+    sweep: Sweep, added: Sequence[str]
+) -> tuple[dict[str, list[str]], dict[str, Config]]:
+    """Slot -> flags and configuration of a grid's points; of a search the extremes are tried."""
+    if sweep.searches:
+        corners = [parse_config([*corner, *added], "sweep") for corner in sweep.corners()]
+        return {}, {f"corner {number}": config for number, config in enumerate(corners)}
+    points: dict[str, list[str]] = {}
+    configs: dict[str, Config] = {}
+    for flags in sweep.points():
+        config = parse_config([*flags, *added], "sweep")
+        points.setdefault(config.run_id(), flags)
+        configs.setdefault(config.run_id(), config)
+    return points, configs
+
+
+def _added_flags(given: argparse.Namespace, name: str, extra: Sequence[str]) -> tuple[str, ...]:
+    places = [f"--runs-dir={given.runs_dir}", f"--study={name}"]
+    places += [f"--data-dir={given.data_dir}"] if given.data_dir else []
+    return (*(SMOKE if given.smoke else ()), *extra, *places)
+
+
+def _settings(flags: Sequence[str]) -> dict[str, str]:
+    """A point's flags as a dashboard shows them."""
+    pairs = (flag.removeprefix("--").partition("=") for flag in flags)
+    return {name: value for name, _, value in pairs}

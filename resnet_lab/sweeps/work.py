@@ -1,0 +1,83 @@
+"""Everything that a worker of a sweep needs to know, as one value that is sent to processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet_lab.sweeps.queue import FLAGS, SLOT, Queue, open_study
+from resnet_lab.sweeps.sampling import pruner, sampler
+from resnet_lab.sweeps.space import Sweep
+from resnet_lab.sweeps.storage import open_storage
+from resnet_lab.sweeps.verdict import TrialJudge
+from resnet_lab.training.config import Config
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+Train = Callable[[Config, TrialJudge], Path]
+"""Trains a configuration that needs one process, under a judge; returns its run directory."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that a worker needs to know; it is sent to other processes.
+
+    Attributes:
+        sweep: what to draw from or go through.
+        points: slot -> flags of a grid's runs; empty for a search.
+        extra: flags added to every run: places, and what the user overrides.
+        parse: from flags to a run's configuration.
+        train: trains a configuration that needs one process, given the judge.
+        study: name of the study.
+        folder: the study's own.
+        storage: URL or path of the storage; None: a journal in the folder.
+        heartbeat: seconds between two signs of life.
+        retries: how often a run that raises is tried again.
+        seed: of a search.
+        progress: whether a run may show its own progress bar.
+        began: when the command did, seconds since 1970.
+    """
+
+    sweep: Sweep
+    points: Mapping[str, Sequence[str]]
+    extra: tuple[str, ...]
+    parse: Callable[[Sequence[str]], Config]
+    train: Train
+    study: str
+    folder: Path
+    storage: str | None = None
+    heartbeat: int = 30
+    retries: int = 0
+    seed: int = 0
+    progress: bool = True
+    began: float = field(default_factory=time.time)
+
+    def open(self) -> Queue:
+        """Open the study and its queue."""
+        storage = open_storage(self.storage, self.folder, self.heartbeat)
+        searches = self.sweep.searches
+        fingerprint = f"{self.sweep.fingerprint()} seed {self.seed}" if searches else None
+        study = open_study(self.study, storage, fingerprint)
+        study.sampler = sampler(self.sweep.method, self.seed)
+        study.pruner = pruner(self.sweep.early_terminate)
+        return Queue(study, storage)
+
+    def exists(self) -> bool:
+        """Whether the study has been begun; a storage elsewhere is taken to have it."""
+        return self.storage is not None or (self.folder / "study.journal").exists()
+
+    def config(self, trial: Trial) -> Config:
+        """The configuration of a trial's run; a search draws it here."""
+        if self.sweep.searches:
+            flags = self.sweep.draw(trial)
+            trial.set_user_attr(FLAGS, " ".join(self.sweep.varied(flags)))
+        else:
+            flags = list(self.points[trial.user_attrs[SLOT]])
+        config = self.parse([*flags, *self.extra])
+        quiet = dataclasses.replace(config.trainer, progress=False)
+        return config if self.progress else dataclasses.replace(config, trainer=quiet)
