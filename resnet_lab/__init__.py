@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from resnet_lab.networks.weights import load_weights, save_weights
     from resnet_lab.recording.schedule import RecordingConfig
     from resnet_lab.runs.frames import Runs, load_runs
+    from resnet_lab.tracking.load import load_wandb
     from resnet_lab.training.config import Config, TrainerConfig, WandbConfig
     from resnet_lab.training.recipe import RecipeConfig
     from resnet_lab.training.train import train
@@ -42,6 +43,7 @@ _PLACES = {
     "layer_table": "resnet_lab.networks.complexity",
     "load_data": "resnet_lab.data.load",
     "load_runs": "resnet_lab.runs.frames",
+    "load_wandb": "resnet_lab.tracking.load",
     "load_weights": "resnet_lab.networks.weights",
     "save_weights": "resnet_lab.networks.weights",
     "train": "resnet_lab.training.train",
@@ -62,6 +64,7 @@ __all__ = [
     "layer_table",
     "load_data",
     "load_runs",
+    "load_wandb",
     "load_weights",
     "save_weights",
     "train",

@@ -29,6 +29,7 @@ TORCH_FREE = [
     "resnet_lab",
     "resnet_lab.cli",
     "resnet_lab.cli.parsing",
+    "resnet_lab.cli.wandb_flags",
     "resnet_lab.data.config",
     "resnet_lab.errors",
     "resnet_lab.files",
@@ -41,8 +42,15 @@ TORCH_FREE = [
     "resnet_lab.runs.provenance",
     "resnet_lab.runs.rows",
     "resnet_lab.runs.summary",
+    "resnet_lab.sweeps.agents",
     "resnet_lab.sweeps.local",
     "resnet_lab.sweeps.space",
+    "resnet_lab.tracking.agent",
+    "resnet_lab.tracking.claim",
+    "resnet_lab.tracking.history",
+    "resnet_lab.tracking.load",
+    "resnet_lab.tracking.mirror",
+    "resnet_lab.tracking.session",
     "resnet_lab.training.config",
     "resnet_lab.training.processes",
     "resnet_lab.training.recipe",
@@ -118,11 +126,12 @@ def test_the_network_and_its_measurements_know_no_trainer() -> None:
                 assert allowed or not belongs_to(name, "resnet_lab.training"), f"{importer}: {name}"
 
 
-def test_lightning_is_known_to_training_and_the_recorder_alone() -> None:
+def test_lightning_is_known_to_training_the_recorder_and_the_mirror_alone() -> None:
     users = {who for who, name, _ in imports("resnet_lab") if name.startswith("pytorch_lightning")}
     users |= {who for who, name, _ in imports("analysis") if name.startswith("pytorch_lightning")}
     assert {who for who in users if not belongs_to(who, "resnet_lab.training")} == {
-        "resnet_lab.recording.recorder"
+        "resnet_lab.recording.recorder",
+        "resnet_lab.tracking.callback",
     }
     makers = [path for path in MODULES if "pl.Trainer(" in path.read_text()]
     assert [dotted(path) for path in makers] == ["resnet_lab.training.train"]

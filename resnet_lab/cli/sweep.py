@@ -15,8 +15,6 @@ from resnet_lab.training.processes import stand_alone
 if TYPE_CHECKING:
     from resnet_lab.cli.study import Study
     from resnet_lab.sweeps.space import Sweep
-    from resnet_lab.training.config import Config
-    from resnet_lab.training.logbook import Judge
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -25,11 +23,12 @@ def run(arguments: Sequence[str]) -> int:
     given = sweep_parser().parse_args(own)
     _check(given)
     from resnet_lab.cli.study import Study
+    from resnet_lab.cli.train import train_illustrated
     from resnet_lab.sweeps.space import read_sweep
 
     sweep = read_sweep(Path(given.file))
     sweep = replace(sweep, **_smoke_sweep(sweep)) if given.smoke else sweep
-    study = Study.of(given, sweep, extra, train_one)
+    study = Study.of(given, sweep, extra, train_illustrated)
     if given.dry_run:
         print("\n".join(study.plan()))
         return 0
@@ -67,13 +66,6 @@ def sweep_parser() -> Parser:
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and train nothing")
     return parser
-
-
-def train_one(config: Config, judge: Judge) -> Path:
-    """Train a run of a sweep in this process, as `resnet-lab train` would."""
-    from resnet_lab.training.train import train
-
-    return train(config, judge=judge)
 
 
 def _smoke_sweep(sweep: Sweep) -> dict[str, Any]:

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resnet_lab.cli.parsing import parse_config
+from resnet_lab.cli.wandb_flags import from_wandb
+from resnet_lab.errors import UserError
+from resnet_lab.tracking.agent import in_the_sweeps_place, report_failure, under_agent
+
+if TYPE_CHECKING:
+    from resnet_lab.training.config import Config
+    from resnet_lab.training.logbook import Judge
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Train one run; 1 if it was interrupted."""
-    config = parse_config(arguments)
+    """Train one run; 1 if it was interrupted.
+
+    To a W&B agent an interruption is no failure: whoever stops a run there wants it stopped.
+    """
+    try:
+        return _train(arguments)
+    except UserError as error:
+        report_failure(str(error))
+        raise
+
+
+def _train(arguments: Sequence[str]) -> int:
+    config = in_the_sweeps_place(parse_config(from_wandb(arguments)))
     from resnet_lab.runs.directory import RunDirectory, read_info
     from resnet_lab.runs.summary import summary_lines
 
     if RunDirectory.of(config).is_finished():
         print("already finished; the same run is not trained twice")
     from resnet_lab.training.processes import is_first_process
-    from resnet_lab.training.train import train
 
-    path = train(config)
+    path = train_illustrated(config)
     if not is_first_process():
         return 0
     info = read_info(path)
@@ -27,4 +48,35 @@ def run(arguments: Sequence[str]) -> int:
     if info["status"] == "finished":
         return 0
     print(f"interrupted at step {info['step']}: the same command continues it")
-    return 1
+    return 0 if under_agent() else 1
+
+
+def train_illustrated(config: Config, judge: Judge | None = None) -> Path:
+    """Train a run in this process; if it is tracked, its layer maps are drawn at the end."""
+    from resnet_lab.training.train import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        return train(config, judge=judge, illustrate=partial(draw_layer_maps, Path(folder)))
+
+
+def draw_layer_maps(folder: Path, run: Path) -> dict[str, Path]:
+    """Draw the layer maps of each group of alike networks of a run; key -> PNG file.
+
+    A map sets a plain network beside its residual twin, so a run without such a pair has none.
+    """
+    from resnet_lab.runs.directory import read_info
+
+    if {member["family"] for member in read_info(run)["networks"]} != {"plain", "residual"}:
+        return {}
+    from analysis.figures import layer_maps, style
+    from analysis.groups import split_groups
+    from resnet_lab.runs.frames import load_runs
+
+    drawn = {}
+    for group in split_groups(load_runs(run)):
+        figure = layer_maps.draw(group)
+        if figure is not None:
+            name = f"layer_maps-{group.slug}" if group.slug else "layer_maps"
+            drawn[name] = folder / f"{name}.png"
+            figure.savefig(drawn[name], dpi=style.PNG_DPI)
+    return drawn

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.parsing import parse_config
-from resnet_lab.cli.sweep import train_one
+from resnet_lab.cli.train import train_illustrated
 from resnet_lab.sweeps.group import VARIABLE
 from resnet_lab.sweeps.verdict import TrialJudge
 from resnet_lab.training.config import Config
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Train the run of the configuration file that is named; only the first process reports."""
     config = parse_config(["--config", sys.argv[1]])
-    train_one(config, _judge(config, json.loads(os.environ[VARIABLE])))
+    train_illustrated(config, _judge(config, json.loads(os.environ[VARIABLE])))
 
 
 def _judge(config: Config, told: dict[str, Any]) -> Judge:

@@ -23,6 +23,8 @@ from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
 from resnet_lab.training.config import Config
 
 FORMAT = 1
+FILES = ("run.json", "config.yaml", "metrics.parquet", "layers.parquet")
+"""What readers of a run directory need; the rest serves to continue and to evaluate."""
 
 
 def run_name(config: Config) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import read_info
 from resnet_lab.runs.rows import LAYERS, METRICS
+from resnet_lab.runs.stacking import Rows, Stack, read_rows
 
 FINAL = (
     "train_error",
@@ -39,6 +38,8 @@ RECIPE = (
 )
 _BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, yaml.YAMLError)
 """What reading a damaged or foreign run may raise; UserError is a ValueError."""
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Seven times as fast where PyYAML was built with libyaml."""
 MEMBER = ("network", "family", "depth", "shortcut", "parameters", "multiply_adds", "diverged_at")
 
 
@@ -53,6 +54,7 @@ class Runs:
             (percent) and losses, wall_seconds, images_per_second, device and versions.
         metrics: run, network, step, epoch, split, metric, value.
         layers: run, network, step, quantity, layer, name, stage, block, value.
+            In both, columns of words are categorical.
         skipped: (path, reason) of entries that could not be read.
     """
 
@@ -74,12 +76,28 @@ def load_runs(path: str | Path) -> Runs:
     root = Path(path)
     if not root.is_dir():
         raise UserError(f"{root} is no directory: give the folder that holds the runs")
+    folders = sorted(file.parent for file in root.rglob("run.json"))
+    if not folders:
+        raise UserError(f"{root} holds no runs: no run.json at or below it")
+    return read_runs(folders, str(root))
+
+
+def read_runs(folders: Sequence[Path], place: str) -> Runs:
+    """Read run directories, in this order; see `load_runs`.
+
+    Args:
+        folders: the directories.
+        place: what messages call the whole.
+
+    Raises:
+        UserError: none of them can be read.
+    """
     found: dict[str, _Run] = {}
     skipped: list[tuple[str, str]] = []
-    folders = sorted(file.parent for file in root.rglob("run.json"))
+    metrics, layers = Stack(METRICS), Stack(LAYERS)
     for folder in folders:
         try:
-            run = _read_run(folder)
+            run, metric_rows, layer_rows = _read_run(folder)
         except _BROKEN as error:
             skipped.append((str(folder), _reason(error)))
             continue
@@ -88,18 +106,17 @@ def load_runs(path: str | Path) -> Runs:
             less, more = sorted((other, run), key=lambda each: each.step)
             found[run.id] = more
             skipped.append((str(less.path), f"the same run as {more.path}"))
-    if not folders:
-        raise UserError(f"{root} holds no runs: no run.json at or below it")
+            if more is other:
+                continue
+            metrics.remove(run.id)
+            layers.remove(run.id)
+        metrics.add(run.id, metric_rows)
+        layers.add(run.id, layer_rows)
     if not found:
         reasons = "; ".join(f"{folder}: {reason}" for folder, reason in skipped)
-        raise UserError(f"{root} holds no run that can be read: {reasons}")
-    runs = list(found.values())
-    return Runs(
-        pd.DataFrame([row for run in runs for row in run.members]),
-        _stack(METRICS, [(run.id, run.metrics) for run in runs]),
-        _stack(LAYERS, [(run.id, run.layers) for run in runs]),
-        skipped,
-    )
+        raise UserError(f"{place} holds no run that can be read: {reasons}")
+    members = [row for run in found.values() for row in run.members]
+    return Runs(pd.DataFrame(members), metrics.frame(), layers.frame(), skipped)
 
 
 @dataclass(frozen=True)
@@ -108,21 +125,20 @@ class _Run:
     path: Path
     step: int
     members: list[dict[str, Any]]
-    metrics: pa.Table
-    layers: pa.Table
 
 
-def _read_run(folder: Path) -> _Run:
+def _read_run(folder: Path) -> tuple[_Run, Rows, Rows]:
+    """Read one run directory: what it is, its metrics and its layers."""
     info = read_info(folder)
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    return _Run(
+    config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), _YAML)
+    run = _Run(
         id=str(info["run"]),
         path=folder,
         step=int(info["step"]),
         members=list(_member_rows(folder, info, config)),
-        metrics=_read_table(folder / "metrics.parquet", METRICS),
-        layers=_read_table(folder / "layers.parquet", LAYERS),
     )
+    metrics = read_rows(folder / "metrics.parquet", METRICS)
+    return run, metrics, read_rows(folder / "layers.parquet", LAYERS)
 
 
 def _member_rows(
@@ -165,26 +181,6 @@ def _schedule(recipe: Mapping[str, Any]) -> str:
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
-
-
-def _read_table(file: Path, schema: pa.Schema) -> pa.Table:
-    if not file.exists():
-        return schema.empty_table()
-    table = pq.read_table(file)
-    if not table.schema.equals(schema):
-        raise UserError(f"{file.name} has columns {table.schema.names}, not {schema.names}")
-    return table
-
-
-def _stack(schema: pa.Schema, tables: list[tuple[str, pa.Table]]) -> pd.DataFrame:
-    """Put the tables below each other, with the run's identity as first column."""
-    columns = [
-        table.add_column(0, "run", pa.array([run] * table.num_rows, pa.string()))
-        for run, table in tables
-    ]
-    empty = schema.empty_table().add_column(0, "run", pa.array([], pa.string()))
-    frame: pd.DataFrame = pa.concat_tables([empty, *columns]).to_pandas()
-    return frame
 
 
 def _reason(error: Exception) -> str:

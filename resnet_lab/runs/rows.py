@@ -51,6 +51,16 @@ class RowFile:
         self._table = schema.empty_table()
         self._new: dict[str, list[Any]] = {name: [] for name in schema.names}
 
+    def __len__(self) -> int:
+        """How many rows there are, those not written yet included."""
+        return int(self._table.num_rows) + len(self._new["step"])
+
+    def between(self, first: int, last: int) -> pa.Table:
+        """The rows of steps from `first` to `last`, those not written yet included."""
+        new = pa.Table.from_pydict(self._new, schema=self._table.schema)
+        wanted = (pc.field("step") >= first) & (pc.field("step") <= last)
+        return pa.concat_tables([self._table, new]).filter(wanted)
+
     def append(self, **row: Any) -> None:
         """Add one row; the keys are the schema's names."""
         self.extend({name: [value] for name, value in row.items()})

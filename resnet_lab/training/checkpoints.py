@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,20 @@ class Checkpointer(pl.Callback):
         run: where to save.
         seconds: time between two checkpoints.
         interruption: ends the training at the next step when requested.
+        saved: called in the first process after each checkpoint, when all files are up to date.
     """
 
-    def __init__(self, run: RunDirectory, seconds: float, interruption: Interruption) -> None:
+    def __init__(
+        self,
+        run: RunDirectory,
+        seconds: float,
+        interruption: Interruption,
+        saved: Callable[[], None] | None = None,
+    ) -> None:
         self._run = run
         self._seconds = seconds
         self._interruption = interruption
+        self._saved = saved
         self._last = time.monotonic()
 
     def on_train_batch_end(
@@ -79,6 +88,8 @@ class Checkpointer(pl.Callback):
                 self._run.flush()
             for old in sorted(self._run.checkpoints.glob("step-*.ckpt"))[:-KEPT]:
                 old.unlink()
+            if self._saved is not None:
+                self._saved()
         else:
             trainer.save_checkpoint(path)
         self._last = time.monotonic()

@@ -32,6 +32,10 @@ class Interruption:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def request(self) -> None:
+        """Ask for the end of the run as a first signal does; any thread may."""
+        self.requested = True
+
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt

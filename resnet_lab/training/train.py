@@ -25,6 +25,8 @@ from resnet_lab.recording.recorder import Recorder
 from resnet_lab.recording.schedule import recording_steps
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.runs.provenance import provenance
+from resnet_lab.tracking.callback import MirrorCallback
+from resnet_lab.tracking.mirror import Illustrate, Mirror, replay
 from resnet_lab.training.batch_norm import use_ghost_batches
 from resnet_lab.training.checkpoints import Checkpointer, newest_checkpoint
 from resnet_lab.training.cohort import Cohort
@@ -36,7 +38,9 @@ from resnet_lab.training.processes import is_first_process
 from resnet_lab.training.progress import ProgressBar
 
 
-def train(config: Config, *, judge: Judge | None = None) -> Path:
+def train(
+    config: Config, *, judge: Judge | None = None, illustrate: Illustrate | None = None
+) -> Path:
     """Train a cohort, or continue it, and return its run directory.
 
     A finished run is not trained again. An interrupted one (Ctrl-C, SIGTERM, a crash) continues
@@ -47,27 +51,33 @@ def train(config: Config, *, judge: Judge | None = None) -> Path:
         config: what to train.
         judge: may end the run after any evaluation on the validation split but the last; a
             search does so with runs that are not worth their time.
+        illustrate: draws the pictures of the run that tracking sends; none without it.
 
     Raises:
-        UserError: the configuration does not fit the data, the machine or the directory.
+        UserError: the configuration does not fit the data, the machine or the directory, or
+            tracking is asked for and cannot begin.
     """
     run = RunDirectory.of(config)
     known = run.read()
     if known is not None and known["status"] == "finished":
+        replay(config, run, known, illustrate)
         return run.path
+    mirror = Mirror.of(config, run, illustrate)
     device = choose_device(config.trainer.device, config.trainer.processes_here)
     data = load_data(config.data, default_data_dir(config.data_dir))
     check_training_batch(config.recipe.batch_size, data.counts["train"], config.trainer.processes)
     cohort = build_cohort(config, data)
     checkpoint = newest_checkpoint(run.checkpoints)
     info = _describe(config, data, device) if known is None or checkpoint is None else known
+    if known is not None and "tracking" in known:
+        info["tracking"] = known["tracking"]
     if is_first_process():
         run.create(config)
     if checkpoint is not None:
         info.update(status="running", error=None)
         info["provenance"].setdefault("resumed", []).append(checkpoint[1])
         run.resume(checkpoint[1])
-    return _fit(config, data, cohort, run, info, device, checkpoint, judge)
+    return _fit(config, data, cohort, run, info, device, checkpoint, judge, mirror)
 
 
 def build_cohort(config: Config, data: Data) -> Cohort:
@@ -93,15 +103,15 @@ def _fit(
     device: torch.device,
     checkpoint: tuple[Path, int] | None,
     judge: Judge | None,
+    mirror: Mirror | None,
 ) -> Path:
     start = checkpoint[1] if checkpoint else 0
     seconds = float(info["provenance"].get("wall_seconds") or 0.0) if checkpoint else 0.0
     logbook = Logbook(run, info, data, config.seed, seconds, judge)
     with Interruption() as interruption, _quiet():
-        checkpointer = Checkpointer(run, config.trainer.checkpoint_seconds, interruption)
-        callbacks = [_recorder(config, data, run), logbook, checkpointer]
-        if config.trainer.progress:
-            callbacks.append(ProgressBar())
+        if mirror is not None:
+            mirror.start(info, start, interruption.request)
+        callbacks = _callbacks(config, data, run, logbook, interruption, mirror)
         trainer = make_trainer(config, callbacks, device)
         batches = data.train_batches(
             seed=config.seed,
@@ -119,17 +129,42 @@ def _fit(
             pass  # SIGTERM, or the second Ctrl-C: the log book knows how far the run came
         except Exception as error:
             logbook.close(trainer, "failed", f"{type(error).__name__}: {error}")
+            if mirror is not None:
+                mirror.close("failed", trainer.global_step)
             raise
-    _conclude(trainer, cohort, run, logbook)
+        ended = _conclude(trainer, cohort, run, logbook)
+        if mirror is not None:
+            mirror.close(ended, trainer.global_step)
     return run.path
 
 
-def _conclude(trainer: pl.Trainer, cohort: Cohort, run: RunDirectory, logbook: Logbook) -> None:
+def _callbacks(
+    config: Config,
+    data: Data,
+    run: RunDirectory,
+    logbook: Logbook,
+    interruption: Interruption,
+    mirror: Mirror | None,
+) -> list[pl.Callback]:
+    """What watches the training, in the order in which it is called after each step."""
+    recorder, seconds = _recorder(config, data, run), config.trainer.checkpoint_seconds
+    saved = mirror.upload if mirror is not None else None
+    callbacks = [recorder, logbook, Checkpointer(run, seconds, interruption, saved)]
+    if mirror is not None:
+        callbacks.append(MirrorCallback(mirror, recorder))
+    if config.trainer.progress:
+        callbacks.append(ProgressBar())
+    return callbacks
+
+
+def _conclude(trainer: pl.Trainer, cohort: Cohort, run: RunDirectory, logbook: Logbook) -> str:
+    """Save the weights of a finished run, and how it ended."""
     if logbook.finished and trainer.is_global_zero:
         for name, network in zip(cohort.names, cohort.networks, strict=True):
             save_weights(network, run.weights / f"{name}.pt")
     ended = "finished" if logbook.finished else "stopped" if logbook.stopped else "interrupted"
     logbook.close(trainer, ended)
+    return ended
 
 
 def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.device) -> pl.Trainer:

@@ -1,0 +1,93 @@
+"""Flags as a W&B sweep agent writes them, turned into flags of this command line.
+
+An agent passes `--key=value` for each parameter of a sweep, sorted, with the value as Python
+prints it: `--recipe.clip=None`, `--recipe={'lr': 0.1, 'clip': None}`.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import re
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
+from typing import Any, get_type_hints
+
+CONFIG = "--config"
+
+
+def from_wandb(arguments: Sequence[str], texts: Collection[str] | None = None) -> list[str]:
+    """Return the arguments with values as `resnet-lab train` reads them.
+
+    None becomes null, lists become JSON, nested parameters become one flag each, and a --config
+    comes before the flags beside it, so that none of them is overridden by a file. Everything
+    else, what people type among it, stays as it is.
+
+    Args:
+        arguments: of the command line.
+        texts: flags whose value is any text, never to be read as Python; by default those of a
+            run's configuration. Only None cannot be told from the text "None" there.
+    """
+    texts = text_flags() if texts is None else texts
+    return _files_first([flag for argument in arguments for flag in _rewrite(argument, texts)])
+
+
+def _rewrite(argument: str, texts: Collection[str]) -> Iterator[str]:
+    name, equals, value = argument.partition("=")
+    if not (name.startswith("--") and equals):
+        yield argument
+    elif value == "None":
+        yield f"{name}=null"
+    elif name in texts or not value.startswith(("[", "(", "{")):
+        yield argument
+    else:
+        try:
+            yield from _flags(name, ast.literal_eval(value))
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            yield argument  # no Python: YAML or JSON that somebody has typed
+
+
+def _flags(name: str, value: Any) -> Iterator[str]:
+    """One flag a leaf of nested parameters; texts as they are, everything else as JSON."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _flags(f"{name}.{key}", entry)
+    else:
+        yield f"{name}={value if isinstance(value, str) else _json(value)}"
+
+
+def _json(value: Any) -> str:
+    """JSON that is YAML too, where pairs of escapes are no way to write one character."""
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub("[\x7f-\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _files_first(arguments: list[str]) -> list[str]:
+    """Move each --config=FILE before the first other --flag=value; their order stays."""
+    files = [argument for argument in arguments if argument.startswith(f"{CONFIG}=")]
+    others = [argument for argument in arguments if not argument.startswith(f"{CONFIG}=")]
+    flags = [
+        i for i, argument in enumerate(others) if argument.startswith("--") and "=" in argument
+    ]
+    place = min(flags, default=len(others))
+    return [*others[:place], *files, *others[place:]]
+
+
+@cache
+def text_flags() -> frozenset[str]:
+    """Flags of a run's configuration whose value may be any text."""
+    from resnet_lab.training.config import Config
+
+    names = {CONFIG, *(f"--{name}" for name in _texts_of(Config))}
+    return frozenset(names | {name.replace("_", "-") for name in names})
+
+
+def _texts_of(kind: Any, prefix: str = "") -> Iterator[str]:
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        hint, name = hints[field.name], f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(hint):
+            yield from _texts_of(hint, f"{name}.")
+        elif hint in (str, str | None):
+            yield name

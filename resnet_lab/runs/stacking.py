@@ -1,0 +1,156 @@
+"""Tables of many runs below each other, in little memory.
+
+Words (network, quantity, layer name ...) repeat millions of times over a thousand runs, so each is
+kept as a small number, and a frame's column of them is categorical, its categories in alphabetical
+order. A layer's place takes two bytes a number; steps and values keep eight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from resnet_lab.errors import UserError
+
+PLACES = ("layer", "stage", "block")
+GROWTH = 1_000_000
+"""Rows by which a full stack grows: no second copy of it is ever made."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """A column of words: `codes` are places in `known`."""
+
+    codes: NDArray[Any]
+    known: list[str]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One run's table: `count` rows, columns by name."""
+
+    count: int
+    words: dict[str, Words]
+    numbers: dict[str, NDArray[Any]]
+
+
+def read_rows(file: Path, schema: pa.Schema) -> Rows:
+    """Read a Parquet file of this schema; where there is none, no rows.
+
+    Raises:
+        UserError: the file is damaged, has other columns, or empty cells.
+    """
+    names = _names_of_words(schema)
+    table = _read(file, names) if file.exists() else schema.empty_table()
+    if file.exists() and not table.schema.equals(_as_read(schema)):
+        raise UserError(f"{file.name} has columns {table.schema.names}, not {schema.names}")
+    for name in schema.names:
+        if table.column(name).null_count:
+            raise UserError(f"{file.name} has empty cells in column {name}")
+    return Rows(
+        table.num_rows,
+        {name: _words(table.column(name)) for name in names},
+        {name: table.column(name).to_numpy() for name in schema.names if name not in names},
+    )
+
+
+def _read(file: Path, words: list[str]) -> pa.Table:
+    try:
+        with pq.ParquetFile(file, read_dictionary=words) as parquet:
+            return parquet.read(use_threads=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file.name} cannot be read: {error}") from error
+
+
+def _names_of_words(schema: pa.Schema) -> list[str]:
+    return [field.name for field in schema if pa.types.is_string(field.type)]
+
+
+def _as_read(schema: pa.Schema) -> pa.Schema:
+    words = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema(
+        [(each.name, words if pa.types.is_string(each.type) else each.type) for each in schema]
+    )
+
+
+def _words(column: pa.ChunkedArray) -> Words:
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    whole = encoded.unify_dictionaries().combine_chunks()
+    return Words(whole.indices.to_numpy(), whole.dictionary.to_pylist())
+
+
+class Stack:
+    """Rows of many runs, below each other in the order in which they were added.
+
+    Args:
+        schema: of every run's table.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._names = list(schema.names)
+        self._count = 0
+        self._runs: list[tuple[str, int]] = []
+        self._known: dict[str, dict[str, int]] = {name: {} for name in _names_of_words(schema)}
+        self._columns: dict[str, NDArray[Any]] = {
+            field.name: np.empty(0, dtype=_kind(field)) for field in schema
+        }
+
+    def add(self, run: str, rows: Rows) -> None:
+        """Put the rows of a run, named by its identity, below those that are here."""
+        start, stop = self._count, self._count + rows.count
+        for column in self._columns.values():
+            if stop > len(column):
+                column.resize(len(column) + max(rows.count, GROWTH), refcheck=False)
+        for name, numbers in rows.numbers.items():
+            self._columns[name][start:stop] = numbers
+        for name, words in rows.words.items():
+            known = self._known[name]
+            codes = [known.setdefault(word, len(known)) for word in words.known]
+            if len(known) > np.iinfo(self._columns[name].dtype).max:
+                self._columns[name] = self._columns[name].astype(np.int32)
+            kind = self._columns[name].dtype
+            self._columns[name][start:stop] = np.array(codes, dtype=kind)[words.codes]
+        self._runs.append((run, rows.count))
+        self._count = stop
+
+    def remove(self, run: str) -> None:
+        """Take the rows of a run away again."""
+        keep = np.repeat([name != run for name, _ in self._runs], [n for _, n in self._runs])
+        for name, column in self._columns.items():
+            self._columns[name] = column[: self._count][keep]
+        self._runs = [one for one in self._runs if one[0] != run]
+        self._count = int(keep.sum())
+
+    def frame(self) -> pd.DataFrame:
+        """Return all rows, with the run's identity as first column; the stack is empty then."""
+        places = {run: place for place, (run, _) in enumerate(self._runs)}
+        counts = [count for _, count in self._runs]
+        codes = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        found: dict[str, Any] = {"run": _categorical(codes, places)}
+        for name in self._names:
+            column = self._columns.pop(name)
+            column.resize(self._count, refcheck=False)
+            known = self._known.get(name)
+            found[name] = column if known is None else _categorical(column, known)
+        return pd.DataFrame(found, copy=False)
+
+
+def _kind(field: pa.Field) -> Any:
+    """The type that a column has in memory: two bytes for places and, at first, words' codes."""
+    small = pa.types.is_string(field.type) or field.name in PLACES
+    return np.int16 if small else field.type.to_pandas_dtype()
+
+
+def _categorical(codes: NDArray[Any], known: dict[str, int]) -> pd.Categorical:
+    """Return words by their codes, categories in alphabetical order, in the smallest type."""
+    words = sorted(known)
+    ranks = np.empty(len(words), dtype=np.min_scalar_type(-max(len(words), 1)))
+    ranks[[known[word] for word in words]] = np.arange(len(words))
+    return pd.Categorical.from_codes(ranks[codes], categories=pd.Index(words, dtype="str"))

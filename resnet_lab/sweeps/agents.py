@@ -1,0 +1,308 @@
+"""A sweep in the hands of the W&B server: this machine's agents ask it for run after run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from resnet_lab.errors import UserError
+from resnet_lab.files import write_json
+from resnet_lab.runs.directory import read_info
+from resnet_lab.tracking.claim import is_cut_off
+from resnet_lab.tracking.session import connect
+
+if TYPE_CHECKING:
+    import wandb
+
+MEMORY = "wandb_sweep.json"
+LOGS = "logs"
+COMMAND = ("resnet-lab", "train", "--tracking=wandb", "${args}")
+PLACE = ("WANDB_ENTITY", "WANDB_PROJECT")
+PATIENCE = "600"
+"""Seconds that a run has to end cleanly once W&B stops it: it may be in the midst of evaluating."""
+LOST = ("failed", "crashed", "killed")
+
+
+@dataclass(frozen=True)
+class AgentsOutcome:
+    """How a W&B sweep stands when this machine's agents have ended.
+
+    Attributes:
+        sweep: entity/project/id.
+        finished: runs of the sweep that are done, wherever they were trained.
+        failed: (name, state in W&B) of runs that failed, crashed or were killed.
+        interrupted: whether this machine was stopped before the end of the sweep.
+    """
+
+    sweep: str
+    finished: int
+    failed: tuple[tuple[str, str], ...]
+    interrupted: bool = False
+
+
+def run_agents(
+    content: Mapping[str, Any],
+    *,
+    workers: int,
+    count: int | None,
+    flags: Sequence[str],
+    study: Path,
+) -> AgentsOutcome:
+    """Create a sweep, or go on with the one that the study remembers, and work on it.
+
+    Runs of the study that were cut off here, or failed, are continued first: the server does not
+    hand out a point twice. What the processes print goes to logs/ in the study.
+
+    Args:
+        content: of the sweep file.
+        workers: agents at the same time.
+        count: train at most this many runs now; None: all that the server hands out.
+        flags: of `resnet-lab train`, for every run.
+        study: folder of the runs; wandb_sweep.json there remembers the sweep.
+
+    Raises:
+        UserError: W&B cannot be used, or refuses the sweep.
+    """
+    if workers < 1:
+        raise UserError(f"workers is {workers}: give 1 or more")
+    if count is not None and count < 0:
+        raise UserError(f"count is {count}: give 0 or more")
+    mode = connect()
+    if mode != "online":
+        raise UserError(f"a W&B sweep needs the server, but W&B is {mode}: unset WANDB_MODE")
+    study.mkdir(parents=True, exist_ok=True)
+    memory = _recall(study, _plain({**content, "command": _command(content, flags)}))
+    sweep, waiting = memory["sweep"], memory["waiting"]
+    again = list(_to_be_continued(study, sweep, waiting))[:count]
+    left = None if count is None else count - len(again)
+    with _Crew(study) as crew:
+        crew.work({at.name: _continue(at) for at in again}, workers)
+        agents = [_agent(sweep, share) for share in _shares(left, workers)]
+        crew.work({f"agent-{i}": agent for i, agent in enumerate(agents, start=1)}, workers)
+    cut_short = _interrupted(study, {*waiting, *crew.under_way})
+    write_json(study / MEMORY, {**memory, "waiting": cut_short})
+    return _outcome(sweep, study, cut_short, interrupted=bool(crew.signals))
+
+
+# The sweep
+
+
+def _plain(content: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back, so that what is remembered can be compared."""
+    plain: dict[str, Any] = json.loads(json.dumps(content))
+    return plain
+
+
+def _recall(study: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """What is remembered of the sweep with this content; else a new one."""
+    file = study / MEMORY
+    if file.exists():
+        try:
+            memory: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            if memory["content"] == content:
+                return memory
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{file} cannot be read ({error}): delete it for a new sweep"
+            ) from error
+    memory = {"sweep": _create(content), "content": content, "waiting": []}
+    write_json(file, memory)
+    return memory
+
+
+def _create(content: dict[str, Any]) -> str:
+    """Create a sweep; returns entity/project/id."""
+    import wandb
+
+    entity, project = (os.environ.get(name) for name in PLACE)
+    project = content.get("project") or project or "resnet_lab"
+    with _environment_kept(), contextlib.redirect_stdout(sys.stderr):
+        try:
+            sweep = wandb.sweep(content, entity=content.get("entity") or entity, project=project)
+        except (wandb.Error, ValueError) as error:
+            raise UserError(f"W&B refuses the sweep: {error}") from error
+        return "/".join([*(os.environ[name] for name in PLACE), sweep])
+
+
+@contextlib.contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Undo what the client does to the environment when it creates a sweep."""
+    before = {name: os.environ.get(name) for name in PLACE}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _command(content: Mapping[str, Any], flags: Sequence[str]) -> list[str]:
+    """The command of each run, with flags after those of the sweep's point: the later win."""
+    return [*(content.get("command") or COMMAND), *flags]
+
+
+# The work
+
+
+def _shares(count: int | None, workers: int) -> list[int | None]:
+    """Runs of each agent, as even as can be; agents without any are left out."""
+    if count is None:
+        return [None] * workers
+    return [count // workers + (i < count % workers) for i in range(min(workers, count))]
+
+
+def _agent(sweep: str, count: int | None) -> list[str]:
+    limit = [] if count is None else [f"--count={count}"]
+    return [sys.executable, "-m", "wandb", "agent", "--forward-signals", *limit, sweep]
+
+
+def _continue(folder: Path) -> list[str]:
+    """Train a run to its end, in its own W&B run, without an agent."""
+    return [sys.executable, "-m", "resnet_lab", "train", f"--config={folder / 'config.yaml'}"]
+
+
+def _runs(study: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """(folder, contents of run.json) of each run of the study that can be read."""
+    for file in sorted(study.glob("*/run.json")):
+        with contextlib.suppress(UserError):
+            yield file.parent, read_info(file.parent)
+
+
+def _interrupted(study: Path, names: Collection[str]) -> list[str]:
+    """Those of the named runs that still wait to be continued."""
+    return [
+        at.name for at, info in _runs(study) if info["status"] == "interrupted" and at.name in names
+    ]
+
+
+def _to_be_continued(study: Path, sweep: str, waiting: Collection[str]) -> Iterator[Path]:
+    """Runs of this sweep that failed, were killed here, or were interrupted together with it.
+
+    Others that were interrupted were stopped on purpose, in W&B.
+    """
+    for folder, info in _runs(study):
+        if (info.get("tracking") or {}).get("sweep") == sweep.split("/")[-1] and (
+            info["status"] == "failed"
+            or is_cut_off(info)
+            or (info["status"] == "interrupted" and folder.name in waiting)
+        ):
+            yield folder
+
+
+@dataclass
+class _Crew:
+    """Processes that work on the sweep; signals to this one go to all of them.
+
+    Attributes:
+        signals: those that came.
+        under_way: names of the runs that were being trained when the first one came.
+    """
+
+    study: Path
+    signals: list[int] = field(default_factory=list)
+    under_way: list[str] = field(default_factory=list)
+    _alive: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _handlers: dict[int, Any] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __enter__(self) -> _Crew:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):  # not the main thread: no signals come here
+                self._handlers[number] = signal.signal(number, self._forward)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def work(self, commands: Mapping[str, Sequence[str]], workers: int) -> None:
+        """Run commands, `workers` at a time; each writes to a log named by its key."""
+        if commands:
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(self._run, commands, commands.values()))
+
+    def _run(self, name: str, command: Sequence[str]) -> None:
+        log = self.study / LOGS / f"{name}.log"
+        log.parent.mkdir(exist_ok=True)
+        with log.open("ab") as output:
+            with self._lock:
+                if self.signals:
+                    return
+                print(f"{name}: see {log}", file=sys.stderr, flush=True)
+                process = subprocess.Popen(
+                    command,
+                    env=_environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,  # Ctrl-C comes from here alone, and so once
+                )
+                self._alive.append(process)
+            code = process.wait()
+        with self._lock:
+            self._alive.remove(process)
+        if code and not self.signals:
+            print(f"{name} ended with code {code}: see {log}", file=sys.stderr, flush=True)
+
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        with self._lock:
+            if not self.signals:
+                states = [(folder.name, info["status"]) for folder, info in _runs(self.study)]
+                self.under_way = [name for name, status in states if status == "running"]
+            self.signals.append(number)
+            for process in self._alive:
+                process.send_signal(number)
+
+
+def _environment() -> dict[str, str]:
+    """This process's, such that agents find this installation and are on their own."""
+    ours = {"WANDB_SERVICE", "WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"}
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    path = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
+    agent = {"WANDB_AGENT_KILL_DELAY": PATIENCE, "WANDB_AGENT_DISABLE_FLAPPING": "true"}
+    return {**agent, **inherited, "PATH": path}
+
+
+# The end
+
+
+def _outcome(
+    sweep: str, study: Path, cut_short: Collection[str], *, interrupted: bool
+) -> AgentsOutcome:
+    """How all runs of the sweep stand on the server, and those that died here without a word."""
+    here = {(info.get("tracking") or {}).get("id"): (at.name, info) for at, info in _runs(study)}
+    finished, failed = 0, []
+    for run in _listed(sweep, study):
+        known_as, info = here.get(run.id, (run.name or run.id, None))
+        if run.state in LOST:
+            failed.append((known_as, run.state))
+        elif run.state != "finished" and info is not None and is_cut_off(info):
+            failed.append((known_as, "killed"))
+        elif run.state == "finished" and known_as not in cut_short:
+            finished += 1
+    return AgentsOutcome(sweep, finished, tuple(failed), interrupted)
+
+
+def _listed(sweep: str, study: Path) -> list[wandb.apis.public.Run]:
+    """All runs of the sweep, as the server has them."""
+    import wandb
+
+    entity, project, name = sweep.split("/")
+    try:
+        return list(wandb.Api().runs(f"{entity}/{project}", filters={"sweep": name}))
+    except (wandb.Error, ValueError) as error:
+        raise UserError(
+            f"W&B does not say how the sweep stands: {error}; its runs are in {study}"
+        ) from error

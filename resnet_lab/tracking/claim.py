@@ -1,0 +1,98 @@
+"""Which W&B run mirrors a run directory, and up to which step: kept in run.json as "tracking".
+
+id       of the W&B run
+entity   where it is; null: the login's own
+project  where it is
+url      of its page, where there is one
+sweep    that it belongs to, if any
+next     W&B has, or offline folders hold, all rows before this step; null while a client is at
+         work online: how much it has sent only the server knows
+offline  names of the offline folders that hold rows, oldest first
+host     of the process that trains, or trained last
+pid      its number there
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+Info = dict[str, Any]
+
+
+def claim(info: Info, run_id: str | None = None, sweep: str | None = None) -> str:
+    """Enter in `info` that a client is about to mirror the run online; return the W&B run's id.
+
+    Args:
+        info: contents of run.json.
+        run_id: the id that a sweep's agent has chosen.
+        sweep: id of that sweep.
+    """
+    known = info.get("tracking") or {}
+    run_id, sweep = run_id or known.get("id") or new_id(), sweep or known.get("sweep")
+    info["tracking"] = {"id": run_id, "sweep": sweep, "next": None, "offline": [], **_process()}
+    return run_id
+
+
+def claim_offline(info: Info) -> tuple[str, int]:
+    """Enter in `info` that rows are about to be written offline; return id and first step.
+
+    Where a client was cut off while it sent rows, nobody can say here which the server has. The
+    rows then go to a W&B run of their own, all of them.
+    """
+    known = info.get("tracking") or {}
+    if known.get("next") is None:
+        known = {"id": new_id(), "next": 0, "offline": []}
+    info["tracking"] = {**known, **_process()}
+    return str(known["id"]), int(known["next"])
+
+
+def forget_other_place(info: Info, entity: str | None, project: str) -> None:
+    """Drop what is known of a W&B run that is in another project: the run has none in this one."""
+    known = info.get("tracking") or {}
+    if known.get("project") not in (None, project) or (
+        None not in (entity, known.get("entity")) and known["entity"] != entity
+    ):
+        del info["tracking"]
+
+
+def is_mirrored(info: Info) -> bool:
+    """Whether a finished run has nothing that would have to be sent."""
+    following = (info.get("tracking") or {}).get("next")
+    return following is not None and following > info["step"]
+
+
+def is_cut_off(info: Info) -> bool:
+    """Whether a run that is said to be running was killed: on this machine, without a word."""
+    known = info.get("tracking") or {}
+    if info["status"] != "running" or known.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(known["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _process() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid()}
+
+
+def new_id() -> str:
+    """A random id for a W&B run."""
+    return secrets.token_hex(6)
+
+
+def remove(folders: Iterable[Path], keep: Iterable[str] = ()) -> None:
+    """Delete offline folders that are neither synced nor to be kept: what they hold comes again."""
+    kept = set(keep)
+    for folder in folders:
+        if folder.name not in kept and not list(folder.glob("*.synced")):
+            shutil.rmtree(folder, ignore_errors=True)

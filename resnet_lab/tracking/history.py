@@ -1,0 +1,60 @@
+"""Rows of a run directory as rows of a W&B history: one a step, with few keys. No torch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+MEANS = ("train_loss", "train_error", "validation_loss", "validation_error")
+"""What a cohort of several networks also has as the mean over those that still train."""
+
+Row = dict[str, Any]
+
+
+def history(metrics: pa.Table, layers: pa.Table, networks: Sequence[str]) -> Iterator[Row]:
+    """Yield one row for each step that has any, by rising `_step`.
+
+    A row holds the metrics of its step and, as one list a quantity in the order of layers.parquet,
+    the recordings made before the update that followed. With one network the keys are plain
+    ("validation_error", "layers/gradient_norm"); with several each has its name before them, and
+    `MEANS` stand beside.
+
+    Args:
+        metrics: rows of metrics.parquet.
+        layers: rows of layers.parquet.
+        networks: names of the whole cohort.
+    """
+    rows: defaultdict[int, Row] = defaultdict(dict)
+    for entry in metrics.to_pylist():
+        row = rows[entry["step"]]
+        row["epoch"] = entry["epoch"]
+        row[prefix(entry["network"], networks) + metric_key(entry)] = entry["value"]
+    for entry in layers.to_pylist():
+        key = f"{prefix(entry['network'], networks)}layers/{entry['quantity']}"
+        rows[entry["step"]].setdefault(key, []).append(entry["value"])
+    for step in sorted(rows):
+        yield {"_step": step, **_means(rows[step], networks), **rows[step]}
+
+
+def prefix(network: str, networks: Sequence[str]) -> str:
+    """What stands before a network's keys: nothing where it is alone."""
+    return f"{network}/" if len(networks) > 1 else ""
+
+
+def metric_key(entry: Row) -> str:
+    """The key of a metric: "train_loss", "validation_top5_error", "lr"."""
+    metric, split = str(entry["metric"]), str(entry["split"])
+    return metric if metric == "lr" else f"{split}_{metric}"
+
+
+def _means(row: Row, networks: Sequence[str]) -> Row:
+    """Means over the networks that have the value: those whose training has not diverged."""
+    found = {}
+    for key in MEANS if len(networks) > 1 else ():
+        values = [row[f"{name}/{key}"] for name in networks if f"{name}/{key}" in row]
+        if values:
+            found[key] = sum(values) / len(values)
+    return found

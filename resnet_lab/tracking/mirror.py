@@ -1,0 +1,254 @@
+"""The mirror: what a run directory holds, sent to Weights & Biases while it grows. No torch.
+
+W&B is given what the run directory has and nothing else, so it can be given again: after a kill,
+after days offline, or for a run that was trained long ago. Nothing that goes wrong here harms the
+training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from resnet_lab.recording.schedule import recording_steps
+from resnet_lab.runs.directory import FILES, RunDirectory
+from resnet_lab.tracking.agent import agents_choice, under_agent
+from resnet_lab.tracking.claim import (
+    Info,
+    claim,
+    claim_offline,
+    forget_other_place,
+    is_mirrored,
+    remove,
+)
+from resnet_lab.tracking.history import Row, history, prefix
+from resnet_lab.tracking.session import Session, connect, images, offline_folders, say, warn
+from resnet_lab.training.config import Config
+from resnet_lab.training.processes import is_first_process
+
+Illustrate: TypeAlias = Callable[[Path], Mapping[str, Path]]
+"""Given a run directory, draw pictures of it; returns their keys and PNG files."""
+
+
+@dataclass
+class Mirror:
+    """One run directory's way to W&B.
+
+    Online, rows are sent as they become complete. Offline they are written when the process ends,
+    into a folder of their own that `wandb sync` uploads: folders of one run never overlap.
+
+    Args:
+        config: of the run.
+        run: the directory.
+        offline: whether W&B cannot be reached now.
+        illustrate: draws the pictures that a run gets when it is done.
+    """
+
+    config: Config
+    run: RunDirectory
+    offline: bool
+    illustrate: Illustrate | None = None
+    _info: Info = field(default_factory=dict, init=False)
+    _session: Session | None = field(default=None, init=False)
+    _rows_seen: int = field(default=-1, init=False)
+
+    @classmethod
+    def of(
+        cls, config: Config, run: RunDirectory, illustrate: Illustrate | None = None
+    ) -> Mirror | None:
+        """The mirror of a run that is to be tracked; None without tracking, or in other processes.
+
+        Raises:
+            UserError: W&B cannot be used: not installed, not logged in, not reachable.
+        """
+        if config.tracking == "none" or not is_first_process():
+            return None
+        mode = connect()
+        return None if mode == "disabled" else cls(config, run, mode == "offline", illustrate)
+
+    @property
+    def names(self) -> list[str]:
+        """Networks of the cohort."""
+        return [spec.name for spec in self.config.specs()]
+
+    @cached_property
+    def _recorded(self) -> frozenset[int]:
+        """Steps whose rows are complete one update later, with their recordings."""
+        return frozenset(recording_steps(self.config.recipe.iterations, self.config.recording))
+
+    def start(self, info: Info, step: int, stop: Callable[[], None] | None = None) -> None:
+        """Begin, and send the rows of an earlier part of the run that W&B lacks.
+
+        Args:
+            info: contents of run.json; what is known of the W&B run is entered there.
+            step: how many updates the run directory has the rows of.
+            stop: called when somebody stops the run in W&B.
+
+        Raises:
+            UserError: the server does not begin the run.
+        """
+        self._info = info
+        if not under_agent():
+            forget_other_place(info, self.config.wandb.entity, self.config.wandb.project)
+        if self.offline:
+            return
+        self._open(claim(info, **agents_choice()), stop)
+        self.advance(step)
+
+    def advance(self, step: int) -> None:
+        """Send the rows that are complete after `step` updates."""
+        rows = len(self.run.metrics) + len(self.run.layers)
+        if self._session is not None and rows != self._rows_seen:
+            self._rows_seen = rows
+            self._attempt(lambda session: session.send(self._rows(self._complete(step))))
+
+    def upload(self) -> None:
+        """Upload the files of the run directory as they are now."""
+        paths = [path for path in (self.run.path / name for name in FILES) if path.exists()]
+        self._attempt(lambda session: session.upload(paths))
+
+    def close(self, status: str, step: int) -> None:
+        """Send what is left and end.
+
+        Args:
+            status: how the run ended: finished, stopped, interrupted or failed.
+            step: after how many updates.
+        """
+        if self.offline and not self._open_offline():
+            return
+        done = status in ("finished", "stopped")
+        self._attempt(lambda session: self._send_last(session, step, done))
+        self._attempt(lambda session: session.summarise(self._summary()))
+        self.upload()
+        in_vain = status == "failed" or (status == "interrupted" and not under_agent())
+        self._attempt(lambda session: self._finish(session, int(in_vain)))
+        self._session = None
+
+    # Rows
+
+    def _complete(self, step: int) -> int:
+        """The last step whose row is complete after `step` updates."""
+        return step - (step in self._recorded)
+
+    def _rows(self, last: int) -> Iterator[Row]:
+        first = self._session.next_step if self._session else 0
+        metrics = self.run.metrics.between(first, last)
+        return history(metrics, self.run.layers.between(first, last), self.names)
+
+    def _send_last(self, session: Session, step: int, done: bool) -> None:
+        for row in self._rows(step if done else self._complete(step)):
+            drawn = self._pictures() if done and row["_step"] == step else {}
+            session.send([{**row, **drawn}])
+
+    def _pictures(self) -> Row:
+        if self.illustrate is None:
+            return {}
+        try:
+            return images(self.illustrate(self.run.path))
+        except Exception as error:
+            warn(f"the pictures could not be drawn ({type(error).__name__}: {error})")
+            return {}
+
+    def _summary(self) -> Row:
+        found: Row = {key: self._info[key] for key in ("status", "error") if self._info[key]}
+        for member in self._info["networks"]:
+            for metric, value in member["final"].items():
+                found[f"{prefix(member['network'], self.names)}final/{metric}"] = value
+        return found
+
+    # The client
+
+    def _open(self, run_id: str, stop: Callable[[], None] | None = None) -> None:
+        self.run.write(self._info)  # the id is known before W&B hears of it, even if we are killed
+        wandb = self.config.wandb
+        place = {"id": run_id, "project": wandb.project, "entity": wandb.entity}
+        self._session = Session.open(
+            {**self.config.as_dict(), **self._about()},
+            place=None if under_agent() else place,
+            stop=stop,
+            name=self._info["name"],
+            group=self.config.study,
+            tags=self._tags(),
+            job_type="train",
+        )
+        self._info["tracking"].update(self._session.place)
+        if not self.offline:
+            remove(offline_folders(run_id))
+            self.run.write(self._info)
+            say(str(self._session.url))
+
+    def _open_offline(self) -> bool:
+        run_id, first = claim_offline(self._info)
+        remove(offline_folders(run_id), keep=self._info["tracking"]["offline"])
+        try:
+            self._open(run_id)
+        except Exception as error:
+            warn(f"offline rows cannot be written ({error})")
+            return False
+        assert self._session is not None
+        self._session.next_step = first
+        return True
+
+    def _finish(self, session: Session, exit_code: int) -> None:
+        tracking = self._info["tracking"]
+        if not session.finish(exit_code=exit_code):
+            warn("the server did not take everything in time")
+            return
+        tracking["next"] = session.next_step
+        if self.offline:
+            tracking["offline"].append(session.folder.name)
+            say(f"offline; `wandb sync {session.folder}` uploads it")
+        self.run.write(self._info)
+
+    def _attempt(self, act: Callable[[Session], None]) -> None:
+        """Do what may fail; if it does, go on without W&B."""
+        if self._session is None:
+            return
+        try:
+            act(self._session)
+        except Exception as error:
+            self._session = None
+            warn(f"it fails ({type(error).__name__}: {error}) and is left alone from here on")
+
+    def _about(self) -> dict[str, Any]:
+        members = self._info["networks"]
+        return {
+            "run": self._info["run"],
+            "networks": self.names,
+            "families": [member["family"] for member in members],
+            "depths": [member["depth"] for member in members],
+            "parameters": [member["parameters"] for member in members],
+            "protocol": self._info["data"]["protocol"],
+        }
+
+    def _tags(self) -> list[str]:
+        families = [member["family"] for member in self._info["networks"]]
+        data = self._info["data"]
+        tags = [*families, data["name"], data["protocol"], *self.config.wandb.tags]
+        return list(dict.fromkeys(tags))
+
+
+def replay(
+    config: Config, run: RunDirectory, info: Info, illustrate: Illustrate | None = None
+) -> None:
+    """Send what W&B lacks of a finished run, without training it again.
+
+    A sweep's agent that asks for a run which is there already gets all of it.
+
+    Raises:
+        UserError: something is missing there, and W&B cannot be used.
+    """
+    if config.tracking == "none":
+        return
+    if not under_agent():
+        forget_other_place(info, config.wandb.entity, config.wandb.project)
+        if is_mirrored(info):
+            return
+    mirror = Mirror.of(config, run, illustrate)
+    if mirror is not None:
+        run.resume(info["step"])
+        mirror.start(info, info["step"] - 1)  # the last row comes with the pictures
+        mirror.close(info["status"], info["step"])

@@ -1,0 +1,214 @@
+"""The W&B client: quiet, without prompts, and with no say in whether training goes on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from resnet_lab.errors import UserError
+from resnet_lab.files import replacing
+from resnet_lab.tracking.history import Row
+
+if TYPE_CHECKING:
+    import wandb
+
+FINISH_SECONDS = 120.0
+"""How long the end of a run may wait for uploads; WANDB_FINISH_TIMEOUT overrides it."""
+FOLDER = "run_directory"
+"""Where the files of a run directory lie among those of its W&B run."""
+
+Mode = Literal["online", "offline", "disabled"]
+LOGIN = "run `wandb login`, or set WANDB_API_KEY"
+WAY_OUT = (
+    f"{LOGIN}; WANDB_MODE=offline keeps everything on this machine, and --tracking none trains "
+    "without W&B"
+)
+
+
+def connect() -> Mode:
+    """Find out how W&B is to be used, and that it can be, before anything is trained.
+
+    Returns:
+        What WANDB_MODE (or `wandb offline`, `wandb disabled`) says. "online" has been tried.
+
+    Raises:
+        UserError: wandb is not installed, nobody is logged in, or the server does not answer.
+    """
+    wandb = _client()
+    mode = wandb.setup(settings=wandb.Settings(show_info=False)).settings.mode
+    if mode in ("offline", "dryrun"):
+        return "offline"
+    if mode == "disabled":
+        return "disabled"
+    log_in(WAY_OUT)
+    return "online"
+
+
+def log_in(way_out: str = LOGIN) -> None:
+    """Make sure that the server knows who asks, without asking anybody here.
+
+    Args:
+        way_out: what to do where it does not.
+
+    Raises:
+        UserError: wandb is not installed, nobody is logged in, or the server does not answer.
+    """
+    wandb = _client()
+    wandb.setup(settings=wandb.Settings(show_info=False))
+    try:
+        known = wandb.run is not None or wandb.login(prompt=False, verify=True)
+    except wandb.Error as error:
+        raise UserError(f"W&B cannot be reached or refuses: {error}; {way_out}") from error
+    if not known:
+        raise UserError(f"nobody is logged in to W&B: {way_out}")
+
+
+def _client() -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        raise UserError(
+            "wandb is not installed: `pip install wandb`; --tracking none trains without it"
+        ) from error
+    return wandb
+
+
+def offline_folders(run_id: str) -> list[Path]:
+    """Where earlier offline clients have put rows of a run, oldest first."""
+    folder = Path(_client().setup().settings.wandb_dir)
+    return sorted([*folder.glob(f"offline-run-*-{run_id}"), *folder.glob(f"*-{run_id}-[0-9]*")])
+
+
+class Session:
+    """One W&B run while it is written to.
+
+    Attributes:
+        next_step: the first step that may still be sent: rows are sent by rising step, once.
+    """
+
+    def __init__(self, run: wandb.Run) -> None:
+        self._run = run
+        self.next_step = max(run.starting_step, run.step)
+        self._lists: set[str] = set()
+
+    @classmethod
+    def open(
+        cls,
+        config: Mapping[str, Any],
+        *,
+        place: Mapping[str, Any] | None = None,
+        stop: Callable[[], None] | None = None,
+        **about: Any,
+    ) -> Session:
+        """Begin a W&B run, or take it up again where the server says it ended.
+
+        Args:
+            config: nested plain values.
+            place: id, project and entity; without it they are those of a sweep's agent.
+            stop: called, in another thread, when somebody stops the run in W&B.
+            about: name, group, tags, job_type.
+
+        Raises:
+            UserError: the server does not answer, or refuses.
+        """
+        wandb = _client()
+        try:
+            run = wandb.init(
+                config=dict(config),
+                resume="allow",
+                reinit="create_new",
+                settings=_settings(stop),
+                **(place or {}),
+                **about,
+            )
+        except (wandb.Error, ValueError) as error:
+            raise UserError(f"W&B did not begin the run: {error}; {WAY_OUT}") from error
+        return cls(run)
+
+    @property
+    def url(self) -> str | None:
+        """Of the run's page; None offline."""
+        return self._run.url
+
+    @property
+    def place(self) -> dict[str, str | None]:
+        """Entity (None offline, where the login does not say), project and url."""
+        run = self._run
+        return {"entity": run.entity or None, "project": run.project, "url": run.url}
+
+    @property
+    def folder(self) -> Path:
+        """Where the client keeps the run on this machine."""
+        return Path(self._run.dir).parent
+
+    def send(self, rows: Iterable[Row]) -> None:
+        """Queue rows; those of steps that W&B has already are passed over."""
+        for row in rows:
+            step = row["_step"]
+            if step >= self.next_step:
+                self._keep_lists_out_of_the_summary(row)
+                self._run.log({k: v for k, v in row.items() if k != "_step"}, step, commit=True)
+                self.next_step = step + 1
+
+    def _keep_lists_out_of_the_summary(self, row: Row) -> None:
+        for key in [key for key, value in row.items() if isinstance(value, list)]:
+            if key not in self._lists:
+                self._lists.add(key)
+                self._run.define_metric(key.replace(".", r"\."), summary="none")
+
+    def upload(self, paths: Sequence[Path]) -> None:
+        """Upload the present versions of files."""
+        folder = Path(self._run.dir) / FOLDER
+        folder.mkdir(exist_ok=True)
+        for path in paths:
+            copy = folder / path.name
+            with replacing(copy) as temporary:
+                temporary.write_bytes(path.read_bytes())
+            self._run.save(str(copy), base_path=self._run.dir, policy="now")
+
+    def summarise(self, values: Mapping[str, Any]) -> None:
+        """Set values of the summary."""
+        self._run.summary.update(dict(values))
+
+    def finish(self, *, exit_code: int) -> bool:
+        """Send what is left; whether all of it arrived in time."""
+        try:
+            self._run.finish(exit_code=exit_code)
+        except TimeoutError:
+            return False
+        return True
+
+
+def _settings(stop: Callable[[], None] | None) -> Any:
+    """No code, no git state, no console output; what WANDB_... variables say has precedence."""
+    chosen: dict[str, Any] = {
+        "console": "off",
+        "disable_code": True,
+        "disable_git": True,
+        "finish_timeout": FINISH_SECONDS,
+    }
+    free = {k: v for k, v in chosen.items() if f"WANDB_{k.upper()}" not in os.environ}
+    return _client().Settings(**free, finish_timeout_raises=True, stop_fn=stop)
+
+
+def images(files: Mapping[str, Path]) -> Row:
+    """Picture files as values of a row."""
+    wandb = _client()
+    return {key: wandb.Image(str(path)) for key, path in files.items()}
+
+
+def say(message: str) -> None:
+    """Tell whoever watches, on standard error."""
+    print(f"W&B: {message}", file=sys.stderr, flush=True)
+
+
+def warn(message: str) -> None:
+    """Warn of what is missing in W&B; nothing is ever missing in the run directory."""
+    warnings.warn(
+        f"W&B: {message}. The run directory is complete; the same command sends what is missing",
+        stacklevel=3,
+    )

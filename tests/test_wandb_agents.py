@@ -1,0 +1,394 @@
+"""Sweeps with the real W&B client and agents, at a stand-in for the server on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from test_tracking import expected, sent
+from tiny_runs import PAIR, PLAIN, RESIDUAL, info
+from wandb_server import Json, Server, StoredRun, start, wait_for
+
+from resnet_lab.cli.parsing import parse_config
+from resnet_lab.cli.wandb_flags import from_wandb, text_flags
+from resnet_lab.errors import UserError
+from resnet_lab.sweeps import agents
+from resnet_lab.sweeps.agents import AgentsOutcome
+from resnet_lab.training.config import Config
+from resnet_lab.training.recipe import RecipeConfig
+
+# Flags as agents write them
+
+
+def as_an_agent_writes(parameters: Json) -> list[str]:
+    """The flags that the client makes of a sweep's point."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+    command = {"args": {name: {"value": parameters[name]} for name in sorted(parameters)}}
+    flags: list[str] = create_sweep_command_args(command)["args"]
+    return flags
+
+
+PLAIN_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner | st.text(), max_size=3),
+    max_leaves=5,
+)
+NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
+INNER = st.recursive(
+    PLAIN_VALUES | st.text(),
+    lambda inner: st.dictionaries(NAMES, inner, min_size=1, max_size=3),
+    max_leaves=8,
+)
+"""Texts among nested parameters are quoted; on the top they cannot be told from other values."""
+NESTED = PLAIN_VALUES | st.dictionaries(NAMES, INNER, min_size=1, max_size=3)
+
+
+def flat(parameters: Json, prefix: str = "") -> Json:
+    """Nested parameters by their dotted names."""
+    found: Json = {}
+    for name, value in parameters.items():
+        nested = isinstance(value, dict)
+        found |= flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return found
+
+
+@given(st.dictionaries(NAMES, NESTED, max_size=3))
+def test_any_nested_parameters_come_back_equal(parameters: Json) -> None:
+    wanted = flat(parameters)
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    for name, value in wanted.items():
+        parser.add_argument(f"--{name}", type=str if isinstance(value, str) else Any)
+    flags = from_wandb(as_an_agent_writes(parameters), texts=())
+    assert flat(parser.parse_args(flags).as_dict()) == wanted
+
+
+TEXT = st.text(min_size=1, max_size=30).filter(lambda text: text not in ("None", ".", ".."))
+
+
+@given(
+    network=st.sampled_from([PLAIN, ",".join(PAIR)]),
+    study=TEXT.filter(lambda text: "/" not in text and text not in ("null", "~", "Null", "NULL")),
+    tags=st.lists(st.text(max_size=10), max_size=3),
+    recipe=st.fixed_dictionaries(
+        {},
+        optional={
+            "lr": st.floats(1e-6, 1e3) | st.integers(1, 3),
+            "clip": st.none() | st.floats(1e-3, 1e3),
+            "drops": st.lists(st.integers(1, 999), max_size=3, unique=True).map(sorted),
+            "nesterov": st.booleans(),
+            "precision": st.sampled_from(["float32", "bfloat16"]),
+            "iterations": st.just(1000),
+        },
+    ),
+    seed=st.integers(0, 2**31),
+)
+def test_a_run_gets_exactly_the_configuration_of_its_point(
+    network: str, study: str, tags: list[str], recipe: Json, seed: int
+) -> None:
+    parameters = {
+        "network": network,
+        "study": study,
+        "wandb": {"tags": tags},
+        "recipe": recipe,
+        "seed": seed,
+    }
+    config = parse_config(from_wandb(as_an_agent_writes(parameters)))
+    assert (config.network, config.study, config.seed) == (network, study, seed)
+    assert config.wandb.tags == tuple(tags)
+    assert config.recipe == RecipeConfig(**recipe)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (["--recipe.clip=None"], ["--recipe.clip=null"]),
+        (["--flag=False"], ["--flag=False"]),
+        (["--recipe.drops=[10, 20]"], ["--recipe.drops=[10, 20]"]),
+        (["--x=['it\\'s', None]"], ['--x=["it\'s", null]']),
+        (
+            ["--recipe={'lr': 0.1, 'clip': None, 'a': {'b': True}}"],
+            ["--recipe.lr=0.1", "--recipe.clip=null", "--recipe.a.b=true"],
+        ),
+        (["--recipe={lr: 0.1}"], ["--recipe={lr: 0.1}"]),
+        (["--study={'a': 1}"], ["--study={'a': 1}"]),
+        (["--data-dir=[x]", "--data_dir=[x]"], ["--data-dir=[x]", "--data_dir=[x]"]),
+        (["--seed", "None", "file"], ["--seed", "None", "file"]),
+    ],
+)
+def test_flags_are_rewritten_where_python_differs(written: list[str], read: list[str]) -> None:
+    assert from_wandb(written) == read
+
+
+def test_a_configuration_file_is_read_before_the_flags_beside_it() -> None:
+    Path("a.yaml").write_text("seed: 1\nrecipe:\n  lr: 0.5\n  momentum: 0.5\n")
+    flags = as_an_agent_writes({"config": "a.yaml", "recipe.lr": 0.25, "Seed": 1})
+    assert from_wandb(["--runs-dir=x", *flags])[0] == "--config=a.yaml"
+    config = parse_config(from_wandb(["--seed=2", "--config=a.yaml", "--recipe.lr=0.25"]))
+    assert (config.seed, config.recipe.lr, config.recipe.momentum) == (2, 0.25, 0.5)
+    typed = ["--seed", "2", "--config", "a.yaml"]
+    assert from_wandb(typed) == typed
+    files = ["--config", "a.yaml", "--seed=2", "--config=b.yaml", "--config=c.yaml"]
+    assert from_wandb(files) == [*files[:2], *files[3:], "--seed=2"]
+
+
+def test_the_flags_that_hold_text_are_those_of_the_configuration() -> None:
+    assert {"--config", "--network", "--study", "--data.name", "--runs-dir"} < text_flags()
+    assert "--recipe.precision" not in text_flags()
+    assert Config().study is None
+
+
+# Sweeps
+
+
+SHORT: Json = {
+    "recipe": {
+        "parameters": {
+            "iterations": {"value": 4},
+            "batch_size": {"value": 16},
+            "log_every": {"value": 2},
+            "clip": {"value": None},
+        }
+    },
+    "recording.probe_size": {"value": 16},
+    "trainer.device": {"value": "cpu"},
+}
+
+
+def content(parameters: Json) -> Json:
+    """A grid, as the files in sweeps/ have it."""
+    return {
+        "program": "resnet-lab",
+        "name": "study",
+        "method": "grid",
+        "metric": {"name": "validation_error", "goal": "minimize"},
+        "parameters": {**SHORT, **parameters},
+        "command": ["resnet-lab", "train", "--tracking=wandb", "${args}"],
+    }
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+    assert not server.errors
+
+
+def client(environment: dict[str, str], home: Path, *command: str) -> subprocess.Popen[str]:
+    """Start a command of the real client."""
+    return start(environment, home, "-m", "wandb", *command)
+
+
+def agent(environment: dict[str, str], home: Path, sweep: str) -> subprocess.Popen[str]:
+    """Start `wandb agent`."""
+    return client(environment, home, "agent", "--forward-signals", sweep)
+
+
+def told_by(process: subprocess.Popen[str]) -> str:
+    """What a process that must succeed has printed, in the end as an error."""
+    code, output, errors = wait_for(process)
+    assert code == 0, output + errors
+    return output + errors
+
+
+def create(environment: dict[str, str], home: Path, sweep: Json) -> str:
+    """`wandb sweep FILE`; returns entity/project/id."""
+    (home / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    told = told_by(client(environment, home, "sweep", "--project=grids", "sweep.yaml"))
+    return told.split("wandb agent ")[1].split()[0]
+
+
+def directories(home: Path) -> dict[str, Path]:
+    """Run directories by the id of their W&B run."""
+    files = (home / "runs").rglob("run.json")
+    return {info(file.parent)["tracking"]["id"]: file.parent for file in files}
+
+
+def assert_mirrored(run: StoredRun, folder: Path) -> None:
+    """The W&B run has every row of the run directory once."""
+    assert (run.state, run.exit_code, run.name) == ("finished", 0, folder.name)
+    assert sent(run) == expected(folder)
+
+
+def test_two_agents_train_each_point_of_a_grid_once(server: Server, tmp_path: Path) -> None:
+    environment = server.environment(tmp_path)
+    grid = content({"network": {"values": [PLAIN, RESIDUAL]}, "seed": {"values": [0, 1, 2]}})
+    sweep = create(environment, tmp_path, grid)
+    for told in map(told_by, [agent(environment, tmp_path, sweep) for _ in range(2)]):
+        assert "Running runs" in told
+        assert "WARNING" not in told
+        assert "locked" not in told
+    assert len(server.agents) == 2
+    assert all(len(agent.runs) >= 2 for agent in server.agents)
+    points = [(run.config["network"], run.config["seed"]) for run in server.runs.values()]
+    assert sorted(points) == [(name, seed) for name in (PLAIN, RESIDUAL) for seed in (0, 1, 2)]
+    folders = directories(tmp_path)
+    assert folders.keys() == server.runs.keys()
+    for run in server.runs.values():
+        folder = folders[run.id]
+        assert_mirrored(run, folder)
+        assert [row["_step"] for row in run.rows] == [0, 1, 2, 3, 4]
+        assert (run.project, run.sweep) == ("grids", sweep.split("/")[-1])
+        saved = yaml.safe_load((folder / "config.yaml").read_text())
+        assert saved["recipe"]["iterations"] == 4
+        assert {key: run.config[key] for key in saved} == saved
+        assert run.summary["validation_error"] == run.summary["final/validation_error"]
+
+
+ENDLESS: Json = {
+    **SHORT["recipe"]["parameters"],
+    "iterations": {"value": 1_000_000},
+    "log_every": {"value": 50},
+}
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_in_wandb_ends_cleanly(server: Server, tmp_path: Path) -> None:
+    environment = server.environment(tmp_path)
+    endless = {"recipe": {"parameters": ENDLESS}, "seed": {"values": [0, 1]}}
+    sweep = create(environment, tmp_path, content({**endless, "network": {"value": PLAIN}}))
+    working = agent(environment, tmp_path, sweep)
+    for point in ("point0", "point1"):
+        server.wait(lambda point=point: point in server.runs and len(server.runs[point].rows) > 3)
+        server.runs[point].stopping = True
+    told_by(working)
+    for run_id, folder in directories(tmp_path).items():
+        run, step = server.runs[run_id], info(folder)["step"]
+        assert (run.state, run.exit_code) == ("finished", 0)
+        assert (run.summary["status"], info(folder)["status"]) == ("interrupted", "interrupted")
+        assert [path.name for path in (folder / "checkpoints").iterdir()] == [
+            f"step-{step:09d}.ckpt"
+        ]
+        found, wanted = sent(run), expected(folder)
+        assert len(found) > 3
+        assert found == wanted[: len(found)]
+        assert all(row["_step"] == step for row in wanted[len(found) :])
+
+
+# Agents of our own
+
+RUN_AGENTS = """
+    import json, sys
+    from pathlib import Path
+    from resnet_lab.sweeps.agents import run_agents
+
+    flags = ["--runs-dir=runs", "--study=mine", "--trainer.progress=false"]
+    content, workers, count = json.loads(sys.argv[1])
+    study = Path("runs/mine")
+    outcome = run_agents(content, workers=workers, count=count, flags=flags, study=study)
+    print(json.dumps(vars(outcome)))
+"""
+
+
+def run_agents(
+    environment: dict[str, str], home: Path, sweep: Json, workers: int, count: int | None = None
+) -> subprocess.Popen[str]:
+    """Start a process that works on a sweep."""
+    argument = json.dumps([sweep, workers, count])
+    return start(environment, home, "-c", textwrap.dedent(RUN_AGENTS), argument)
+
+
+def outcome(process: subprocess.Popen[str]) -> AgentsOutcome:
+    """What such a process has found."""
+    code, output, errors = wait_for(process)
+    assert code == 0, output + errors
+    found = json.loads(output.splitlines()[-1])
+    return AgentsOutcome(**{**found, "failed": tuple(map(tuple, found["failed"]))})
+
+
+@pytest.mark.slow
+def test_agents_work_on_a_sweep_until_it_is_done_and_say_what_failed(
+    server: Server, tmp_path: Path
+) -> None:
+    environment = server.environment(tmp_path)
+    sizes = {**SHORT["recipe"]["parameters"], "batch_size": {"values": [16, 5000, 32]}}
+    sweep = content({"recipe": {"parameters": sizes}, "network": {"value": PLAIN}})
+    name = "researcher/resnet_lab/sweep0"
+
+    first = outcome(run_agents(environment, tmp_path, sweep, workers=2, count=1))
+    assert first == AgentsOutcome(name, 1, ())
+    assert len(server.agents) == 1
+    second = outcome(run_agents(environment, tmp_path, sweep, workers=2))
+    assert second == AgentsOutcome(name, 2, (("point1", "failed"),))
+    assert server.runs["point1"].summary["error"] == (
+        "batch size 5000 is larger than the training part, 1294 images; use at most 1294"
+    )
+    command = server.sweeps["sweep0"].config["command"]
+    flags = ["--runs-dir=runs", "--study=mine", "--trainer.progress=false"]
+    assert command == ["resnet-lab", "train", "--tracking=wandb", "${args}", *flags]
+    folders = directories(tmp_path)
+    assert sorted(folders) == ["point0", "point2"]
+    for run_id, folder in folders.items():
+        assert_mirrored(server.runs[run_id], folder)
+        assert folder.parent == tmp_path / "runs" / "mine"
+
+    # Another sweep asks for a run that is there: it is not trained again, but W&B gets all of it.
+    trained = {
+        folder: (folder / "metrics.parquet").stat().st_mtime_ns for folder in folders.values()
+    }
+    sizes["batch_size"] = {"value": 32}
+    third = outcome(run_agents(environment, tmp_path, sweep, workers=1))
+    assert third == AgentsOutcome("researcher/resnet_lab/sweep1", 1, ())
+    assert_mirrored(server.runs["point3"], folders["point2"])
+    for folder, stamp in trained.items():
+        assert (folder / "metrics.parquet").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.slow
+def test_runs_that_were_cut_off_are_continued_before_others_begin(
+    server: Server, tmp_path: Path
+) -> None:
+    environment = server.environment(tmp_path)
+    long = {**ENDLESS, "iterations": {"value": 3000}}
+    points = {"recipe": {"parameters": long}, "seed": {"values": [0, 1, 2]}}
+    sweep = content({**points, "network": {"value": PLAIN}})
+
+    process = run_agents(environment, tmp_path, sweep, workers=1)
+    server.wait(lambda: "point0" in server.runs and len(server.runs["point0"].rows) > 3)
+    killed = directories(tmp_path)["point0"]
+    os.kill(info(killed)["tracking"]["pid"], signal.SIGKILL)
+    server.wait(lambda: "point1" in server.runs and len(server.runs["point1"].rows) > 3)
+    process.send_signal(signal.SIGINT)
+    first = outcome(process)
+    assert first == AgentsOutcome(
+        "researcher/resnet_lab/sweep0", 0, ((killed.name, "crashed"),), interrupted=True
+    )
+    assert info(directories(tmp_path)["point1"])["status"] == "interrupted"
+    assert len(server.runs) == 2
+
+    second = outcome(run_agents(environment, tmp_path, sweep, workers=2, count=2))
+    assert second == AgentsOutcome("researcher/resnet_lab/sweep0", 2, ())
+    assert len(server.runs) == 2
+    third = outcome(run_agents(environment, tmp_path, sweep, workers=2))
+    assert third == AgentsOutcome("researcher/resnet_lab/sweep0", 3, ())
+    for run_id, folder in directories(tmp_path).items():
+        assert_mirrored(server.runs[run_id], folder)
+        assert info(folder)["provenance"].get("resumed", []) == [] or run_id == "point1"
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "shares"),
+    [(None, 2, [None, None]), (5, 2, [3, 2]), (1, 3, [1]), (0, 2, []), (4, 4, [1, 1, 1, 1])],
+)
+def test_runs_are_dealt_out_evenly(count: int | None, workers: int, shares: list[Any]) -> None:
+    assert agents._shares(count, workers) == shares
+
+
+def test_a_sweep_needs_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents, "connect", lambda: "offline")
+    with pytest.raises(UserError, match="a W&B sweep needs the server, but W&B is offline: unset"):
+        agents.run_agents({}, workers=1, count=None, flags=(), study=Path("study"))
+    assert not Path("study").exists()
+    with pytest.raises(UserError, match="workers is 0: give 1 or more"):
+        agents.run_agents({}, workers=0, count=None, flags=(), study=Path("study"))
