@@ -94,9 +94,22 @@ def restrict(runs: Runs, members: pd.DataFrame) -> Runs:
     return replace(
         runs,
         runs=runs.runs[runs.runs.set_index(["run", "network"]).index.isin(_index(keys))],
-        metrics=runs.metrics.merge(keys, on=["run", "network"], how="inner"),
-        layers=runs.layers.merge(keys, on=["run", "network"], how="inner"),
+        metrics=_rows_of(runs.metrics, keys),
+        layers=_rows_of(runs.layers, keys),
     )
+
+
+def _rows_of(frame: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of these members: by masks, as merging words into millions of rows is slow.
+
+    A run's other networks are among them at first where another run's member has their name.
+    """
+    rows = frame[frame["run"].isin(keys["run"]) & frame["network"].isin(keys["network"])]
+    there = rows[["run", "network"]].drop_duplicates()
+    others = there[~_index(there).isin(_index(keys))]
+    if len(others):
+        rows = rows[~_index(rows[["run", "network"]]).isin(_index(others))]
+    return rows.reset_index(drop=True)
 
 
 def _index(keys: pd.DataFrame) -> pd.MultiIndex:

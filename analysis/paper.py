@@ -35,9 +35,9 @@ class Architecture:
 class Result:
     """One published error in percent: CIFAR's test error, ImageNet's validation error.
 
-    `sd` over `n` training runs where the source gives it. `approximate` is read off a curve,
-    `lower_bound` means "more than". `primary` marks a network's one result
-    that is set beside runs.
+    `sd` over `n` training runs where the source gives it; `median` says that the error is their
+    median. `approximate` is read off a curve, `lower_bound` means "more than". `primary` marks a
+    network's one result that is set beside runs.
     """
 
     network: str
@@ -50,6 +50,7 @@ class Result:
     n: int | None = None
     approximate: bool = False
     lower_bound: bool = False
+    median: bool = False
     primary: bool = False
 
     @property
@@ -63,6 +64,31 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """How a published error was obtained: a setting's name and the values that count as the same.
+
+    `never` says why no run can have been obtained so; "" where one can.
+    """
+
+    name: str
+    settings: dict[str, tuple[object, ...]]
+    never: str = ""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A published error of a network that no name of this project's can say."""
+
+    network: str
+    variant: str
+    data: str
+    source: str
+    error: float | None = None
+    top5_error: float | None = None
+    lower_bound: bool = False
+
+
+@dataclass(frozen=True)
 class Paper:
     """Everything in `paper.yaml`. `gradient_growth` is the theory's value per layer (no unit)."""
 
@@ -70,6 +96,8 @@ class Paper:
     gradient_growth: float
     architectures: tuple[Architecture, ...]
     results: tuple[Result, ...]
+    protocols: dict[str, Protocol]
+    variants: tuple[Variant, ...]
 
     def result(self, network: str, data: str) -> Result | None:
         """The published error to set beside a run of `network` on `data`, or None."""
@@ -84,6 +112,15 @@ def _architecture(row: dict[str, Any]) -> Architecture:
     return Architecture(**{**row, "rounded": Rounded(**rounded) if rounded else None})
 
 
+def _protocol(name: str, row: dict[str, Any]) -> Protocol:
+    settings = {
+        key: tuple(value) if isinstance(value, list) else (value,)
+        for key, value in row.items()
+        if key != "never"
+    }
+    return Protocol(name, settings, row.get("never", ""))
+
+
 @cache
 def load_paper() -> Paper:
     """Read the reference numbers; a key that the types do not know is a TypeError."""
@@ -94,4 +131,6 @@ def load_paper() -> Paper:
         gradient_growth=content["theory"]["gradient_growth"]["value"],
         architectures=tuple(_architecture(row) for row in content["architectures"]),
         results=tuple(Result(**row) for row in content["results"]),
+        protocols={name: _protocol(name, row) for name, row in content["protocols"].items()},
+        variants=tuple(Variant(**row) for row in content["variants"]),
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
+from analysis.figures.searches import Search
 from analysis.groups import Group, split_groups
 from analysis.paper import load_paper
 from analysis.statistics import summarise
@@ -14,6 +16,8 @@ from analysis.tuning import Tuning, effects, split_tunings
 from analysis.tuning_answer import answer
 from resnet_lab.runs.frames import Runs
 
+SHOWN_TRIALS = 10
+"""Most trials of a search that a page lists; the file has all."""
 ERRORS = ("train", "validation", "test")
 TITLES = {
     "network": "network",
@@ -127,6 +131,46 @@ def tuned_for_reading(tuning: Tuning) -> pd.DataFrame:
     return texts.drop(columns=[name for name in texts if _is_empty(texts[name])])
 
 
+def trials_for_reading(search: Search) -> pd.DataFrame:
+    """Return a search's best `SHOWN_TRIALS` finished trials as texts under titles."""
+    complete = search.trials[search.trials["status"] == "finished"]
+    best = complete.sort_values(["error", "number"], kind="stable").head(SHOWN_TRIALS)
+    return pd.DataFrame(
+        {
+            "trial": best["number"].astype(str),
+            "validation error %": [f"{error:.2f}" for error in best["error"]],
+            **{name: [f"{value:.4g}" for value in best[name]] for name in search.parameters},
+            "run": best["name"],
+        }
+    )
+
+
+def trials_table(searches: Sequence[Search]) -> pd.DataFrame:
+    """Return every trial of every search, one row each; empty without searches."""
+    tables = [one.trials.assign(search=one.label) for one in searches]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def scoreboard_for_reading(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return cells of `scoreboard` as texts under titles, empty columns dropped."""
+    signed = [f"{value:+.2f}" if np.isfinite(value) else "-" for value in cells["difference"]]
+    texts = pd.DataFrame(
+        {
+            "network": cells["network"],
+            "data": cells["data"],
+            "error %": cells["metric"],
+            "published": cells["paper"],
+            "ours": [mean_text(*pair) for pair in zip(cells["ours"], cells["sd"], strict=True)],
+            "n": [str(n) if n else "" for n in cells["n"]],
+            "difference": signed,
+            "verdict": cells["verdict"],
+            "published in": cells["table"],
+            "note": cells["note"],
+        }
+    )
+    return texts.drop(columns=[name for name in texts if len(texts) and _is_empty(texts[name])])
+
+
 def tuning_tables(runs: Runs) -> dict[str, pd.DataFrame]:
     """Return by file name what tunings show; empty where no learning rate was tuned.
 
@@ -179,7 +223,7 @@ def aligned(texts: pd.DataFrame) -> str:
     """Return a frame of texts as aligned columns, the first to the left, numbers to the right."""
     columns = [[str(name), *texts[name].astype(str)] for name in texts]
     widths = [max(len(text) for text in column) for column in columns]
-    left = [column is columns[0] or _wordy(column) for column in columns]
+    left = [column is columns[0] or is_wordy(column[1:]) for column in columns]
     lines = [
         "  ".join(
             text.ljust(width) if to_left else text.rjust(width)
@@ -190,6 +234,6 @@ def aligned(texts: pd.DataFrame) -> str:
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def _wordy(column: list[str]) -> bool:
-    """Whether a column holds sentences rather than numbers."""
-    return any(" " in text and "±" not in text for text in column[1:])
+def is_wordy(column: Iterable[str]) -> bool:
+    """Whether a column of texts holds sentences rather than numbers."""
+    return any(" " in text and "±" not in text for text in column)

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from synthetic_runs import as_runs, demo_runs, member, recordings
 
 from analysis.claims import (
     ALPHA,
     CLAIMS,
+    Claim,
     Verdict,
     evaluate_claims,
     format_verdicts,
@@ -23,7 +26,14 @@ from analysis.groups import split_groups
 from analysis.statistics import paired_differences
 from resnet_lab.runs.frames import Runs
 
-DEGRADED, REVERSED, RESPONSES, GRADIENTS = (claim.id for claim in CLAIMS)
+DEGRADED, REVERSED, RESPONSES, GRADIENTS = (
+    "1-degradation",
+    "2-reversal",
+    "5-responses",
+    "7-gradients",
+)
+TESTED = ("8-explosion-rate", "9-freeze")
+"""Claims that `demo_runs` tests as well."""
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +63,44 @@ def trained(errors: dict[str, list[float]], **settings: object) -> Runs:
 
 
 def test_every_claim_holds_where_the_truth_is_made_so(demo: list[Verdict]) -> None:
-    assert [one.verdict for one in demo] == ["supported"] * 4
-    assert [one.title for one in demo] == [
+    tested = [one for one in demo if one.verdict != "not tested"]
+    assert [one.id for one in tested] == [DEGRADED, REVERSED, RESPONSES, GRADIENTS, *TESTED]
+    assert {one.verdict for one in tested} == {"supported"}
+    assert [one.title for one in tested[:4]] == [
         "degradation",
         "reversed by shortcuts",
         "smaller responses",
         "gradients do not vanish",
     ]
+
+
+def test_every_verdict_says_what_it_needs_and_what_would_test_it(demo: list[Verdict]) -> None:
+    assert [one.id for one in demo] == [claim.id for claim in CLAIMS]
+    for found, claim in zip(demo, CLAIMS, strict=True):
+        assert (found.needs, found.sweep, found.smallest) == (
+            claim.needs,
+            claim.sweep,
+            claim.smallest,
+        )
+        assert all((found.needs, found.sweep, found.smallest, found.rule, found.source))
+
+
+def test_claims_are_numbered_as_the_paper_and_this_project_count_them() -> None:
+    numbers = [int(claim.id.split("-")[0]) for claim in CLAIMS]
+    assert numbers == list(range(1, 12))
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_a_claims_sweep_exists_and_says_where_it_has_one_seed(claim: Claim) -> None:
+    files = re.findall(r"sweeps/\w+\.yaml", claim.sweep)
+    root = Path(__file__).parents[1]
+    seeds = [
+        yaml.safe_load((root / file).read_text(encoding="utf-8"))["parameters"]["seed"]["values"]
+        for file in files
+    ]
+    assert files or claim.sweep.startswith("resnet-lab train ")
+    single = any(len(one) < 2 for one in seeds)
+    assert claim.sweep.endswith("with more seeds") == single
 
 
 def test_degradation_has_the_paired_difference_and_its_joint_interval() -> None:
@@ -79,11 +120,22 @@ def test_degradation_has_the_paired_difference_and_its_joint_interval() -> None:
 
 
 def test_one_seed_leaves_every_claim_undecided_without_interval(single: list[Verdict]) -> None:
-    for found in single:
+    tested = [found for found in single if found.verdict != "not tested"]
+    assert len(tested) == 4 + len(TESTED)
+    for found in tested:
         assert found.verdict == "undecided"
         assert (found.low, found.high, found.n) == (None, None, 1)
         assert "n = 1, no interval" in found.evidence
+        assert "One seed gives no interval" in found.reason
+        assert (found.power, found.detectable) == ("", None)
         assert found.effect is not None
+
+
+def test_a_verdict_says_what_its_seeds_could_have_found() -> None:
+    found = verdict(trained({"plain-8": [1, 2, 3], "plain-56": [51, 53, 52]}), DEGRADED)
+    # differences of 50, 51 and 49, so an sd of 1; the test below simulates the 3.264
+    assert found.detectable == pytest.approx(3.264, abs=1e-3)
+    assert found.power.startswith("Power: 3 seeds with this spread find a true distance of 3.3 ")
 
 
 def test_a_deeper_net_that_is_better_everywhere_refutes_degradation() -> None:
@@ -291,7 +343,7 @@ def test_claim_seven_is_about_batch_norm() -> None:
 
 
 def test_the_freeze_of_the_deep_plain_stem_is_reported(demo: list[Verdict]) -> None:
-    found = demo[-1]
+    found = next(one for one in demo if one.id == GRADIENTS)
     assert "plain-56 in 3 of 3 runs (from step 16)" in found.reason
     assert "resnet-56 in 0 of 3 runs" in found.reason
 
@@ -347,7 +399,8 @@ def test_text_has_one_line_a_verdict_under_its_protocol(demo: list[Verdict]) -> 
     heads = [line for line in lines[1:] if not line.startswith(" ")]
     assert heads[0].startswith("degradation: supported (plain-56 minus plain-8 training error 55.9")
     assert heads[1].startswith("reversed by shortcuts: supported (resnet-56 minus plain-56")
-    assert len(heads) == len(CLAIMS)
+    assert [line for line in heads if line in ("", "not tested:")] == ["", "not tested:"]
+    assert len(heads) == len(CLAIMS) + 2
     assert all(len(line) <= 100 for line in lines if line.startswith(" "))
 
 
@@ -355,6 +408,7 @@ def test_claims_that_were_not_tested_come_last() -> None:
     runs = trained({"plain-8": [1, 2, 1.5], "plain-56": [50, 52, 51]})
     text = format_verdicts(evaluate_claims(runs))
     assert "not tested:\nreversed by shortcuts: not tested (needs residual networks" in text
+    assert "    to test it: sweeps/paper_table3_shortcuts.yaml, with more seeds\n" in text
 
 
 def test_json_holds_every_number_and_null_for_none(single: list[Verdict]) -> None:
@@ -366,7 +420,10 @@ def test_json_holds_every_number_and_null_for_none(single: list[Verdict]) -> Non
 
 def test_frame_has_one_row_a_verdict_with_numeric_bounds(demo: list[Verdict]) -> None:
     frame = verdicts_frame(demo)
-    assert list(frame["verdict"]) == ["supported"] * 4
-    assert (frame["low"] < frame["effect"]).all()
-    assert (frame["effect"] < frame["high"]).all()
+    tested = frame[frame["verdict"] == "supported"]
+    assert len(tested) == 4 + len(TESTED)
+    exact = tested["id"] == "9-freeze"  # the same update in every seed
+    assert (tested["low"] < tested["effect"])[~exact].all()
+    assert (tested["effect"] < tested["high"])[~exact].all()
+    assert frame.loc[frame["verdict"] == "not tested", "detectable"].isna().all()
     assert verdicts_frame([]).empty

@@ -11,23 +11,29 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from synthetic_runs import DEMO_ERRORS, as_runs, demo_runs, member, recordings
 
 from analysis.figures import (
     PLATES,
     draw_all,
+    draw_searches,
     error_vs_depth,
     freeze,
     growth,
+    growth_vs_depth,
     layer_maps,
     plot_error_vs_depth,
     plot_freeze,
     plot_growth,
+    plot_growth_vs_depth,
     plot_layer_maps,
     plot_responses,
     plot_training_curves,
     responses,
+    searches,
     style,
     training_curves,
 )
@@ -89,7 +95,7 @@ def test_legends_name_networks_with_their_seeds_and_splits(demo: Runs) -> None:
     shown = texts(made(plot_training_curves(demo)))
     assert "plain-56 (n = 3)" in shown
     assert "resnet-56 (n = 3)" in shown
-    assert shown[-2:] == ["training error", "validation error"]
+    assert shown[-2:] == ["training", "validation"]
 
 
 def test_bands_run_from_the_lowest_to_the_highest_seed(group: Group) -> None:
@@ -143,7 +149,8 @@ def test_error_against_depth_has_means_and_t_intervals(demo: Runs, group: Group)
     means, _, bars = plain.lines
     assert np.asarray(means.get_ydata()) == pytest.approx([0.204, 3.06, 56.1])
     assert np.asarray(bars[0].get_segments())[2, 1, 1] == pytest.approx(row["high"])
-    assert test.get_title() == "test error, end of training"
+    assert test.get_title() == "test error"
+    assert test.get_ylim() == train.get_ylim()
     assert [tick.get_text() for tick in test.get_xticklabels()] == ["8", "20", "56"]
 
 
@@ -208,10 +215,132 @@ def test_growth_figure_has_norms_fits_and_the_theorys_slope(demo: Runs, group: G
     assert fits["resnet-20", 2] == pytest.approx(1.053, abs=1e-3)
 
 
+def test_growth_against_depth_is_a_panel_a_stage_with_the_theory(demo: Runs, group: Group) -> None:
+    figure = made(plot_growth_vs_depth(demo))
+    assert [axes.get_title() for axes in figure.axes] == ["stage 1", "stage 2", "stage 3"]
+    first = figure.axes[0]
+    assert y(first, "theory, plain networks") == [1.2112, 1.2112]
+    plain = next(one for one in first.containers if one.get_label() == "plain")
+    assert isinstance(plain, ErrorbarContainer)
+    means = np.asarray(plain.lines[0].get_ydata())
+    assert means == pytest.approx([1.203, 1.203], abs=1e-4)  # 8 layers have too few a stage
+    assert [tick.get_text() for tick in first.get_xticklabels()] == ["20", "56"]
+    table = growth_vs_depth.growths(group).set_index(["stage", "shortcut", "depth"])
+    row = table.xs((1, "none", 56))
+    logs = np.log([1.2, 1.203, 1.206])
+    half = 4.3027 * logs.std(ddof=1) / 3**0.5
+    assert row["high"] == pytest.approx(np.exp(logs.mean() + half), rel=1e-5)
+    assert row["n"] == 3
+
+
+def test_growth_against_depth_of_one_seed_has_no_interval() -> None:
+    rows = [member("plain-20-nonorm"), member("plain-56-nonorm")]
+    runs = as_runs(rows, [recordings(row) for row in rows])
+    group = split_groups(runs)[0]
+    assert growth_vs_depth.growths(group)["low"].isna().all()
+    assert "theory, plain networks" not in texts(made(growth_vs_depth.draw(group)))
+
+
 def test_theory_is_not_drawn_for_networks_without_batch_norm() -> None:
     row = member("plain-20-nonorm")
     plain = made(plot_growth(as_runs([row], [recordings(row)]))).axes[0]
     assert not [one for one in plain.lines if "theory" in str(one.get_label())]
+
+
+def test_published_errors_stand_in_the_panel_of_test_errors() -> None:
+    rows = [member(network, data="cifar10") for network in ("resnet-20", "resnet-56", "plain-20")]
+    train, test = made(plot_error_vs_depth(as_runs(rows))).axes
+    marks = [one for one in test.lines if one.get_label() == "published"]
+    found = {(float(one.get_xdata()[0]), float(one.get_ydata()[0])) for one in marks}  # type: ignore
+    assert {(20.0, 8.75), (56.0, 6.97)} <= found
+    assert not [one for one in train.lines if one.get_label() == "published"]
+
+
+def trials(n: int = 9) -> Runs:
+    """A search whose error falls with lr; trial 3 was stopped, trial 4 diverged."""
+    rows = []
+    for number in range(n):
+        row = member("plain-20", 0, 50.0 - number, lr=0.001 * 2**number, momentum=0.9)
+        row["weight_decay"] = 1e-4 * (1 + number * 4 % n)
+        row["schedule"] = f"drops=[80] ema={0.1 * (number * 5 % n):.1f} kind=cosine"
+        row |= {"run": f"{number:016x}", "name": f"t{number}"}
+        row["created"] = f"2026-01-01T00:00:{n - number:02d}+00:00"  # the last row began first
+        rows.append(row)
+    rows[-3]["status"], rows[-4]["status"] = "stopped", "diverged"
+    runs = as_runs(rows)
+    late = (runs.metrics["run"] == rows[-3]["run"]) & (runs.metrics["step"] > 80)
+    return Runs(pd.DataFrame(rows), runs.metrics[~late], runs.layers, [])
+
+
+def test_trials_are_in_the_order_of_their_starts_with_the_best_so_far() -> None:
+    (search,) = searches.split_searches(trials())
+    assert search.parameters == ("lr", "weight_decay", "ema")
+    assert list(search.trials["name"]) == [f"t{number}" for number in range(8, -1, -1)]
+    assert search.trials["error"].tolist() == pytest.approx(
+        [43, 44, (90 + 45) / 2, 100, 47, 48, 49, 50, 51]
+    )
+    assert search.trials["step"].tolist() == [160, 160, 80, *[160] * 6]
+    assert set(search.trials["best"]) == {43}
+    assert searches.answer(search).startswith(
+        "9 trials: 7 finished, 1 stopped early, 1 diverged. Lowest validation error 43.00 % in "
+        "trial 1: lr 0.256, weight_decay 0.0006, ema 0.4."
+    )
+
+
+def test_importance_is_spearmans_correlation_over_ended_trials() -> None:
+    table = searches.importance(searches.split_searches(trials())[0]).set_index("parameter")
+    pairs = [(0.001 * 2**k, 51.0 - k) for k in range(9) if k not in (5, 6)] + [(0.032, 100.0)]
+    ranks = pd.DataFrame(pairs).rank()
+    rho = ranks[0].corr(ranks[1])  # Pearson's, of ranks
+    assert table.loc["lr", "rho"] == pytest.approx(rho)
+    assert table.loc["lr", "n"] == 8
+    half = 1.959964 * ((1 + rho**2 / 2) / 5) ** 0.5
+    assert table.loc["lr", "low"] == pytest.approx(np.tanh(np.arctanh(rho) - half))
+    assert table.index.tolist() == list(table["rho"].abs().sort_values(ascending=False).index)
+
+
+def test_grids_seeds_and_few_runs_are_no_search() -> None:
+    grid = [
+        member("plain-20", seed, lr=lr) for seed in range(3) for lr in (0.1, 0.2, 0.3, 0.4, 0.5)
+    ]
+    for number, row in enumerate(grid):
+        row |= {"run": str(number), "created": str(number), "schedule": ""}
+    assert searches.split_searches(Runs(pd.DataFrame(grid), *_no_rows(), [])) == []
+    few = trials(4)
+    assert searches.split_searches(few) == []
+    assert searches.split_searches(as_runs([])) == []
+
+
+def _no_rows() -> tuple[pd.DataFrame, pd.DataFrame]:
+    empty = as_runs([])
+    return empty.metrics, empty.layers
+
+
+def test_a_search_is_drawn_with_its_trials_correlations_and_strongest_parameters() -> None:
+    (drawing,) = draw_searches(searches.split_searches(trials()))
+    history, ranked, *panels = drawing.figure.axes
+    assert y(history, "best so far") == [43] * 9
+    assert y(history, "diverged") == [100]
+    assert y(history, "stopped early") == pytest.approx([67.5])
+    assert ranked.get_xlabel() == "rank correlation with the final error (n = 8)"
+    assert len(panels) == 2
+    assert {axes.get_xlabel() for axes in panels} <= {"lr", "weight_decay", "ema"}
+
+
+def test_a_search_without_enough_ended_trials_is_its_history_alone() -> None:
+    runs = trials(6)
+    runs.runs["status"] = ["finished", *["stopped"] * 5]
+    (drawing,) = draw_searches(searches.split_searches(runs))
+    assert len(drawing.figure.axes) == 1
+    assert "nothing is correlated" in drawing.caption
+
+
+def test_runs_of_a_search_are_told_from_the_others() -> None:
+    runs = trials()
+    other = pd.DataFrame([{**member("plain-8", 5), "created": "2026", "schedule": ""}])
+    mixed = Runs(pd.concat([runs.runs, other], ignore_index=True), runs.metrics, runs.layers, [])
+    found = searches.split_searches(mixed)
+    assert list(searches.without_searches(mixed, found).runs["network"]) == ["plain-8"]
 
 
 def test_responses_are_in_order_above_and_sorted_below(demo: Runs) -> None:
@@ -273,7 +402,15 @@ def test_seeds_of_the_freeze_are_averaged_on_the_logarithm() -> None:
 
 
 @pytest.mark.parametrize(
-    "plot", [plot_error_vs_depth, plot_freeze, plot_growth, plot_layer_maps, plot_responses]
+    "plot",
+    [
+        plot_error_vs_depth,
+        plot_freeze,
+        plot_growth,
+        plot_growth_vs_depth,
+        plot_layer_maps,
+        plot_responses,
+    ],
 )
 def test_figures_without_their_data_are_none(plot: object) -> None:
     assert callable(plot)
@@ -299,6 +436,35 @@ def test_depth_colours_are_distinct_and_darker_with_depth() -> None:
     light = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in map(style.depth_colour, depths)]
     assert light == sorted(light, reverse=True)
     assert min(a - b for a, b in pairwise(light)) > 0.01
+
+
+def test_depths_stay_apart_for_the_colour_blind() -> None:
+    """Machado et al. 2009: what a deuteranope and a protanope see, in linear light."""
+    seen = {
+        "deuteranope": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+        "protanope": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    }
+    colours = np.array([style.depth_colour(depth) for depth in (8, 20, 56, 110)])
+    linear = np.where(colours > 0.04045, ((colours + 0.055) / 1.055) ** 2.4, colours / 12.92)
+    for matrix in seen.values():
+        lightness = 116 * ((linear @ np.array(matrix).T) @ [0.2126, 0.7152, 0.0722]) ** (1 / 3)
+        assert (np.diff(lightness) < -4).all(), lightness  # of 100: two are told apart at about 2
+
+
+def test_every_figure_is_a_column_wide_and_nothing_in_it_is_small_or_cut(demo: Runs) -> None:
+    drawings = [*draw_all(demo), *draw_searches(searches.split_searches(trials()))]
+    assert len(drawings) == len(PLATES) + 1
+    for one in drawings:
+        figure = one.figure
+        assert figure.get_figwidth() == pytest.approx(3.3)
+        figure.draw_without_rendering()
+        shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+        sizes = {text.get_fontsize() for text in shown if "mathdefault" not in text.get_text()}
+        assert min(sizes) >= 6.5, one.name
+        for box in [legend.get_window_extent() for legend in figure.findobj(Legend)]:
+            assert box.x0 >= -1, one.name
+            assert box.x1 <= figure.bbox.x1 + 1, one.name
+            assert box.y0 >= -1, one.name
 
 
 def test_drawing_leaves_matplotlibs_settings_alone(demo: Runs) -> None:

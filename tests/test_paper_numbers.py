@@ -99,3 +99,51 @@ def test_released_checkpoints_have_their_test_errors() -> None:
 
 def test_a_result_without_spread_is_two_decimals() -> None:
     assert Result("resnet-20", "cifar10", 7.4, "64k iterations", "R").text == "7.40"
+
+
+def test_every_result_was_obtained_by_a_known_protocol_and_every_protocol_is_used() -> None:
+    paper = load_paper()
+    assert {one.protocol for one in paper.results} == set(paper.protocols)
+    for protocol in paper.protocols.values():
+        assert bool(protocol.never) != bool(protocol.settings)
+
+
+def test_deep_cifar_networks_were_warmed_up_and_shallow_ones_were_not() -> None:
+    paper = load_paper()
+    for result in paper.results:
+        warm = paper.protocols[result.protocol].settings.get("warmup_until_error")
+        if result.data != "imagenet" and warm is not None:
+            depth = NetworkSpec.parse(result.network).depth
+            assert warm == ((80.0,) if depth >= 110 else (None,))
+
+
+def test_errors_of_all_tables_are_there() -> None:
+    """The number of published errors in each table, top-5 errors counted apart."""
+    counts: dict[str, int] = {}
+    for one in (*load_paper().results, *load_paper().variants):
+        errors = (one.error is not None) + (one.top5_error is not None)
+        counts[one.source] = counts.get(one.source, 0) + errors
+    assert counts == {
+        "R Table 6": 7,
+        "R Figure 6": 5,
+        "R Table 2": 2,
+        "R Tables 2, 3": 4,
+        "R Table 3": 10,
+        "R Table 4": 10,
+        "R Table 5": 1,
+        "A": 6,
+        "I Table 1": 7,
+        "I Tables 1, 2, 3": 1,
+        "I Table 2": 6,
+        "I Tables 2, 3": 3,
+        "I Table 3": 6,
+        "Li": 1,
+        "nabla0001": 5,
+        "akamaster": 5,
+    }
+
+
+def test_variants_name_known_sources_and_data() -> None:
+    for variant in load_paper().variants:
+        assert variant.source.split()[0] in load_paper().sources
+        assert variant.data in IMAGES

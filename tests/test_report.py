@@ -1,21 +1,29 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_runs import as_runs, demo_runs, member
+from synthetic_runs import as_runs, demo_runs, member, recordings
+from tiny_runs import info, tiny
 
 from analysis.figures import PLATES
-from analysis.report import write_report
+from analysis.report import explorer, scripts, write_report
 from analysis.tables import aligned, for_reading, mean_text, results_table, results_text
+from resnet_lab.cli import main
 from resnet_lab.runs.frames import Runs
+from resnet_lab.training.train import train
 
 SKIPPED = [("runs/broken", "run.json or config.yaml lacks 'networks'")]
 
@@ -30,6 +38,7 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.open: list[str] = []
         self.words: list[str] = []
+        self.scripts: list[str] = []
         self.feed(html)
         self.close()
         assert self.open == []
@@ -43,7 +52,9 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if "script" in self.open:
+            self.scripts.append(data)
+        elif "style" not in self.open:
             self.words.append(data)
 
     @property
@@ -70,14 +81,17 @@ def test_the_page_is_index_html_with_figures_and_tables_beside_it(
     assert figures == {f"{p.name}.{suffix}" for p in PLATES for suffix in ("png", "svg", "pdf")}
     tables = {path.name for path in (index.parent / "tables").iterdir()}
     names = ("results", "verdicts", "growth", "freezes", "members")
-    assert tables == {f"{name}.csv" for name in names} | {"verdicts.json"}
+    paper = {f"{name}.{suffix}" for name in ("results", "verdicts") for suffix in ("md", "tex")}
+    assert {*(f"{name}.csv" for name in names), "verdicts.json", *paper} <= tables
 
 
 def test_verdicts_come_first_with_their_numbers(written: tuple[Path, Page]) -> None:
     _, page = written
-    cards = page.all("article")
-    assert [one["data-claim"][0] for one in cards] == ["1", "2", "5", "7"]
-    assert all("supported" in one["class"] for one in cards)
+    cards = {one["data-claim"].split("-")[0]: one["class"] for one in page.all("article")}
+    assert all("supported" in cards[number] for number in "1257")
+    classes = [one["class"] for one in page.all("article")]
+    tested = ["not-tested" not in one for one in classes]
+    assert tested == sorted(tested, reverse=True)
     evidence = (
         "plain-56 minus plain-8 training error 55.9 points, 95 % interval [52.0, 59.8], n = 3"
     )
@@ -99,10 +113,27 @@ def test_every_figure_is_inside_the_page(written: tuple[Path, Page]) -> None:
 
 def test_nothing_is_loaded_from_anywhere(written: tuple[Path, Page]) -> None:
     _, page = written
-    assert page.all("script") == page.all("link") == page.all("iframe") == []
+    assert page.all("link") == page.all("iframe") == []
+    assert [one for one in page.all("script") if "src" in one] == []
     links = [one["href"] for one in page.all("a")]
     assert all(link.startswith(("#", "figures/")) for link in links)
     assert all(one["src"].startswith("data:") for one in page.all("img"))
+
+
+def test_only_the_scripts_that_the_policy_names_can_run(written: tuple[Path, Page]) -> None:
+    _, page = written
+    data, *programs = page.scripts
+    kinds = [one.get("type") for one in page.all("script")]
+    assert kinds == ["application/json", None, None]
+    assert json.loads(data)["groups"] == [
+        "digits, protocol 1294/143, 160 iterations, batch 128, lr 0.1, width x0.5"
+    ]
+    contents = [one["content"] for one in page.all("meta") if "content" in one]
+    policy = next(text for text in contents if "src" in text)
+    digests = [hashlib.sha256(text.encode()).digest() for text in programs]
+    hashes = " ".join(f"'sha256-{base64.b64encode(one).decode()}'" for one in digests)
+    assert policy.split("; ")[-1] == f"script-src {hashes}"
+    assert policy.startswith("default-src 'none'; ")
 
 
 def test_every_linked_file_and_anchor_exists(written: tuple[Path, Page]) -> None:
@@ -152,7 +183,15 @@ def test_several_groups_are_reported_apart(tmp_path: Path) -> None:
     settings = {"lr": 0.1, "weight_decay": 1e-4}, {"lr": 0.01, "weight_decay": 1e-5}
     rows = [member(f"plain-{depth}", 0, **one) for depth in (8, 20) for one in settings]
     page = Page(write_report(as_runs(rows), tmp_path).read_text(encoding="utf-8"))
-    assert len(page.all("table")) == 3  # two of results, one of provenance
+    captions = [one["aria-label"] for one in page.all("div") if "aria-label" in one]
+    assert [text.split(",")[0] for text in captions] == [
+        "Verdicts at a glance",
+        "Results",
+        "Results",
+        "Published numbers without runs",
+        "Provenance",
+    ]
+    assert "claim supported refuted undecided not tested degradation 2 " in page.text
     assert page.text.count("batch 128, lr 0.1") == 3  # results, figures and the verdict
     assert (tmp_path / "figures" / "error_vs_depth-digits-2.png").exists()
 
@@ -225,6 +264,141 @@ def test_sentences_are_set_to_the_left_and_numbers_to_the_right() -> None:
         "a         3  seed 1 lost",
         "bb       12",
     ]
+
+
+def explored(runs: Runs) -> tuple[dict[str, Any], str]:
+    found = explorer.explorer(runs)
+    assert found is not None
+    return json.loads(found.data), found.note
+
+
+def test_the_explorer_holds_every_member_quantity_and_layer() -> None:
+    content, note = explored(demo_runs())
+    assert note == ""
+    labels = [one["label"] for one in content["members"]]
+    assert labels[0] == "plain-8, seed 0"
+    assert len(labels) == 18
+    quantities = [one["id"] for one in content["quantities"]]
+    assert quantities == ["gradient_norm", "relative_update", "weight_norm", "response_std"]
+    norms = content["members"][2]["values"]["gradient_norm"]
+    assert norms["layers"] == list(range(1, 9))  # projections are not of the main path
+    assert norms["names"][0] == "stem.conv"
+    assert norms["steps"][:4] == [0, 1, 2, 4]
+    assert norms["rows"][0][0] == float(f"{1.206**7:.4g}")
+
+
+def test_an_explorer_that_would_be_too_large_says_what_it_leaves_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(explorer, "MOST_NUMBERS", 6000)
+    content, note = explored(demo_runs())
+    assert [one["label"] for one in content["members"]] == [
+        f"{family}-{depth}, seed 0" for family in ("plain", "resnet") for depth in (8, 20, 56)
+    ]
+    steps = content["members"][0]["values"]["weight_norm"]["steps"]
+    assert (steps[0], steps[-1]) == (0, 159)
+    numbers = sum(
+        len(row)
+        for one in content["members"]
+        for table in one["values"].values()
+        for row in table["rows"]
+    )
+    assert numbers < 1.2 * 6000
+    assert note == (
+        "To keep the page small it holds 6 of 18 members: the first seed of each network and one "
+        "recorded step of 2."
+    )
+
+
+def test_values_that_are_no_numbers_and_names_that_end_scripts_are_safe() -> None:
+    row = member("plain-8")
+    layers = recordings(row)
+    layers.loc[layers["step"] == 1, "value"] = np.inf
+    layers.loc[layers["layer"] == 2, "name"] = "</script><!--&"
+    found = explorer.explorer(as_runs([row], [layers]))
+    assert found is not None
+    assert not set("<>&") & set(found.data)
+    norms = json.loads(found.data)["members"][0]["values"]["weight_norm"]
+    assert norms["names"][1] == "</script><!--&"
+    assert norms["rows"][1] == [None] * 8
+    assert norms["rows"][2] == [3.0] * 8
+
+
+def test_a_script_that_would_end_its_element_is_refused() -> None:
+    with pytest.raises(ValueError, match="ends a script element"):
+        scripts.inline("var a = '</SCRIPT>'")
+
+
+def trial(number: int, **settings: Any) -> dict[str, Any]:
+    """One run of a search: the learning rate doubles from trial to trial, so does the error."""
+    rate = 0.001 * 2**number
+    row = member("plain-20", 0, 1000 * rate, lr=rate, momentum=0.5 + 0.01 * (number * 7 % 11))
+    created = f"2026-01-01T00:00:{number:02d}+00:00"
+    return {**row, "run": f"{number:016x}", "name": f"t{number}", "created": created, **settings}
+
+
+def test_a_search_is_one_section_with_its_trials_not_a_group_a_run(tmp_path: Path) -> None:
+    rows = [trial(number) for number in range(6)]
+    rows[4]["status"] = "stopped"
+    runs = replace(as_runs(rows), runs=pd.DataFrame(rows))
+    page = Page(write_report(runs, tmp_path).read_text(encoding="utf-8"))
+    assert [path.name for path in (tmp_path / "figures").glob("*.png")] == ["search.png"]
+    assert "6 trials: 5 finished, 1 stopped early. Lowest validation error 2.00 % in trial 1" in (
+        page.text
+    )
+    assert "trial validation error % lr momentum run 1 2.00 0.001 0.5 t0 2 3.00" in page.text
+    assert page.all("ul") == []  # a trial that was stopped early is no failure
+    trials = pd.read_csv(tmp_path / "tables" / "trials.csv")
+    assert list(trials["lr"]) == [0.001 * 2**number for number in range(6)]
+
+
+def test_the_scoreboard_has_our_numbers_and_the_rest_apart(tmp_path: Path) -> None:
+    rows = [member("resnet-20", 0, 5.0, data="cifar10", protocol="45k/5k")]
+    page = Page(write_report(as_runs(rows), tmp_path).read_text(encoding="utf-8"))
+    board = pd.read_csv(tmp_path / "tables" / "scoreboard.csv")
+    own = board[(board["network"] == "resnet-20") & (board["data"] == "cifar10")]
+    assert 8.75 in list(own["paper_error"])
+    unrun = int((board["verdict"] == "not run").sum())
+    assert f"{unrun} of {len(board)} published numbers have no runs beside them" in page.text
+
+
+def test_foreign_broken_running_and_diverged_entries_are_named_and_the_rest_used(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    good = train(tiny(trainer={"progress": False}))
+    copies = {name: good.parent / name for name in ("running", "diverged", "broken", "older")}
+    for number, copy in enumerate(copies.values(), start=1):
+        shutil.copytree(good, copy)
+        change(copy, run=f"{number:016x}", name=copy.name, seed=number)
+    change(copies["running"], status="running")
+    lost = info(copies["diverged"])["networks"]
+    lost[0].update(status="diverged", diverged_at=7)
+    change(copies["diverged"], networks=lost)
+    change(copies["older"], format=0)
+    (copies["broken"] / "run.json").write_text('{"format": 1, "run"')
+    foreign = good.parent / "lightning_logs" / "version_0"
+    foreign.mkdir(parents=True)
+    (foreign / "hparams.yaml").write_text("lr: 0.1\n")
+    assert main(["report", "runs", "--out", "runs/report"]) == 0
+    assert main(["report", "runs", "--out", "runs/report"]) == 0  # its own folder is not foreign
+    printed = capsys.readouterr().out
+    page = Page(Path("runs/report/index.html").read_text(encoding="utf-8"))
+    for text in (printed, page.text):
+        assert re.search("runs/lightning_logs ?: a foreign folder: no run.json", text)
+        assert re.search("runs/broken ?: .*run.json cannot be read", text)
+        assert re.search("runs/older ?: .*not of format 1", text)
+        assert "runs/report" not in text.split("left out")[-1].split("report:")[0]
+    assert "plain-8-x0.25, seed 2, diverged: diverged at step 7" in page.text
+    assert page.text.count(", running: running") == 2
+    assert "3 trained networks did not finish and 3 entries were skipped; the rest is used." in (
+        page.text
+    )
+    assert "resnet-8-x0.25 2 " in page.text  # the good run, and the twin of the diverged one
+
+
+def change(folder: Path, **values: Any) -> None:
+    """Put other values into a run.json."""
+    (folder / "run.json").write_text(json.dumps({**info(folder), **values}))
 
 
 def test_analysis_imports_no_torch() -> None:

@@ -7,7 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.statistics import paired_differences, summarise, t_interval, t_test
+from analysis.statistics import (
+    bootstrap_interval,
+    detectable,
+    equivalence_p,
+    holm,
+    noise_floor,
+    paired_differences,
+    power,
+    seeds_needed,
+    summarise,
+    t_interval,
+    t_test,
+)
 
 
 def two_arms(first: list[float], second: list[float]) -> pd.DataFrame:
@@ -121,3 +133,104 @@ def test_swapping_the_sides_turns_the_difference_around(a: list[float], b: list[
     assert back["mean"] == pytest.approx(-row["mean"])
     assert back["low"] == pytest.approx(-row["high"], abs=1e-9)
     assert back["p"] == pytest.approx(row["p"])
+
+
+def test_bootstrap_of_two_values_is_their_range_and_of_one_nothing() -> None:
+    # the means of the four resamples are a, (a + b) / 2 twice, b
+    assert bootstrap_interval([1.0, 3.0]) == (1.0, 3.0)
+    assert bootstrap_interval([1.0, 3.0], level=0.4) == (2.0, 2.0)
+    assert np.isnan(bootstrap_interval([1.0, np.nan])).all()
+
+
+def test_bootstrap_of_three_seeds_covers_the_centre_in_three_of_four_studies() -> None:
+    # its bounds are the smallest and largest value, as 1/27 > 0.025, so it misses in 2 / 2**3
+    values = np.random.default_rng(0).normal(7.0, 2.0, size=(2000, 3))
+    bounds = np.array([bootstrap_interval(study) for study in values])
+    np.testing.assert_allclose(bounds, np.column_stack([values.min(axis=1), values.max(axis=1)]))
+    covered = ((bounds[:, 0] <= 7.0) & (bounds[:, 1] >= 7.0)).mean()
+    assert covered == pytest.approx(0.75, abs=3 * (0.75 * 0.25 / 2000) ** 0.5)
+
+
+def test_bootstrap_of_many_values_is_near_the_normal_interval_and_repeats_itself() -> None:
+    values = np.random.default_rng(1).normal(0.0, 1.0, size=400)
+    low, high = bootstrap_interval(values)
+    assert (low, high) == bootstrap_interval(values)
+    half = 1.96 * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.01)
+
+
+def test_summaries_can_have_bootstrap_intervals() -> None:
+    frame = pd.DataFrame({"network": ["a", "a", "b"], "error": [1.0, 3.0, 5.0]})
+    table = summarise(frame, ["network"], "error", method="bootstrap").set_index("network")
+    assert tuple(table.loc["a", ["n", "mean", "low", "high"]]) == (2, 2.0, 1.0, 3.0)
+    assert table.loc["b", ["low", "high"]].isna().all()
+
+
+def test_holm_multiplies_the_smallest_most_and_keeps_the_order() -> None:
+    adjusted = holm([0.04, 0.01, np.nan, 0.03])
+    np.testing.assert_allclose(adjusted, [0.06, 0.03, np.nan, 0.06])
+    assert list(holm([0.9, 0.8])) == [1.0, 1.0]
+    assert holm([]).size == 0
+
+
+def test_holm_rejects_any_true_null_no_more_often_than_its_level() -> None:
+    p = np.random.default_rng(0).uniform(size=(4000, 5))
+    rejected = np.mean([(holm(study) <= 0.05).any() for study in p])
+    assert rejected <= 0.05 + 3 * (0.05 * 0.95 / 4000) ** 0.5
+    assert rejected >= 0.03
+
+
+def test_equivalence_says_what_the_interval_inside_the_margins_says() -> None:
+    low, high = t_interval(0.2, 0.3, 4)
+    margin = float(max(abs(low), abs(high)))
+    assert equivalence_p(0.2, 0.3, 4, margin) == pytest.approx(0.025)
+    assert equivalence_p(2.0, 0.3, 4, 1.0) > 0.99
+    assert np.isnan(equivalence_p(0.0, np.nan, 1, 1.0))
+
+
+@pytest.mark.parametrize(("n", "level"), [(2, 0.95), (3, 0.95), (5, 0.95), (3, 0.975)])
+def test_power_is_how_often_simulated_intervals_lie_above_zero(n: int, level: float) -> None:
+    draws, effect = 20_000, 1.5
+    values = np.random.default_rng(0).normal(effect, 1.0, size=(draws, n))
+    low, _ = t_interval(values.mean(axis=1), values.std(axis=1, ddof=1), n, level)
+    expected = power(effect, 1.0, n, level)
+    tolerance = 4 * (expected * (1 - expected) / draws) ** 0.5
+    assert (low > 0).mean() == pytest.approx(expected, abs=tolerance)
+
+
+def test_power_at_no_effect_is_half_the_level_and_of_one_seed_none() -> None:
+    assert power(0.0, 1.0, 5) == pytest.approx(0.025)
+    assert power(9.0, 1.0, 1) == 0.0
+    assert (power(0.1, 0.0, 2), power(0.0, 0.0, 2)) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10])
+def test_the_detectable_effect_has_a_power_of_80_percent(n: int) -> None:
+    least = detectable(0.7, n)
+    assert power(least, 0.7, n) == pytest.approx(0.8, abs=1e-6)
+    assert np.isnan(detectable(0.7, 1))
+
+
+def test_seeds_needed_are_the_fewest_that_reach_the_power() -> None:
+    n = seeds_needed(0.5, 1.0)
+    assert power(0.5, 1.0, n) >= 0.8 > power(0.5, 1.0, n - 1)
+    assert n == 34
+    with pytest.raises(ValueError, match="give a positive one"):
+        seeds_needed(0.0, 1.0)
+
+
+def test_noise_floor_of_two_equal_errors() -> None:
+    # 100 sqrt(2 * 0.1 * 0.9 / 10,000)
+    assert noise_floor(10.0, 10.0, 10_000) == pytest.approx(0.42426, abs=1e-5)
+    assert noise_floor(0.0, 0.0, 100) == 0.0
+
+
+def test_noise_floor_is_what_independent_mistakes_scatter_and_an_upper_bound_otherwise() -> None:
+    random, images, draws = np.random.default_rng(0), 500, 4000
+    hard = random.uniform(size=(draws, images)) < 0.2
+    apart = random.uniform(size=(draws, images)) < 0.2
+    alike = hard ^ (random.uniform(size=(draws, images)) < 0.05)
+    floor = float(noise_floor(20.0, 20.0, images))
+    spread = 100 * (hard.mean(axis=1) - apart.mean(axis=1)).std()
+    assert spread == pytest.approx(floor, rel=0.05)
+    assert 100 * (hard.mean(axis=1) - alike.mean(axis=1)).std() < 0.6 * floor

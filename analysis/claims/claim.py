@@ -2,7 +2,7 @@
 
 Adding a claim takes one `Claim` object: a `test` that gets one group of alike runs and returns a
 `Finding`, or None where the group lacks the runs that the claim needs; then its name in
-`registry.CLAIMS`.
+`registry.CLAIMS`. docs/claims.md has a complete example.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ class Finding:
 
     `effect` with bounds `low`, `high` (None where n = 1) is in `unit`; `evidence` names what was
     compared with these numbers, in one line; `reason` says why the outcome is what it is.
+    `detectable` is the smallest true distance from the test's threshold, in `unit` (a factor where
+    the unit is a ratio or a growth), that n seeds of this spread find with 80 % power; `power`
+    says so in words.
     """
 
     outcome: Outcome
@@ -35,13 +38,18 @@ class Finding:
     n: int
     evidence: str
     reason: str
+    power: str = ""
+    detectable: float | None = None
 
 
 @dataclass(frozen=True)
 class Claim:
     """A statement of the paper with its test on runs.
 
-    `needs` says in words which runs the test asks for; `rule` states its threshold and level.
+    `needs` says in words which runs the test asks for; `rule` states its threshold and level;
+    `sweep` is a file in sweeps/, or a command, that makes such runs; `smallest` is the smallest
+    effect of interest. `across` names a trait of networks in which the runs may differ besides
+    depth, shortcut and seed: the test then gets groups that hold several of its values.
     """
 
     id: str
@@ -51,6 +59,9 @@ class Claim:
     needs: str
     rule: str
     test: Callable[[Group], Finding | None]
+    sweep: str = ""
+    smallest: str = ""
+    across: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,3 +82,8 @@ class Verdict:
     evidence: str
     reason: str
     rule: str
+    needs: str = ""
+    sweep: str = ""
+    smallest: str = ""
+    power: str = ""
+    detectable: float | None = None

@@ -8,15 +8,16 @@ import numpy as np
 
 from analysis.claims.claim import Claim, Finding, Outcome
 from analysis.claims.evidence import (
+    ONE_SEED,
     Contrast,
-    bound,
     by_depth,
     contrasts,
     final_training_error,
-    left_out,
     mean_training_error,
     points_text,
 )
+from analysis.claims.findings import points_finding
+from analysis.convergence import SETTLED_SHARE, error_curves, share_above
 from analysis.groups import Group
 
 
@@ -32,16 +33,8 @@ def degradation(group: Group) -> Finding | None:
         return None
     along = contrasts(mean_training_error(group, plain), deepest, shallower)
     outcome, shown = judge(end, along)
-    return Finding(
-        outcome=outcome,
-        effect=shown.mean,
-        unit="percentage points",
-        low=bound(shown.low),
-        high=bound(shown.high),
-        n=shown.n,
-        evidence=points_text(shown, "training error"),
-        reason=_reason(outcome, shown, along, len(shallower)) + left_out(group),
-    )
+    reason = _reason(outcome, shown, along, len(shallower), share_worse(group, shown))
+    return points_finding(outcome, shown, "training error", reason, group)
 
 
 def judge(end: Sequence[Contrast], along: Sequence[Contrast]) -> tuple[Outcome, Contrast]:
@@ -59,14 +52,32 @@ def judge(end: Sequence[Contrast], along: Sequence[Contrast]) -> tuple[Outcome, 
     return "undecided", max(end, key=lambda one: one.mean)
 
 
-def _reason(outcome: Outcome, shown: Contrast, along: Sequence[Contrast], k: int) -> str:
+def share_worse(group: Group, shown: Contrast) -> float:
+    """Return the share of logged points past the first tenth at which `first` is the worse one.
+
+    The mean over seeds; NaN without curves.
+    """
+    members = group.finished[["run", "network", "seed", "short"]]
+    rows = error_curves(group.runs.metrics).merge(members, on=["run", "network"])
+    end = float(str(group.settings["iterations"]))
+    first, second = (rows[rows["short"] == name] for name in (shown.first, shown.second))
+    shares = [
+        share_above(first[first["seed"] == seed], second[second["seed"] == seed], end)[0]
+        for seed in set(first["seed"]) & set(second["seed"])
+    ]
+    return float(np.mean(shares)) if shares else np.nan
+
+
+def _reason(
+    outcome: Outcome, shown: Contrast, along: Sequence[Contrast], k: int, share: float
+) -> str:
     course = next((one for one in along if one.second == shown.second), None)
     said = {
         "supported": "The deeper plain network fits its own training data worse, so this is not "
         "overfitting",
         "refuted": "The deepest plain network fits the training data better than every shallower "
         "one",
-        "undecided": "One seed gives no interval: train more seeds"
+        "undecided": ONE_SEED
         if shown.n < 2
         else "The interval does not exclude 0, or the curves do not differ on average",
     }[outcome]
@@ -75,6 +86,11 @@ def _reason(outcome: Outcome, shown: Contrast, along: Sequence[Contrast], k: int
         parts.append(f"averaged over all of training: {points_text(course, 'training error')}")
     elif np.isfinite(shown.mean):
         parts.append("no training curves were recorded, so only the end was tested")
+    if np.isfinite(share):
+        parts.append(
+            f"it is the worse one at {100 * share:.0f} % of the logged points past the first "
+            f"{100 * SETTLED_SHARE:.0f} % of training"
+        )
     if k > 1:
         parts.append(f"intervals hold together for {k} comparisons (Bonferroni)")
     return "; ".join(parts) + "."
@@ -90,6 +106,9 @@ DEGRADATION = Claim(
     rule="Supported if, for some shallower plain network, the paired 95 % t intervals of (deepest "
     "minus shallower) lie above 0 for the final training error and for the training error averaged "
     "over training, Bonferroni-corrected over the shallower networks; refuted if the interval of "
-    "the final error lies below 0 for every one of them. At least two seeds.",
+    "the final error lies below 0 for every one of them. At least two seeds. The share of logged "
+    "points at which the deeper one is worse is reported beside it and decides nothing.",
     test=degradation,
+    sweep="sweeps/paper_fig6.yaml",
+    smallest="any difference above 0 points of training error",
 )

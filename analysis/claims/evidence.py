@@ -9,13 +9,20 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import ALPHA
+from analysis.convergence import time_averages
 from analysis.groups import Group
-from analysis.statistics import paired_differences
+from analysis.statistics import noise_floor, paired_differences, summarise
+
+ONE_SEED = "One seed gives no interval: train more seeds"
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """`first` minus `second`, paired by seed; `low` and `high` are NaN where n = 1."""
+    """`first` minus `second`, paired by seed; `low` and `high` are NaN where n = 1.
+
+    `sd` is that of the differences between seeds; the intervals of `comparisons` contrasts hold
+    together.
+    """
 
     first: str
     second: str
@@ -23,6 +30,8 @@ class Contrast:
     low: float
     high: float
     n: int
+    sd: float = float("nan")
+    comparisons: int = 1
 
     @property
     def name(self) -> str:
@@ -43,8 +52,25 @@ def contrast(
     if table.empty or table["n"].iloc[0] == 0:
         return None
     row = table.iloc[0]
+    return _contrast(first, second, row, comparisons)
+
+
+def estimate(values: pd.DataFrame, network: str) -> Contrast:
+    """Return one network's mean `value` over seeds with its interval; `second` is empty."""
+    own = values[values["network"] == network]
+    return _contrast(network, "", summarise(own, ["network"], "value", 1 - ALPHA).iloc[0])
+
+
+def _contrast(first: str, second: str, row: pd.Series[float], comparisons: int = 1) -> Contrast:
     return Contrast(
-        first, second, float(row["mean"]), float(row["low"]), float(row["high"]), int(row["n"])
+        first=first,
+        second=second,
+        mean=float(row["mean"]),
+        low=float(row["low"]),
+        high=float(row["high"]),
+        n=int(row["n"]),
+        sd=float(row["sd"]),
+        comparisons=comparisons,
     )
 
 
@@ -67,26 +93,26 @@ def final_training_error(members: pd.DataFrame) -> pd.DataFrame:
     return _values(members, members["train_error"])
 
 
+def held_out_error(members: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return network, seed and value (percent) at the last step, and what it is an error of.
+
+    That is the test error, or where there are no test images the validation error.
+    """
+    tested = members["test_error"].notna().any()
+    split = "test" if tested else "validation"
+    return _values(members, members[f"{split}_error"]), f"{split} error"
+
+
 def mean_training_error(group: Group, members: pd.DataFrame) -> pd.DataFrame:
     """Return network, seed and value: the running training error averaged over all of training.
 
     The time average (trapezoid rule over iterations) of the logged curve, in percent; members
     without at least two logged points are absent.
     """
-    metrics = group.runs.metrics
-    curves = metrics[(metrics["split"] == "train") & (metrics["metric"] == "error")]
-    curves = curves[np.isfinite(curves["value"])].sort_values("step")
-    means = {key: _time_average(part) for key, part in curves.groupby(["run", "network"])}
-    keys = zip(members["run"], members["network"], strict=True)
-    values = [means.get(key, np.nan) for key in keys]
-    return _values(members, pd.Series(values, index=members.index, dtype=float))
-
-
-def _time_average(curve: pd.DataFrame) -> float:
-    steps = curve["step"].to_numpy(dtype=float)
-    if len(steps) < 2 or steps[0] == steps[-1]:
-        return np.nan
-    return float(np.trapezoid(curve["value"], steps) / (steps[-1] - steps[0]))
+    means = time_averages(group.runs.metrics).set_index(["run", "network"])["value"]
+    keys = pd.MultiIndex.from_frame(members[["run", "network"]])
+    values = means.reindex(keys).to_numpy(dtype=float)
+    return _values(members, pd.Series(values, index=members.index))
 
 
 def _values(members: pd.DataFrame, value: pd.Series[float]) -> pd.DataFrame:
@@ -113,6 +139,22 @@ def points_text(found: Contrast, what: str) -> str:
 def bound(value: float) -> float | None:
     """Return an interval's bound, None where there is no interval."""
     return None if np.isnan(value) else float(value)
+
+
+def floor_text(group: Group, values: pd.DataFrame, found: Contrast) -> str:
+    """Say how large a difference of test errors the test set alone makes; "" where unknown.
+
+    `values` are those of `held_out_error`; see `noise_floor` for the formula and its assumption.
+    """
+    images = group.settings.get("test_images")
+    if not images:
+        return ""
+    means = values.groupby("network")["value"].mean()
+    floor = float(noise_floor(means[found.first], means[found.second], int(str(images))))
+    return (
+        f" The test set's own noise floor: {int(str(images)):,} images give a difference at these "
+        f"errors a standard error of at most {floor:.2f} points, whatever the number of seeds."
+    )
 
 
 def left_out(group: Group) -> str:

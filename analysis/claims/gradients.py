@@ -1,63 +1,60 @@
-"""Claim 7: gradients of plain batch-norm networks do not vanish; they grow."""
+"""Claims 7 and 8: gradients of plain batch-norm networks do not vanish; they grow, as predicted."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from analysis.claims.claim import ALPHA, Claim, Finding, Outcome
-from analysis.claims.evidence import bound, interval_text
+from analysis.claims.claim import Claim, Finding, Outcome
+from analysis.claims.evidence import ONE_SEED, Contrast
+from analysis.claims.findings import factor_finding
+from analysis.claims.findings import judge as judge_sign
+from analysis.claims.growth import STAGE, growth_text, plain_growth
 from analysis.groups import Group
-from analysis.layer_dynamics import (
-    FIT_NEEDS,
-    FROZEN_BELOW,
-    STEM,
-    first_last_ratio,
-    freezes,
-    growth,
-)
+from analysis.layer_dynamics import FIT_NEEDS, FROZEN_BELOW, STEM, first_last_ratio, freezes
 from analysis.paper import load_paper
-from analysis.statistics import summarise
-
-STAGE = 1
-"""The stage whose growth is tested: the one with full-size maps, furthest from the loss."""
 
 EARLY = 100
 """The freeze is looked for up to this step, before convergence and lower learning rates."""
 
+RATE_MARGIN = 0.03
+"""How far, in natural logarithms, a growth may lie from the theory's and still be at its rate: 3 %
+a layer, which over the 18 convolutions of a 56-layer network's first stage is a factor of 1.7."""
+
 
 def healthy_gradients(group: Group) -> Finding | None:
     """Test the growth of the weight-gradient norm per layer at step 0 in the deepest plain net."""
-    if group.settings["norm"] != "batch":
+    found = plain_growth(group) if group.settings["norm"] == "batch" else None
+    if found is None:
         return None
-    fits = group.of(growth(group.runs.layers, step=0))
-    fits = fits[(fits["stage"] == STAGE) & (fits["family"] == "plain")]
-    if fits.empty:
-        return None
-    fits = fits[fits["depth"] == fits["depth"].max()]
-    deepest = str(fits["short"].iloc[0])
-    fits = fits.assign(log=np.log(fits["growth"]))
-    row = summarise(fits, ["short"], "log", 1 - ALPHA).iloc[0]
-    mean, low, high = (float(np.exp(row[name])) for name in ("mean", "low", "high"))
-    n = int(row["n"])
-    outcome = _judge(low, high)
-    return Finding(
-        outcome=outcome,
-        effect=mean,
-        unit="growth per layer",
-        low=bound(low),
-        high=bound(high),
-        n=n,
-        evidence=f"{deepest} gradient norm grows x{mean:.3f} per layer towards the input at step "
-        f"0, {interval_text(low, high, n, 3)}",
-        reason=_reason(outcome, n) + _details(group, deepest),
-    )
+    outcome = judge_sign(found)
+    reason = _reason(outcome, found.n) + _details(group, found.first)
+    return factor_finding(outcome, found, "growth per layer", growth_text(found), reason)
 
 
-def _judge(low: float, high: float) -> Outcome:
-    if low > 1:
+def theoretical_rate(group: Group) -> Finding | None:
+    """Test whether that growth is the theory's, by an interval inside the margins around it."""
+    found = plain_growth(group) if group.settings["norm"] == "batch" else None
+    if found is None:
+        return None
+    theory = load_paper().gradient_growth
+    outcome = judge_rate(found, float(np.log(theory)))
+    low, high = (theory * np.exp(sign * RATE_MARGIN) for sign in (-1, 1))
+    said = {
+        "supported": "The whole interval lies within the margins",
+        "refuted": "The whole interval lies outside the margins",
+        "undecided": ONE_SEED if found.n < 2 else "The interval crosses a margin",
+    }[outcome]
+    reason = f"{said} [{low:.3f}, {high:.3f}] around the theory's {theory:.4f} (stage {STAGE})."
+    return factor_finding(outcome, found, "growth per layer", growth_text(found), reason)
+
+
+def judge_rate(found: Contrast, theory: float) -> Outcome:
+    """Say whether a log growth is within `RATE_MARGIN` of `theory` (a log too), or outside."""
+    lowest, highest = theory - RATE_MARGIN, theory + RATE_MARGIN
+    if found.low > lowest and found.high < highest:
         return "supported"
-    return "refuted" if high < 1 else "undecided"
+    return "refuted" if found.high < lowest or found.low > highest else "undecided"
 
 
 def _reason(outcome: Outcome, n: int) -> str:
@@ -65,9 +62,7 @@ def _reason(outcome: Outcome, n: int) -> str:
     said = {
         "supported": "Gradients do not vanish at initialisation, they grow towards the input",
         "refuted": "Gradients shrink towards the input already at initialisation",
-        "undecided": "One seed gives no interval: train more seeds"
-        if n < 2
-        else "The interval does not exclude a growth of 1",
+        "undecided": ONE_SEED if n < 2 else "The interval does not exclude a growth of 1",
     }[outcome]
     return f"{said} (stage {STAGE}; theory for activation gradients: {theory:.4f})."
 
@@ -116,4 +111,23 @@ GRADIENTS = Claim(
     "lies above 1, refuted if below. At least two seeds. The freeze that may follow is reported "
     "beside it and decides nothing.",
     test=healthy_gradients,
+    sweep="sweeps/cifar10_freeze.yaml, with more seeds",
+    smallest="any growth above 1 a layer",
+)
+
+RATE = Claim(
+    id="8-explosion-rate",
+    title="gradients explode at the theoretical rate",
+    source="Yang et al. 2019",
+    statement="At initialisation the gradients of plain batch-norm networks explode towards the "
+    "input at the rate of theory, sqrt(pi / (pi - 1)) = 1.2112 a layer.",
+    needs=f"recordings of a plain batch-norm network with at least {FIT_NEEDS} convolutions in its "
+    "first stage",
+    rule="The growth of claim 7, of weight gradients, is set against the theory's, of activation "
+    "gradients in wide networks. Equivalence: supported if its 95 % t interval over seeds (on the "
+    f"logarithm) lies within {100 * RATE_MARGIN:g} % of 1.2112, refuted if it lies outside. At "
+    "least two seeds.",
+    test=theoretical_rate,
+    sweep="sweeps/cifar10_freeze.yaml, with more seeds",
+    smallest="a departure of 3 % a layer",
 )

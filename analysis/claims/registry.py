@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from analysis.claims.claim import Claim, Finding, Verdict
 from analysis.claims.degradation import DEGRADATION
-from analysis.claims.gradients import GRADIENTS
+from analysis.claims.freeze import FREEZE
+from analysis.claims.gradients import GRADIENTS, RATE
+from analysis.claims.grouping import groups_across
+from analysis.claims.no_norm import NO_NORM
+from analysis.claims.overfitting import OVERFITTING
+from analysis.claims.preactivation import PREACTIVATION
 from analysis.claims.responses import RESPONSES
 from analysis.claims.reversal import REVERSAL
+from analysis.claims.shortcuts import SHORTCUTS
+from analysis.claims.tie import TIE
 from analysis.groups import Group, split_groups
 from resnet_lab.runs.frames import Runs
 
-CLAIMS: tuple[Claim, ...] = (DEGRADATION, REVERSAL, RESPONSES, GRADIENTS)
+CLAIMS: tuple[Claim, ...] = (
+    DEGRADATION,
+    REVERSAL,
+    TIE,
+    SHORTCUTS,
+    RESPONSES,
+    OVERFITTING,
+    GRADIENTS,
+    RATE,
+    FREEZE,
+    NO_NORM,
+    PREACTIVATION,
+)
 
 
-def evaluate_claims(runs: Runs) -> list[Verdict]:
+def evaluate_claims(runs: Runs, claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
     """Test every claim on every group of alike runs that has what it needs.
 
-    One verdict a claim and group, in the order of `CLAIMS`; a claim that no group can test has one
-    verdict "not tested" that says what is needed.
+    One verdict a claim and group, in the order of `claims`; a claim that no group can test has one
+    verdict "not tested" that says what is needed and which sweep would test it.
     """
     groups = split_groups(runs)
     verdicts: list[Verdict] = []
-    for claim in CLAIMS:
-        findings = [(group, claim.test(group)) for group in groups]
+    for claim in claims:
+        compared = groups_across(runs, groups, claim.across) if claim.across else groups
+        findings = [(group, claim.test(group)) for group in compared]
         tested = [_verdict(claim, group, found) for group, found in findings if found is not None]
         verdicts += tested or [_not_tested(claim)]
     return verdicts
@@ -44,6 +66,11 @@ def _verdict(claim: Claim, group: Group, found: Finding) -> Verdict:
         evidence=found.evidence,
         reason=found.reason,
         rule=claim.rule,
+        needs=claim.needs,
+        sweep=claim.sweep,
+        smallest=claim.smallest,
+        power=found.power,
+        detectable=found.detectable,
     )
 
 
@@ -61,6 +88,18 @@ def _not_tested(claim: Claim) -> Verdict:
         n=0,
         protocol="",
         evidence=f"needs {claim.needs}",
-        reason="No group of runs alike in everything but depth and shortcut has them.",
+        reason=f"No group of runs alike in everything but {_free(claim)} has them.{_try(claim)}",
         rule=claim.rule,
+        needs=claim.needs,
+        sweep=claim.sweep,
+        smallest=claim.smallest,
     )
+
+
+def _free(claim: Claim) -> str:
+    names = ["depth", "shortcut", *([claim.across] if claim.across else [])]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _try(claim: Claim) -> str:
+    return f" To test it: {claim.sweep}." if claim.sweep else ""

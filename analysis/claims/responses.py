@@ -6,7 +6,15 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
-from analysis.claims.evidence import Contrast, bound, by_depth, contrast, interval_text, left_out
+from analysis.claims.evidence import (
+    ONE_SEED,
+    Contrast,
+    by_depth,
+    contrast,
+    interval_text,
+    left_out,
+)
+from analysis.claims.findings import factor_finding
 from analysis.groups import Group, arms
 from analysis.layer_dynamics import at_step
 
@@ -48,27 +56,20 @@ def smaller_responses(group: Group) -> Finding | None:
 
 
 def _finding(group: Group, twins: Contrast, depths: Contrast) -> Finding:
-    outcome = _judge(twins, depths)
+    outcome = judge(twins, depths)
     said = {
         "supported": "Residual responses are smaller than plain ones, smaller still when deeper",
         "refuted": "Residual responses are larger than plain ones, or grow with depth",
-        "undecided": "One seed gives no interval: train more seeds"
+        "undecided": ONE_SEED
         if min(twins.n, depths.n) < 2
         else "An interval does not exclude a ratio of 1",
     }[outcome]
-    return Finding(
-        outcome=outcome,
-        effect=float(np.exp(twins.mean)),
-        unit="ratio",
-        low=bound(np.exp(twins.low)),
-        high=bound(np.exp(twins.high)),
-        n=twins.n,
-        evidence=_ratio_text(twins),
-        reason=f"{said}; {_ratio_text(depths)}.{left_out(group)}",
-    )
+    reason = f"{said}; {_ratio_text(depths)}.{left_out(group)}"
+    return factor_finding(outcome, twins, "ratio", _ratio_text(twins), reason)
 
 
-def _judge(twins: Contrast, depths: Contrast) -> Outcome:
+def judge(twins: Contrast, depths: Contrast) -> Outcome:
+    """Return the outcome of the log ratios deepest residual / plain twin and / shallowest."""
     if twins.high < 0 and depths.high < 0:
         return "supported"
     return "refuted" if twins.low > 0 or depths.low > 0 else "undecided"
@@ -93,4 +94,6 @@ RESPONSES = Claim(
     "plain twin and deepest / shallowest residual both lie below 1; refuted if either lies above "
     "1. At least two seeds.",
     test=smaller_responses,
+    sweep="sweeps/paper_fig6.yaml",
+    smallest="any ratio below 1",
 )

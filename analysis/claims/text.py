@@ -14,6 +14,8 @@ from analysis.claims.claim import Verdict
 WIDTH = 100
 """Columns of a terminal into which explanations are wrapped."""
 
+NUMBERS = ("effect", "low", "high", "detectable")
+
 
 def format_verdicts(verdicts: Sequence[Verdict]) -> str:
     """Return lines such as ``degradation: supported (plain-56 minus plain-8 ...)`` with reasons.
@@ -33,17 +35,18 @@ def format_verdicts(verdicts: Sequence[Verdict]) -> str:
 
 def _lines(verdict: Verdict) -> list[str]:
     head = f"{verdict.title}: {verdict.verdict} ({verdict.evidence})"
+    said = f"{verdict.reason} {verdict.power}".strip()
     if verdict.verdict == "not tested":
-        return [head]
-    reason = textwrap.wrap(verdict.reason, WIDTH, initial_indent="    ", subsequent_indent="    ")
+        said = f"to test it: {verdict.sweep}" if verdict.sweep else ""
+    reason = textwrap.wrap(said, WIDTH, initial_indent="    ", subsequent_indent="    ")
     return [head, *reason]
 
 
 def verdicts_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """Return one row a verdict; effect, low and high are NaN where there is none."""
+    """Return one row a verdict; `NUMBERS` are NaN where there is none."""
     columns = [field.name for field in fields(Verdict)]
     frame = pd.DataFrame([asdict(verdict) for verdict in verdicts], columns=columns)
-    return frame.astype({"effect": float, "low": float, "high": float})
+    return frame.astype(dict.fromkeys(NUMBERS, float))
 
 
 def verdicts_json(verdicts: Sequence[Verdict]) -> str:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.figures import style
 from analysis.groups import Group
+from analysis.paper import load_paper
 from analysis.statistics import summarise
 from resnet_lab.runs.frames import Runs
 
 TITLES = {
-    "train": "training error, end of training",
-    "validation": "validation error, end of training",
-    "test": "test error, end of training",
+    "train": "training error",
+    "validation": "validation error",
+    "test": "test error",
 }
+PUBLISHED = "published"
 
 
 def plot_error_vs_depth(runs: Runs) -> Figure | None:
@@ -49,13 +55,16 @@ def draw(group: Group) -> Figure | None:
         return None
     present = set(table["split"])
     splits = [s for s in ("train", "test" if "test" in present else "validation") if s in present]
-    figure = style.new_figure(style.FULL_WIDTH if len(splits) > 1 else 4.2, 3.2)
+    figure = style.new_figure(style.COLUMN_WIDTH, 2.8)
     panels = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
     for axes, split in zip(panels, splits, strict=True):
         _draw_split(axes, table[table["split"] == split], split)
+    if "test" in splits:
+        _mark_published(panels[splits.index("test")], group)
     panels[0].set_ylim(*_limits(table[table["split"].isin(splits)]))
     style.outer_labels_only(panels)
-    style.describe(figure, group)
+    _legend(figure, panels)
+    style.describe(figure, group.label)
     return figure
 
 
@@ -68,11 +77,11 @@ def _draw_split(axes: Axes, table: pd.DataFrame, split: str) -> None:
             line["depth"] * 1.012 ** (place - (len(arms) - 1) / 2),  # side by side, not on top
             line["mean"],
             yerr=half,
-            fmt=style.SPLIT_STYLE[split],
+            fmt=style.ARM_STYLE[arm],
             marker=style.ARM_MARKER[arm],
             color=style.ARM_COLOUR[arm],
-            markersize=5,
-            linewidth=1.1 if split == "train" else 1.9,
+            markersize=4,
+            linewidth=1.4,
             elinewidth=1.0,
             capsize=3,
             label=f"{style.ARM_NAME[arm]} ({_seeds(line['n'])})",
@@ -81,11 +90,38 @@ def _draw_split(axes: Axes, table: pd.DataFrame, split: str) -> None:
     depths = sorted(table["depth"].unique())
     axes.set_xticks(depths, [str(depth) for depth in depths])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("depth (weighted layers, log axis)")
-    axes.set_ylabel("error (%)")
+    axes.set_xlabel("depth (log axis)")
+    axes.set_ylabel("error, end of training (%)")
     axes.set_title(TITLES[split])
-    handles, _ = axes.get_legend_handles_labels()
-    style.legend_below(axes, handles, columns=2)
+
+
+def _mark_published(axes: Axes, group: Group) -> None:
+    """Mark published errors of the same networks on the same data with dashes."""
+    data = str(group.settings["data"])
+    members = group.members.drop_duplicates("network")
+    results = [load_paper().result(str(name), data) for name in members["network"]]
+    for arm, depth, result in zip(members["shortcut"], members["depth"], results, strict=True):
+        if result is not None:
+            axes.plot(
+                [depth],
+                [result.error],
+                "_",
+                color=style.ARM_COLOUR[arm],
+                markersize=13,
+                markeredgewidth=1.6,
+                label=PUBLISHED,
+            )
+
+
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One entry an arm, and one for published errors, whichever panel has them."""
+    entries: dict[str, Artist] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    if PUBLISHED in entries:
+        entries[PUBLISHED] = Line2D([], [], color="0.2", marker="_", ls="", label=PUBLISHED)
+    style.figure_legend(figure, list(entries.values()), most=2)
 
 
 def _seeds(n: pd.Series[int]) -> str:
@@ -105,9 +141,10 @@ def caption(group: Group) -> str:
     missing = group.members[group.members["status"] != "finished"]
     left_out = [f"{row.short} seed {row.seed}" for row in missing.itertuples(index=False)]
     return (
-        "Final error against depth, training error left (the mean over the last epoch, on "
-        "augmented mini-batches), held-out error right, on the same axis. Bars are 95 % t "
+        "Error at the end of training against depth (weighted layers): training error left (the "
+        "mean over the last epoch, on augmented mini-batches), held-out error right, on the same "
+        "axis. Bars are 95 % t "
         "intervals over seeds; without a bar n = 1. Markers of the two arms are set slightly apart "
-        "so that both can be seen."
+        "so that both can be seen. Long dashes, where there are any, are published errors."
         + (f" Left out because they did not finish: {', '.join(left_out)}." if left_out else "")
     )

@@ -14,10 +14,9 @@ from analysis.layer_dynamics import FROZEN_BELOW, STEM
 from resnet_lab.runs.frames import Runs
 
 QUANTITIES = {
-    "weight_norm": "stem weight norm |w|",
-    "relative_update": "stem relative update lr |g| / |w|",
+    "weight_norm": "weight norm |w|",
+    "relative_update": "relative update lr |g| / |w|",
 }
-FAMILY_STYLE = {"plain": "--", "residual": "-"}
 
 
 def plot_freeze(runs: Runs) -> Figure | None:
@@ -49,22 +48,23 @@ def stems(group: Group) -> pd.DataFrame:
 
 @style.styled
 def draw(group: Group) -> Figure | None:
-    """Draw one group: weight norm left, relative update right."""
+    """Draw one group: weight norm above, relative update below."""
     table = stems(group)
     if set(table["quantity"]) != set(QUANTITIES):
         return None
-    figure = style.new_figure(style.FULL_WIDTH, 3.4)
-    panels = figure.subplots(1, 2)
+    figure = style.new_figure(style.COLUMN_WIDTH, 4.4)
+    panels = figure.subplots(2, 1, sharex=True)
     for axes, quantity in zip(panels, QUANTITIES, strict=True):
         _draw_lines(axes, table[table["quantity"] == quantity])
         style.log_value_axis(axes)
         style.log_step_axis(axes, float(table["step"].max()))
-        axes.set_ylabel(QUANTITIES[quantity])
+        axes.set_ylabel(f"stem {QUANTITIES[quantity]}")
+    panels[0].set_xlabel("")
     threshold = panels[1].axhline(FROZEN_BELOW, color=style.THEORY_COLOUR, linestyle=":")
     threshold.set_label(f"frozen below {FROZEN_BELOW:g}")
-    handles, labels = panels[1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
-    style.describe(figure, group)
+    handles, _ = panels[1].get_legend_handles_labels()
+    style.figure_legend(figure, handles)
+    style.describe(figure, group.label)
     return figure
 
 
@@ -73,7 +73,7 @@ def _draw_lines(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot(
             line.points["step"],
             line.points["middle"],
-            FAMILY_STYLE[line.family],
+            style.FAMILY_STYLE[line.family],
             color=line.colour,
             linewidth=1.3 if line.family == "plain" else 1.7,
             marker=style.ARM_MARKER[line.shortcut],
@@ -87,7 +87,7 @@ def caption(group: Group) -> str:
     """Say what the figure shows."""
     return (
         "The first convolution (stem) over training, on a log(1 + step) axis from step 0: weight "
-        "norm left, relative update lr |g| / |w| right. Dashed with circles: plain; solid: "
+        "norm above, relative update lr |g| / |w| below. Dashed with circles: plain; solid: "
         "residual. Geometric means over seeds, bands from the lowest to the highest seed. Below "
         f"the dotted line ({FROZEN_BELOW:g}) a layer counts as frozen: batch norm makes the loss "
         "indifferent to the weights' size, so only their direction matters, and updates so small "

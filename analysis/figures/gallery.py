@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,15 @@ from analysis.figures import (
     error_vs_depth,
     freeze,
     growth,
+    growth_vs_depth,
     layer_maps,
     responses,
+    search,
     style,
     training_curves,
     tuning,
 )
+from analysis.figures.searches import Search
 from analysis.groups import Group, split_groups
 from analysis.tuning import split_tunings
 from resnet_lab.runs.frames import Runs
@@ -48,6 +51,12 @@ PLATES: tuple[Plate, ...] = (
     Plate("training_curves", "Training curves", training_curves.draw, training_curves.caption),
     Plate("error_vs_depth", "Error against depth", error_vs_depth.draw, error_vs_depth.caption),
     Plate("growth", "Gradients at the first step", growth.draw, growth.caption),
+    Plate(
+        "growth_vs_depth",
+        "Growth of gradients against depth",
+        growth_vs_depth.draw,
+        growth_vs_depth.caption,
+    ),
     Plate("freeze", "The stem over training", freeze.draw, freeze.caption),
     Plate("layer_maps", "Every layer at every step", layer_maps.draw, layer_maps.caption),
     Plate("responses", "Layer responses", responses.draw, responses.caption),
@@ -78,6 +87,20 @@ def draw_tunings(runs: Runs) -> list[Drawing]:
             figure=tuning.draw(one),
         )
         for one in split_tunings(runs)
+    ]
+
+
+def draw_searches(searches: Sequence[Search]) -> list[Drawing]:
+    """Draw error over trials, and what it goes with, for every search."""
+    return [
+        Drawing(
+            name=f"search-{one.slug}" if one.slug else "search",
+            title="The search",
+            caption=search.caption(one),
+            protocol=one.label,
+            figure=search.draw(one),
+        )
+        for one in searches
     ]
 
 

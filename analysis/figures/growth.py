@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -54,29 +56,32 @@ def stage_growth(group: Group) -> pd.DataFrame:
 
 @style.styled
 def draw(group: Group) -> Figure | None:
-    """Draw one group: plain left, residual right."""
+    """Draw one group: plain above, residual below."""
     norms = gradient_norms(group)
     if norms.empty:
         return None
     fits = stage_growth(group)
     families = [name for name in style.FAMILIES if name in set(norms["family"])]
-    figure = style.new_figure(style.FULL_WIDTH if len(families) > 1 else 4.2, 3.7)
-    panels = figure.subplots(1, len(families), sharex=True, sharey=True, squeeze=False)[0]
+    figure = style.new_figure(style.COLUMN_WIDTH, 0.4 + 2.3 * len(families))
+    panels = figure.subplots(len(families), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, family in zip(panels, families, strict=True):
         chosen = norms[norms["family"] == family]
         _draw_family(axes, chosen, fits[fits["family"] == family])
         if family == "plain" and group.settings["norm"] == "batch":
             _draw_theory(axes, chosen)
         style.log_value_axis(axes)
-        axes.set_xlabel("layer (1 = stem, next to the input)")
-        axes.set_ylabel("gradient norm |g| at step 0")
+        axes.set_ylabel("gradient norm |g|, step 0")
         axes.set_title(family)
-        handles, _ = axes.get_legend_handles_labels()
-        title = "growth per layer in each stage"
-        style.legend_below(axes, handles, columns=2, title=title)
-    style.outer_labels_only(panels)
-    style.describe(figure, group)
+    panels[-1].set_xlabel("layer (1 = stem, next to the input)")
+    _legend(figure, list(panels))
+    style.describe(figure, group.label)
     return figure
+
+
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """Name the growths of every network, stage by stage, under the panels."""
+    handles = [one for axes in panels for one in axes.get_legend_handles_labels()[0]]
+    style.figure_legend(figure, handles, most=2, title="growth per layer, stage by stage")
 
 
 def _draw_family(axes: Axes, norms: pd.DataFrame, fits: pd.DataFrame) -> None:
@@ -118,7 +123,7 @@ def caption(group: Group) -> str:
     n = int(gradient_norms(group)["n"].max())
     return (
         "Weight-gradient norm of every main-path layer before the first update (geometric mean "
-        f"over n = {n} seed{'s' if n > 1 else ''}), plain left, residual right, on the same axes. "
+        f"over n = {n} seed{'s' if n > 1 else ''}), plain above, residual below, on the same axes. "
         "Lines are log-linear fits over the convolutions of each stage; the legend gives the "
         "growth per layer towards the input: above 1 gradients grow towards the input, below 1 "
         "they vanish. Dotted: the slope that theory gives for activation gradients of plain "

@@ -79,21 +79,22 @@ def draw(group: Group) -> Figure | None:
     }
     if any(one.empty for one in maps.values()):
         return None
-    figure = style.new_figure(style.FULL_WIDTH, 5.6)
+    figure = style.new_figure(style.COLUMN_WIDTH, 4.6)
     panels = figure.subplots(2, 2, sharex=True, sharey=True)
     for row, quantity in zip(panels, QUANTITIES, strict=True):
         pair = [maps[quantity, network] for network in (twins.plain, twins.residual)]
         scale = colour_scale(pair)
         for axes, values, network in zip(row, pair, (twins.plain, twins.residual), strict=True):
             drawn = draw_map(axes, values, scale)
-            axes.set_title(f"{network}, {QUANTITIES[quantity]}")
+            axes.set_title(network)
         figure.colorbar(
             drawn, ax=list(row), label=QUANTITIES[quantity], extend=_extend(scale, pair)
         )
-        row[0].set_ylabel("layer (1 = stem, at the top)")
+        row[0].set_ylabel("layer (1 = stem)")
     for axes in panels[1]:
         style.log_step_axis(axes, float(max(one.columns[-1] for one in maps.values())))
-    style.describe(figure, group)
+        axes.set_xlabel("step (log)")
+    style.describe(figure, group.label)
     return figure
 
 
@@ -139,7 +140,8 @@ def caption(group: Group) -> str:
     assert twins is not None
     return (
         f"Weight-gradient norm (top) and relative update lr |g| / |w| (bottom) of every layer at "
-        f"every recorded step, {twins.plain} left, {twins.residual} right, seed {twins.seed}. Each "
-        "row has one logarithmic colour scale for both networks. Layer 1, the stem, is at the top; "
+        f"every recorded step (on a log(1 + step) axis), {twins.plain} left, {twins.residual} "
+        f"right, seed {twins.seed}. Each row has one logarithmic colour scale for both networks. "
+        "Layer 1, the stem, is at the top; "
         "projection shortcuts are left out. Values below the scale have its darkest colour."
     )

@@ -16,8 +16,6 @@ from resnet_lab.runs.frames import Runs
 LOG_ABOVE = 10
 """The largest response over the smallest from which on the axis is logarithmic."""
 
-FAMILY_STYLE = {"plain": "--", "residual": "-"}
-
 
 def plot_responses(runs: Runs) -> Figure | None:
     """Draw the main group's responses; None where none were recorded."""
@@ -46,7 +44,7 @@ def draw(group: Group) -> Figure | None:
     table = responses(group)
     if table.empty:
         return None
-    figure = style.new_figure(style.FULL_WIDTH, 4.6)
+    figure = style.new_figure(style.COLUMN_WIDTH, 4.2)
     top, bottom = figure.subplots(2, 1, sharey=True)
     _draw_lines(top, table, "layer")
     _draw_lines(bottom, table, "rank")
@@ -54,9 +52,9 @@ def draw(group: Group) -> Figure | None:
     top.set_xlabel("layer (1 = stem, next to the input)")
     bottom.set_title("layers sorted by magnitude")
     bottom.set_xlabel("layer, sorted: largest response first")
-    handles, labels = top.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
-    style.describe(figure, group)
+    handles, _ = top.get_legend_handles_labels()
+    style.figure_legend(figure, handles)
+    style.describe(figure, group.label)
     return figure
 
 
@@ -66,7 +64,7 @@ def _draw_lines(axes: Axes, table: pd.DataFrame, place: str) -> None:
         axes.plot(
             points[place],
             points["std"],
-            FAMILY_STYLE[line.family],
+            style.FAMILY_STYLE[line.family],
             color=line.colour,
             linewidth=1.1 if line.family == "plain" else 1.7,
             label=line.label,

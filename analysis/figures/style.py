@@ -1,12 +1,14 @@
 """One look for all figures: a fixed colour for a depth, a fixed style for an arm and a split.
 
-Depth runs from orange (shallow) to dark blue (deep) on a scale whose lightness falls evenly, so it
+Every figure is one column wide and is printed at that size, with no text below 6.5 points. Depth
+runs from orange (shallow) to dark blue (deep) on a scale whose lightness falls evenly, so it
 survives greyscale and colour blindness. Plain stands left, residual right. Training error is
 dashed, validation and test error are solid.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -23,26 +25,26 @@ from matplotlib.figure import Figure
 from analysis.groups import Group, split_groups
 from resnet_lab.runs.frames import Runs
 
-FULL_WIDTH = 7.0
-"""Inches: the width of a page's text, over both columns."""
-COLUMN_WIDTH = 3.5
-"""Inches: the width of one column."""
+COLUMN_WIDTH = 3.3
+"""Inches: the width of one column. Every figure is drawn at it, so that nothing is ever shrunk."""
 FORMATS = ("png", "svg", "pdf")
-PNG_DPI = 200
+PNG_DPI = 300
+LEGEND_SIZE = 6.5
+"""Points: the smallest text of a figure."""
 
 RC: Any = {
     **sns.axes_style("ticks"),
     **sns.plotting_context("paper"),
     "font.family": ["DejaVu Sans"],
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "axes.titlesize": 8.5,
+    "font.size": 7.5,
+    "axes.labelsize": 7.5,
+    "axes.titlesize": 8,
     "axes.titleweight": "bold",
-    "figure.titlesize": 7,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.fontsize": 7,
-    "legend.title_fontsize": 7,
+    "figure.titlesize": 6.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": LEGEND_SIZE,
+    "legend.title_fontsize": LEGEND_SIZE,
     "legend.frameon": False,
     "lines.linewidth": 1.4,
     "axes.linewidth": 0.7,
@@ -66,8 +68,17 @@ ARM_NAME = {
     "B": "residual, option B",
     "C": "residual, option C",
 }
+FAMILY_STYLE = {"plain": "--", "residual": "-"}
+"""Line style of an arm, wherever one line stands for one network."""
+ARM_STYLE = {
+    arm: FAMILY_STYLE["plain" if arm == "none" else "residual"] for arm in ("none", "A", "B", "C")
+}
 SPLIT_STYLE = {"train": "--", "validation": "-", "test": "-"}
 FAMILIES = ("plain", "residual")
+CHARACTER = 0.53
+"""Mean width of a character over the size of its type."""
+LABEL_CHARACTERS = 66
+"""Most characters in a line of the text above a figure."""
 MAP = "viridis"
 """Colours of layer maps: lightness rises with the value."""
 THEORY_COLOUR = "0.35"
@@ -101,9 +112,10 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def describe(figure: Figure, group: Group) -> None:
+def describe(figure: Figure, label: str) -> None:
     """Write above a figure which data and recipe its runs share."""
-    figure.suptitle(plain_text(group.label), color="0.35", x=0.01, ha="left")
+    text = textwrap.fill(plain_text(label), LABEL_CHARACTERS)
+    figure.suptitle(text, color="0.35", x=0.01, ha="left")
 
 
 def plain_text(text: str) -> str:
@@ -119,14 +131,20 @@ def iteration_axis(axes: Axes, last: float) -> None:
     axes.set_xlabel("iterations")
 
 
+def step_ticks(last: float) -> list[int]:
+    """Return 0 and powers of ten up to `last`; of many every second power only."""
+    powers = [10**power for power in range(7) if 10**power <= last]
+    return [0, *(powers if len(powers) < 5 else powers[::2])]
+
+
 def log_step_axis(axes: Axes, last: float) -> None:
     """Scale an axis of steps as log(1 + step), so that step 0 has a place on it."""
     axes.set_xscale("function", functions=(np.log1p, np.expm1))
     axes.set_xlim(0, max(last, 1))
-    ticks = [0, *(10**power for power in range(7) if 10**power <= last)]
+    ticks = step_ticks(last)
     axes.set_xticks(ticks, [_step_text(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("step, on a log(1 + step) axis")
+    axes.set_xlabel("step, log(1 + step) axis")
 
 
 def _step_text(step: int) -> str:
@@ -138,11 +156,39 @@ def legend_below(axes: Axes, handles: Sequence[Artist], columns: int, title: str
     axes.legend(
         handles=list(handles),
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.19),
+        bbox_to_anchor=(0.5, -0.26),
         ncols=columns,
         title=title or None,
         columnspacing=0.9,
         handlelength=1.4,
+    )
+
+
+def columns_for(labels: Sequence[str], most: int, handle: float = 0.3) -> int:
+    """Return how many legend columns, `most` at most, fit into a column's width.
+
+    Args:
+        labels: what the legend says.
+        most: columns.
+        handle: inches that an entry needs beside its text.
+    """
+    longest = max((len(label) for label in labels), default=1)
+    inches = longest * CHARACTER * LEGEND_SIZE / 72 + handle
+    return max(1, min(most, int(COLUMN_WIDTH / inches)))
+
+
+def figure_legend(
+    figure: Figure, handles: Sequence[Artist], most: int = 3, title: str = ""
+) -> None:
+    """Put a legend for all panels under a figure, in as many columns as fit."""
+    labels = [str(one.get_label()) for one in handles]
+    figure.legend(
+        handles=list(handles),
+        loc="outside lower center",
+        ncols=columns_for(labels, most),
+        title=title or None,
+        columnspacing=0.9,
+        handlelength=1.8,
     )
 
 

@@ -1,4 +1,4 @@
-"""Training curves: error against iterations, plain left and residual right (R Figures 1 and 6)."""
+"""Training curves: error against iterations, plain left and residual right (R Figures 1, 4, 6)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def draw(group: Group) -> Figure | None:
     held_out = held_out_split(table)
     splits = ["train", held_out] if held_out else ["train"]
     families = [name for name in style.FAMILIES if name in set(table["family"])]
-    figure = style.new_figure(style.FULL_WIDTH if len(families) > 1 else 4.2, 3.5)
+    figure = style.new_figure(style.COLUMN_WIDTH, 3.1)
     panels = figure.subplots(1, len(families), sharex=True, sharey=True, squeeze=False)[0]
     for axes, family in zip(panels, families, strict=True):
         _draw_family(axes, table[table["family"] == family], splits)
@@ -73,7 +73,7 @@ def draw(group: Group) -> Figure | None:
     panels[0].set_ylim(0, _top(table))
     style.outer_labels_only(panels)
     _split_legend(figure, held_out)
-    style.describe(figure, group)
+    style.describe(figure, group.label)
     return figure
 
 
@@ -124,14 +124,13 @@ def _legend(axes: Axes, table: pd.DataFrame) -> None:
         Line2D([], [], color=line.colour, linewidth=1.9, label=line.label, **line.sparse_marker)
         for line in lines(table)
     ]
-    style.legend_below(axes, handles, columns=2)
+    style.legend_below(axes, handles, columns=1)
 
 
 def _split_legend(figure: Figure, held_out: str | None) -> None:
-    handles = [Line2D([], [], color="0.2", linestyle="--", linewidth=1.0, label="training error")]
+    handles = [Line2D([], [], color="0.2", linestyle="--", linewidth=1.0, label="training")]
     if held_out is not None:
-        label = f"{held_out} error"
-        handles.append(Line2D([], [], color="0.2", linewidth=1.9, label=label))
+        handles.append(Line2D([], [], color="0.2", linewidth=1.9, label=held_out))
     papers = [
         line
         for axes in figure.axes
@@ -139,9 +138,9 @@ def _split_legend(figure: Figure, held_out: str | None) -> None:
         if str(line.get_label()).endswith("published")
     ]
     if papers:
-        label = "published final error"
+        label = "published, final"
         handles.append(Line2D([], [], color="0.2", marker="<", linestyle="", label=label))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    style.figure_legend(figure, handles)
 
 
 def caption(group: Group) -> str:
@@ -150,7 +149,7 @@ def caption(group: Group) -> str:
     solid = f"solid: {held_out} error" if held_out else "no held-out error was followed"
     return (
         "Error against iterations, plain networks left, residual networks right, on the same axes "
-        f"(R Figures 1 and 6). Dashed: training error on augmented mini-batches; {solid}. "
+        f"(R Figures 1, 4 and 6). Dashed: training error on augmented mini-batches; {solid}. "
         "Lines are means over seeds, bands run from the lowest to the highest seed; seeds that did "
         "not finish are left out where others did. The axis ends at 1.6 times the highest final "
         "error, at 100 % at most. Triangles at the right edge, where there are any, are published "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from analysis.figures import style
 from analysis.figures.lines import Line, band, lines
 from analysis.tuning import DIVERGED, Tuning
 
-FAMILY_STYLE = {"plain": "--", "residual": "-"}
 TICKS = (0, 1, 3, 10, 30, 100)
 TITLES = {"train": "training error", "validation": "validation error"}
 
@@ -25,7 +23,7 @@ TITLES = {"train": "training error", "validation": "validation error"}
 def draw(tuning: Tuning) -> Figure:
     """Draw one tuning: training error left, the validation error that chooses right."""
     table = tuning.rates[tuning.rates["eligible"]]
-    figure = style.new_figure(style.COLUMN_WIDTH, 3.6)
+    figure = style.new_figure(style.COLUMN_WIDTH, 3.3)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, split in zip(panels, TITLES, strict=True):
         _draw_split(axes, table[table["split"] == split].dropna(subset=["mean"]))
@@ -36,9 +34,8 @@ def draw(tuning: Tuning) -> Figure:
     _rate_axis(panels[0], table)
     _error_axis(panels[0], table)
     style.outer_labels_only(panels)
-    figure.legend(handles=_handles(table), loc="outside lower center", ncols=2)
-    text = textwrap.fill(style.plain_text(tuning.label), 62)
-    figure.suptitle(text, color="0.35", x=0.01, ha="left")
+    style.figure_legend(figure, _handles(table), most=2)
+    style.describe(figure, tuning.label)
     return figure
 
 
@@ -70,7 +67,7 @@ def _look(line: Line) -> dict[str, Any]:
     """A network's line: colour by depth, plain dashed, residual solid, markers by shortcut."""
     return {
         "color": line.colour,
-        "linestyle": FAMILY_STYLE[line.family],
+        "linestyle": style.FAMILY_STYLE[line.family],
         "linewidth": 1.2,
         "marker": style.ARM_MARKER[line.shortcut],
         "markersize": 3,

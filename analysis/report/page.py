@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis.claims import Verdict
+from analysis.claims.claim import Outcome
 from analysis.figures import Drawing
+from analysis.figures.searches import Search, without_searches
+from analysis.figures.searches import answer as search_answer
 from analysis.figures.style import FORMATS
 from analysis.paper import load_paper
-from analysis.tables import for_reading, results_table, tuned_for_reading
+from analysis.report.explorer import explorer
+from analysis.report.scripts import scripts
+from analysis.scoreboard import scoreboard
+from analysis.tables import (
+    SHOWN_TRIALS,
+    for_reading,
+    results_table,
+    scoreboard_for_reading,
+    trials_for_reading,
+    tuned_for_reading,
+)
 from analysis.tuning import split_tunings
 from analysis.tuning_answer import answer
 from resnet_lab.runs.frames import Runs
@@ -35,12 +50,16 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Section:
-    """What one group of alike runs, or one tuning, has to show; `answer` is a tuning's."""
+    """What one group of alike runs, one tuning or one search has to show.
+
+    `answer` says in words what a tuning or a search found; `remark` follows the results' title.
+    """
 
     protocol: str
     results: pd.DataFrame
     exhibits: list[Exhibit]
     answer: str = ""
+    remark: str = ""
 
 
 def render(
@@ -48,8 +67,19 @@ def render(
     verdicts: Sequence[Verdict],
     drawings: Sequence[Drawing],
     images: Mapping[str, bytes],
+    searches: Sequence[Search] = (),
 ) -> str:
-    """Return the page as HTML; `images` holds each drawing's SVG by its name."""
+    """Return the page as HTML; `images` holds each drawing's SVG by its name.
+
+    Runs of `searches` are shown as trials, not as groups of their own.
+    """
+    apart = without_searches(runs, searches)
+    shown = [
+        *tuned(runs, drawings, images),
+        *searched(searches, drawings, images),
+        *sections(apart, drawings, images),
+    ]
+    layers = explorer(runs)
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined
     )
@@ -57,19 +87,46 @@ def render(
     return environment.get_template("page.html").render(
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         summary=summary(runs),
-        verdicts=verdicts,
+        verdicts=sorted(verdicts, key=lambda one: one.verdict == "not tested"),
+        glance=glance(verdicts),
         several=len({verdict.protocol for verdict in verdicts if verdict.protocol}) > 1,
-        sections=[*tuned(runs, drawings, images), *sections(runs, drawings, images)],
+        sections=shown,
+        several_sections=len(shown) > 1,
+        explorer=layers,
+        explorer_data=Markup(layers.data) if layers else "",
+        scripts=scripts(layers),
+        board=board(runs),
+        facts=facts(runs),
+        left_out=left_out(apart),
         provenance=provenance(runs),
-        unfinished=unfinished(runs),
+        unfinished=unfinished(apart),
         skipped=runs.skipped,
         sources=load_paper().sources,
     )
 
 
 def unbroken(text: str) -> str:
-    """Keep a number and its percent sign on one line."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+    """Keep a number and its percent sign on one line, and n with its value."""
+    space = "\N{NO-BREAK SPACE}"
+    return text.replace(" %", f"{space}%").replace("n = ", f"n{space}={space}")
+
+
+def glance(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """Return one row a claim and one column an outcome: how many groups of runs say so.
+
+    Empty where no claim has two verdicts: then the cards are as short.
+    """
+    titles = dict.fromkeys(one.title for one in verdicts)
+    if len(titles) == len(verdicts):
+        return pd.DataFrame()
+    counts = {
+        title: Counter(one.verdict for one in verdicts if one.title == title) for title in titles
+    }
+    rows = [
+        {"claim": title, **{outcome: str(count[outcome] or "") for outcome in get_args(Outcome)}}
+        for title, count in counts.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def summary(runs: Runs) -> str:
@@ -87,6 +144,65 @@ def summary(runs: Runs) -> str:
     hours = _wall_seconds(members) / 3600
     spent = f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
     return f"{', '.join(texts)} on {data}; {spent} of training in all."
+
+
+def facts(runs: Runs) -> dict[str, str]:
+    """Return what computed the runs: hardware, versions, time and speed; empty without runs."""
+    members = runs.runs.drop_duplicates("run") if len(runs.runs) else runs.runs
+    wanted = {
+        "device": "device",
+        "processor": "processor",
+        "torch": "PyTorch",
+        "lightning": "Lightning",
+        "git": "code",
+    }
+    found = {
+        title: ", ".join(sorted(members[name].dropna().astype(str).unique()))
+        for name, title in wanted.items()
+        if name in members
+    }
+    if not members.empty:
+        found["wall time"] = f"{_wall_seconds(members):,.0f} s"
+        found["images a second"] = _range(members["images_per_second"])
+    return {title: text for title, text in found.items() if text}
+
+
+@dataclass(frozen=True)
+class Board:
+    """The scoreboard as the page shows it: cells with runs, those without, and their count."""
+
+    run: pd.DataFrame
+    unrun: pd.DataFrame
+    total: int
+
+
+def board(runs: Runs) -> Board | None:
+    """Return the scoreboard of runs; None without runs."""
+    if runs.runs.empty:
+        return None
+    cells = scoreboard(runs)
+    beside = cells["verdict"] != "not run"
+    return Board(
+        run=scoreboard_for_reading(cells[beside]),
+        unrun=scoreboard_for_reading(cells[~beside]),
+        total=len(cells),
+    )
+
+
+def left_out(runs: Runs) -> str:
+    """Say how many members did not finish and how many entries were skipped."""
+    counts = {
+        "trained network did not finish": len(unfinished(runs)),
+        "entry was skipped": len(runs.skipped),
+    }
+    plural = {
+        "trained network did not finish": "trained networks did not finish",
+        "entry was skipped": "entries were skipped",
+    }
+    texts = [
+        f"{count} {text if count == 1 else plural[text]}" for text, count in counts.items() if count
+    ]
+    return f"{' and '.join(texts)}; the rest is used." if texts else ""
 
 
 def _wall_seconds(members: pd.DataFrame) -> float:
@@ -121,8 +237,27 @@ def tuned(runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes]) 
                 _exhibit(each, images[each.name]) for each in drawings if each.protocol == one.label
             ],
             answer=answer(one),
+            remark=", each network at its best rate",
         )
         for one in split_tunings(runs)
+    ]
+
+
+def searched(
+    searches: Sequence[Search], drawings: Sequence[Drawing], images: Mapping[str, bytes]
+) -> list[Section]:
+    """Return the best trials and the figure of each search."""
+    return [
+        Section(
+            protocol=one.label,
+            results=trials_for_reading(one),
+            exhibits=[
+                _exhibit(each, images[each.name]) for each in drawings if each.protocol == one.label
+            ],
+            answer=search_answer(one),
+            remark=f", the best {SHOWN_TRIALS} trials" if len(one.trials) > SHOWN_TRIALS else "",
+        )
+        for one in searches
     ]
 
 
@@ -135,7 +270,7 @@ def _exhibit(drawing: Drawing, image: bytes) -> Exhibit:
 def provenance(runs: Runs) -> pd.DataFrame:
     """Return one row a machine and version: runs, their wall time and speed."""
     members = runs.runs.drop_duplicates("run") if len(runs.runs) else runs.runs
-    wanted = ("device", "processor", "torch", "lightning", "python", "resnet_lab", "git")
+    wanted = ("device", "processor", "system", "torch", "lightning", "python", "resnet_lab", "git")
     origin = [name for name in wanted if name in members]
     if members.empty or not origin:
         return pd.DataFrame()

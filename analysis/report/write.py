@@ -1,14 +1,17 @@
-"""Write the report: index.html, figures/ (PNG, SVG, PDF) and tables/ (CSV, JSON)."""
+"""Write the report: index.html, figures/ (PNG, SVG, PDF) and tables/ (CSV, Markdown, LaTeX)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from analysis.claims import Verdict, evaluate_claims, verdicts_frame, verdicts_json
-from analysis.figures import draw_all, draw_tunings, save_all
+from analysis.export import paper_tables, write_exports
+from analysis.figures import draw_all, draw_searches, draw_tunings, save_all
+from analysis.figures.searches import split_searches, without_searches
 from analysis.layer_dynamics import freezes, growth
 from analysis.report.page import render
-from analysis.tables import results_table, tuning_tables
+from analysis.scoreboard import scoreboard
+from analysis.tables import results_table, trials_table, tuning_tables
 from resnet_lab.runs.frames import Runs
 
 
@@ -19,28 +22,38 @@ def write_report(runs: Runs, out: Path, verdicts: list[Verdict] | None = None) -
     same folder replaces what it shows. `verdicts` are those of `evaluate_claims`, if at hand.
     """
     verdicts = evaluate_claims(runs) if verdicts is None else verdicts
-    drawings = [*draw_tunings(runs), *draw_all(runs)]
+    searches = split_searches(runs)
+    apart = without_searches(runs, searches)
+    drawings = [*draw_tunings(runs), *draw_searches(searches), *draw_all(apart)]
     save_all(drawings, out / "figures")
     write_tables(runs, verdicts, out / "tables")
     images = {
         drawing.name: (out / "figures" / f"{drawing.name}.svg").read_bytes() for drawing in drawings
     }
     index = out / "index.html"
-    index.write_text(render(runs, verdicts, drawings, images), encoding="utf-8")
+    index.write_text(render(runs, verdicts, drawings, images, searches), encoding="utf-8")
     return index
 
 
 def write_tables(runs: Runs, verdicts: list[Verdict], folder: Path) -> None:
-    """Write results, verdicts, growth at step 0, frozen layers and all members as CSV."""
+    """Write results, scoreboard, verdicts, growth at step 0, frozen layers and all members as CSV.
+
+    What the page shows as tables is there as Markdown and LaTeX too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tables = {
         "results": results_table(runs),
+        "scoreboard": scoreboard(runs),
         "verdicts": verdicts_frame(verdicts),
         "growth": growth(runs.layers),
         "freezes": freezes(runs.layers),
         "members": runs.runs,
         **tuning_tables(runs),
     }
+    trials = trials_table(split_searches(runs))
+    if len(trials):
+        tables["trials"] = trials
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
+    write_exports(paper_tables(runs, verdicts), folder)
     (folder / "verdicts.json").write_text(verdicts_json(verdicts) + "\n", encoding="utf-8")

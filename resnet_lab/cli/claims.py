@@ -8,14 +8,34 @@ from resnet_lab.cli.parsing import Parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the verdict, effect, interval and n of each claim."""
+    """Print the verdict, effect, interval and n of each claim, or the papers' numbers."""
     parser = Parser("claims", "Which of the paper's claims do the runs support?")
     parser.add_argument("runs", metavar="RUNS_DIR", help="a folder with run directories")
     parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.add_argument(
+        "--scoreboard", action="store_true", help="the papers' numbers beside these, cell by cell"
+    )
     given = parser.parse_args(arguments)
+    print(
+        scoreboard(given.runs, given.json) if given.scoreboard else claims(given.runs, given.json)
+    )
+    return 0
+
+
+def claims(folder: str, machine: bool) -> str:
+    """Return the verdicts on the runs in `folder` as text, or as JSON for a `machine`."""
     from analysis.claims import evaluate_claims, format_verdicts, verdicts_json
     from resnet_lab.runs.frames import load_runs
 
-    verdicts = evaluate_claims(load_runs(given.runs))
-    print(verdicts_json(verdicts) if given.json else format_verdicts(verdicts))
-    return 0
+    verdicts = evaluate_claims(load_runs(folder))
+    return verdicts_json(verdicts) if machine else format_verdicts(verdicts)
+
+
+def scoreboard(folder: str, machine: bool) -> str:
+    """Return the published numbers beside the runs in `folder` as text, or as JSON."""
+    from analysis.scoreboard import scoreboard as compared
+    from analysis.scoreboard import scoreboard_json, scoreboard_text
+    from resnet_lab.runs.frames import load_runs
+
+    cells = compared(load_runs(folder))
+    return scoreboard_json(cells) if machine else scoreboard_text(cells)

@@ -1,0 +1,61 @@
+"""Groups whose networks may differ in one more trait, for claims that compare its values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from analysis.groups import Group, restrict
+from analysis.labels import group_labels
+from resnet_lab.networks.spec import NetworkSpec
+from resnet_lab.runs.frames import Runs
+
+
+def groups_across(runs: Runs, groups: Sequence[Group], trait: str) -> list[Group]:
+    """Return groups that hold several values of `trait` and are alike in everything else.
+
+    The short names of their members say the value, unless it is the one that names leave out.
+    """
+    if not groups:
+        return []
+    settings = pd.DataFrame([group.settings for group in groups])
+    others = [name for name in settings if name != trait]
+    numbers = settings.groupby(others, sort=False, dropna=False).ngroup().to_numpy()
+    kinds = [
+        [group for group, number in zip(groups, numbers, strict=True) if number == kind]
+        for kind in dict.fromkeys(numbers)
+    ]
+    several = [kind for kind in kinds if len(kind) > 1]
+    labels = group_labels([_settings(kind, trait) for kind in several])
+    return [_merged(runs, kind, trait, one) for kind, one in zip(several, labels, strict=True)]
+
+
+def _settings(kind: Sequence[Group], trait: str) -> dict[str, object]:
+    """Return what the groups share; of `trait` the usual value, if it is there."""
+    return sorted(kind, key=lambda group: not _is_usual(group, trait))[0].settings
+
+
+def _is_usual(group: Group, trait: str) -> bool:
+    depth = int(group.members["depth"].iloc[0])
+    return bool(group.settings[trait] == getattr(NetworkSpec.parse(f"resnet-{depth}"), trait))
+
+
+def _merged(runs: Runs, kind: Sequence[Group], trait: str, label: str) -> Group:
+    members = pd.concat([_named(group, trait) for group in kind])
+    return Group(label, "", _settings(kind, trait), members, restrict(runs, members))
+
+
+def _named(group: Group, trait: str) -> pd.DataFrame:
+    members = group.members
+    endings = [_ending(str(name), trait) for name in members["network"]]
+    return members.assign(short=members["short"] + pd.Series(endings, index=members.index))
+
+
+def _ending(network: str, trait: str) -> str:
+    """Return what a name says because of `trait`, e.g. ``-preact``; "" for the usual value."""
+    spec = NetworkSpec.parse(network)
+    usual = getattr(NetworkSpec.parse(f"resnet-{spec.depth}"), trait)
+    known = replace(spec, **{trait: usual}).name.split("-")
+    return "".join(f"-{token}" for token in spec.name.split("-") if token not in known)

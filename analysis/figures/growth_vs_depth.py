@@ -1,0 +1,116 @@
+"""Growth of gradients at step 0 against depth, stage by stage, beside the theory's value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from analysis.figures import style
+from analysis.groups import Group
+from analysis.layer_dynamics import FIT_NEEDS, growth
+from analysis.paper import load_paper
+from analysis.statistics import summarise
+from resnet_lab.runs.frames import Runs
+
+THEORY = "theory, plain networks"
+
+
+def plot_growth_vs_depth(runs: Runs) -> Figure | None:
+    """Draw the main group's growth; None with fewer than two depths that have fits."""
+    return style.of_main_group(draw, runs)
+
+
+def growths(group: Group) -> pd.DataFrame:
+    """Return the growth per layer at step 0 of each stage, arm and depth.
+
+    Columns: stage, shortcut, depth, n, growth (geometric mean over seeds, no unit), low, high
+    (a 95 % t interval of the logarithm, exponentiated; NaN where n = 1). Stages with fewer than
+    `FIT_NEEDS` convolutions have no fit and no row.
+    """
+    fits = group.of(growth(group.runs.layers, step=0))
+    fits = fits.assign(log=np.log(fits["growth"].astype(float)))
+    table = summarise(fits, ["stage", "shortcut", "depth"], "log")
+    bounds = {name: np.exp(table[name]) for name in ("low", "high")}
+    return table.assign(growth=np.exp(table["mean"]), **bounds).drop(columns=["mean", "sd"])
+
+
+@style.styled
+def draw(group: Group) -> Figure | None:
+    """Draw one group: a panel a stage, an arm a line."""
+    table = growths(group)
+    if table["depth"].nunique() < 2:
+        return None
+    stages = sorted(table["stage"].unique())
+    figure = style.new_figure(style.COLUMN_WIDTH, 2.5)
+    panels = figure.subplots(1, len(stages), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, stage in zip(panels, stages, strict=True):
+        _draw_stage(axes, table[table["stage"] == stage])
+        if group.settings["norm"] == "batch":
+            theory = load_paper().gradient_growth
+            axes.axhline(theory, color=style.THEORY_COLOUR, linestyle=":", label=THEORY)
+        axes.axhline(1.0, color="0.6", linewidth=0.6)
+        axes.set_title(f"stage {stage}")
+        axes.set_ylabel("growth per layer, step 0")
+    _depth_axis(panels[0], table)
+    style.outer_labels_only(panels)
+    panels[len(panels) // 2].set_xlabel("depth (log axis)")
+    _legend(figure, panels)
+    style.describe(figure, group.label)
+    return figure
+
+
+def _draw_stage(axes: Axes, table: pd.DataFrame) -> None:
+    for arm in style.ARM_NAME:
+        line = table[table["shortcut"] == arm].sort_values("depth")
+        if line.empty:
+            continue
+        axes.errorbar(
+            line["depth"],
+            line["growth"],
+            yerr=[line["growth"] - line["low"], line["high"] - line["growth"]],
+            fmt=style.ARM_STYLE[arm],
+            marker=style.ARM_MARKER[arm],
+            color=style.ARM_COLOUR[arm],
+            markersize=3.5,
+            linewidth=1.2,
+            elinewidth=0.9,
+            capsize=2,
+            label=style.ARM_NAME[arm],
+        )
+
+
+def _depth_axis(axes: Axes, table: pd.DataFrame) -> None:
+    """Mark the depths themselves, and leave room at both ends."""
+    depths = sorted(table["depth"].unique())
+    axes.set_xscale("log")
+    axes.set_xlim(depths[0] / 1.35, depths[-1] * 1.35)
+    axes.set_xticks(depths, [str(depth) for depth in depths])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _legend(figure: Figure, panels: np.ndarray) -> None:
+    entries = {
+        label: handle
+        for axes in panels
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    style.figure_legend(figure, list(entries.values()), most=2)
+
+
+def caption(group: Group) -> str:
+    """Say what the figure shows."""
+    seeds = growths(group)["n"]
+    low, high = int(seeds.min()), int(seeds.max())
+    counted = f"n = {low}" if low == high else f"n = {low} to {high}"
+    return (
+        "Growth of the weight-gradient norm per layer towards the input before the first update, "
+        "against depth (weighted layers), from log-linear fits over each stage: above 1 gradients "
+        "grow towards the input, below 1 they vanish. Geometric means over seeds with 95 % t "
+        f"intervals of the logarithm ({counted}; none where n = 1). Stages with fewer than "
+        f"{FIT_NEEDS} convolutions have no fit. Dotted: the theory's "
+        f"{load_paper().gradient_growth} for activation gradients of plain batch-norm networks "
+        "(Yang et al. 2019); the thin line is 1."
+    )

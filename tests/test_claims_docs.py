@@ -1,0 +1,70 @@
+"""docs/claims.md: its example runs, its table is the registry, its power is computed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from synthetic_runs import demo_runs
+
+from analysis.claims import ALPHA, CLAIMS, evaluate_claims
+from analysis.statistics import detectable
+from resnet_lab.cli import main
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs/claims.md").read_text(encoding="utf-8")
+RUNS = str(ROOT / "results/cifar10_quick/runs")
+
+
+def test_the_example_of_a_new_claim_is_a_claim_that_runs() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    exec(code, names)
+    (found,) = evaluate_claims(demo_runs(), [names["GAIN"]])
+    assert (found.id, found.verdict, found.n) == ("12-gain-at-20", "supported", 3)
+    assert found.effect == pytest.approx(2.9 * 1.02)
+    statements = code.split("def gain")[1].count("\n") - 2
+    assert statements <= 12
+
+
+def test_every_claim_stands_in_the_table_with_its_sweep() -> None:
+    rows = dict(re.findall(r"^\| `(\d+-[\w-]+)` \|.*\| (.*) \|$", PAGE, flags=re.MULTILINE))
+    assert list(rows) == [claim.id for claim in CLAIMS]
+    for claim in CLAIMS:
+        named = [
+            file.removeprefix("sweeps/") for file in re.findall(r"sweeps/\S+yaml", claim.sweep)
+        ]
+        assert re.findall(r"\w+\.yaml", rows[claim.id]) == named
+        assert ("more seeds" in rows[claim.id]) == ("more seeds" in claim.sweep)
+
+
+def test_the_power_table_is_computed() -> None:
+    rows = re.findall(r"^\| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", PAGE, re.M)
+    assert [int(row[0]) for row in rows] == [2, 3, 4, 5, 10]
+    for n, *cells in rows:
+        for comparisons, cell in zip((1, 2, 3, 5), cells, strict=True):
+            level = 1 - ALPHA / comparisons
+            assert float(cell) == pytest.approx(detectable(1.0, int(n), level), abs=0.006)
+
+
+def test_the_command_line_prints_every_claim(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", RUNS]) == 0
+    text = capsys.readouterr().out
+    assert "degradation: undecided (plain-56 minus plain-20 training error 38.7 points, n = 1" in (
+        text
+    )
+    assert all(f"{claim.title}: " in text for claim in CLAIMS)
+    assert main(["claims", RUNS, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["id"]: row["sweep"] for row in rows} == {one.id: one.sweep for one in CLAIMS}
+
+
+def test_the_command_line_prints_the_scoreboard(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", RUNS, "--scoreboard"]) == 0
+    text = capsys.readouterr().out
+    assert "resnet-20, resnet-56: only by another protocol: protocol 45k/5k, not 50k; " in text
+    assert main(["claims", RUNS, "--scoreboard", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["verdict"] for row in rows} == {"not run"}
