@@ -20,6 +20,7 @@ COMMANDS = {
     "sweep": "train all the runs of a study",
     "report": "write figures, tables and verdicts of runs as a page",
     "claims": "say which of the paper's claims the runs support",
+    "doctor": "say why runs may show no degradation, or what this machine can do",
     "evaluate": "test error of own or third-party weights",
     "networks": "parameters, multiply-adds, layers and matched twins",
     "data": "prepare or verify a data set",

@@ -1,0 +1,15 @@
+"""Why a pair may show no degradation: what in the runs stands in the way, and what to do."""
+
+from analysis.doctor.diagnosis import Case, Diagnosis
+from analysis.doctor.examine import Patient, examine, foreign_entries
+from analysis.doctor.text import examination_json, examination_text
+
+__all__ = [
+    "Case",
+    "Diagnosis",
+    "Patient",
+    "examination_json",
+    "examination_text",
+    "examine",
+    "foreign_entries",
+]

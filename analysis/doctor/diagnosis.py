@@ -1,0 +1,111 @@
+"""What a diagnosis is, and the case that every check looks at."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import pandas as pd
+
+from analysis.claims.claim import Finding
+from analysis.claims.degradation import degradation
+from analysis.doctor.facts import KNOWN, Known
+from analysis.groups import Group
+from resnet_lab.errors import UserError
+from resnet_lab.networks.spec import NetworkSpec
+
+EXPLAINS, MATTERS = "explains it", "may matter"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing that stands, or may stand, in the way of seeing degradation.
+
+    `severity` is "explains it" (with this, degradation cannot show) or "may matter". `found` has
+    the numbers, `why` the measured fact behind it, `remedy` a command or flag.
+    """
+
+    id: str
+    severity: str
+    found: str
+    why: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """A group of alike runs, and the other groups of the same data set."""
+
+    group: Group
+    others: tuple[Group, ...] = ()
+
+    @cached_property
+    def finding(self) -> Finding | None:
+        """What the group says about degradation; None where it cannot test it."""
+        return degradation(self.group)
+
+    @property
+    def shown(self) -> bool:
+        """Whether degradation is there, so that nothing has to explain its absence."""
+        return self.finding is not None and self.finding.outcome == "supported"
+
+    @cached_property
+    def plain(self) -> pd.DataFrame:
+        """Finished plain members, the shallowest first."""
+        return plain_of(self.group.finished)
+
+    @property
+    def depths(self) -> list[int]:
+        """Depths of the finished plain networks, rising."""
+        return depths_of(self.plain)
+
+    @property
+    def known(self) -> Known | None:
+        """What is known of degradation on this data; None of data that nobody has measured."""
+        return KNOWN.get(str(self.group.settings["data"]))
+
+    def at(self, depth: int) -> pd.DataFrame:
+        """Finished plain members of one depth."""
+        return self.plain[self.plain["depth"] == depth]
+
+    def curve(self, depth: int, split: str) -> pd.DataFrame:
+        """Logged errors (percent) of the finished plain members of one depth, by step."""
+        metrics = self.group.runs.metrics
+        rows = metrics[(metrics["metric"] == "error") & (metrics["split"] == split)]
+        return rows.merge(self.at(depth)[["run", "network"]], on=["run", "network"], how="inner")
+
+
+Check = Callable[[Case], Sequence[Diagnosis]]
+
+
+def plain_of(members: pd.DataFrame) -> pd.DataFrame:
+    """Return the plain ones of `members`, the shallowest first."""
+    plain = members[members["family"] == "plain"]
+    return plain.sort_values(["depth", "seed"], kind="stable")
+
+
+def depths_of(members: pd.DataFrame) -> list[int]:
+    """Return the depths among `members`, rising."""
+    return sorted(int(depth) for depth in members["depth"].unique())
+
+
+def sibling(network: str, depth: int) -> str:
+    """Return the name of the same network with another depth; where there is none, plain-DEPTH."""
+    try:
+        return replace(NetworkSpec.parse(network), depth=depth).name
+    except UserError:
+        return f"plain-{depth}"
+
+
+def again(members: pd.DataFrame, flags: str) -> str:
+    """Return the command that repeats the run of the first of `members`, changed by `flags`."""
+    path = str(members["path"].iloc[0])
+    return f"resnet-lab train --config {shlex.quote(path + '/config.yaml')} {flags}"
+
+
+def listed(values: Sequence[object]) -> str:
+    """Return ``a, b and c``."""
+    texts = [str(value) for value in values]
+    return " and ".join([*([", ".join(texts[:-1])] if texts[1:] else []), *texts[-1:]])

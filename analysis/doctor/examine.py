@@ -1,0 +1,86 @@
+"""All checks, made on every group of alike runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.doctor import best_epochs, networks, seeds, settings, training
+from analysis.doctor.diagnosis import EXPLAINS, Case, Check, Diagnosis
+from analysis.groups import Group, split_groups
+from resnet_lab.runs.frames import Runs
+
+CHECKS: dict[str, Check] = {
+    "finished": training.unfinished,
+    "depth": networks.depth,
+    "seeds": seeds.seeds,
+    "learning": training.chance,
+    "difficulty": training.too_easy,
+    "length": training.too_few_steps,
+    "width": networks.width,
+    "recipe": settings.recipe,
+    "twin": networks.twins,
+    "best epochs": best_epochs.best_epochs,
+    "test images": best_epochs.test_unread,
+}
+"""Name of what is looked at -> check."""
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One group of alike runs, and what was found.
+
+    `outcome` is the verdict on degradation ("not tested" where the group cannot test it), with
+    its numbers in `evidence`; `diagnoses` come with what explains most first; `fine` names the
+    checks that found nothing.
+    """
+
+    protocol: str
+    members: int
+    finished: int
+    outcome: str
+    evidence: str
+    diagnoses: tuple[Diagnosis, ...]
+    fine: tuple[str, ...]
+
+
+def examine(runs: Runs) -> list[Patient]:
+    """Make every check on every group of alike runs, the largest group first."""
+    groups = split_groups(runs)
+    return [_examined(Case(group, _same_data(group, groups))) for group in groups]
+
+
+def _same_data(group: Group, groups: list[Group]) -> tuple[Group, ...]:
+    data = group.settings["data"]
+    return tuple(one for one in groups if one is not group and one.settings["data"] == data)
+
+
+def _examined(case: Case) -> Patient:
+    found = {name: tuple(check(case)) for name, check in CHECKS.items()}
+    diagnoses = [one for several in found.values() for one in several]
+    finding = case.finding
+    return Patient(
+        protocol=case.group.label,
+        members=len(case.group.members),
+        finished=len(case.group.finished),
+        outcome="not tested" if finding is None else finding.outcome,
+        evidence="" if finding is None else finding.evidence,
+        diagnoses=tuple(sorted(diagnoses, key=lambda one: one.severity != EXPLAINS)),
+        fine=tuple(name for name, several in found.items() if not several),
+    )
+
+
+def foreign_entries(root: Path) -> list[str]:
+    """Return the folders in `root` that are no run directory and hold none, the topmost ones."""
+    runs = {file.parent for file in root.rglob("run.json")}
+    known = runs | {parent for run in runs for parent in run.parents}
+    return sorted(str(path) for path in _strangers(root, runs, known))
+
+
+def _strangers(folder: Path, runs: set[Path], known: set[Path]) -> list[Path]:
+    found = []
+    for path in folder.iterdir():
+        if not path.is_dir() or path in runs or path.name.startswith("."):
+            continue
+        found += _strangers(path, runs, known) if path in known else [path]
+    return found

@@ -1,0 +1,101 @@
+"""Seeds: the unit of replication, without which there is no interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.claims.claim import ALPHA
+from analysis.doctor.diagnosis import EXPLAINS, MATTERS, Case, Diagnosis, again, listed
+from analysis.statistics import POWER, paired_differences, seeds_needed
+
+
+def seeds(case: Case) -> Sequence[Diagnosis]:
+    """Whether the deepest plain network and a shallower one share enough seeds."""
+    depths = case.depths
+    if len(depths) < 2 or case.shown:
+        return []
+    common = _common(case)
+    deepest = case.at(depths[-1])
+    if common == 0:
+        return [_unpaired(case, deepest)]
+    if common == 1:
+        return [_one_seed(case, deepest)]
+    return _wide_interval(case)
+
+
+def _common(case: Case) -> int:
+    """The largest number of seeds that the deepest network shares with a shallower one."""
+    *shallower, deepest = case.depths
+    own = set(case.at(deepest)["seed"])
+    return max(len(own & set(case.at(depth)["seed"])) for depth in shallower)
+
+
+def _unpaired(case: Case, deepest: pd.DataFrame) -> Diagnosis:
+    used = [f"{depth} layers: {_list_of_seeds(case.at(depth))}" for depth in case.depths]
+    seed = int(case.at(case.depths[0])["seed"].iloc[0])
+    return Diagnosis(
+        id="seeds not paired",
+        severity=EXPLAINS,
+        found=f"the depths share no seed ({'; '.join(used)})",
+        why="runs of one seed saw the same batches, and only their difference is an observation",
+        remedy=again(deepest, f"--seed {seed}"),
+    )
+
+
+def _list_of_seeds(members: pd.DataFrame) -> str:
+    return f"seed {listed(sorted(int(seed) for seed in members['seed'].unique()))}"
+
+
+def _one_seed(case: Case, deepest: pd.DataFrame) -> Diagnosis:
+    shallow = case.at(case.depths[0])
+    free = int(max(deepest["seed"].max(), shallow["seed"].max())) + 1
+    commands = dict.fromkeys(again(each, f"--seed {free}") for each in (deepest, shallow))
+    return Diagnosis(
+        id="one seed",
+        severity=EXPLAINS,
+        found="the depths share one seed",
+        why="one observation has no interval, so the verdict can only be undecided; on digits the "
+        "training error of plain-56 has a standard deviation of 8.8 points over seeds (README)",
+        remedy=f"train two seeds more of every depth: {listed(list(commands))}",
+    )
+
+
+def _wide_interval(case: Case) -> Sequence[Diagnosis]:
+    """An interval that holds 0 although the deeper network is worse on average."""
+    values = case.plain.rename(columns={"train_error": "value"})
+    *shallower, deepest = case.depths
+    tables = [
+        paired_differences(
+            values, "depth", deepest, depth, "value", level=1 - ALPHA / len(shallower)
+        )
+        for depth in shallower
+    ]
+    found = [(depth, t.iloc[0]) for depth, t in zip(shallower, tables, strict=True) if len(t)]
+    worse = [(depth, row) for depth, row in found if row["mean"] > 0 >= row["low"]]
+    if not worse:
+        return []
+    depth, row = min(worse, key=lambda one: one[1]["sd"] / one[1]["mean"])
+    needed = seeds_needed(float(row["mean"]), float(row["sd"]), 1 - ALPHA / len(shallower))
+    return [_more_seeds(case, deepest, depth, row, needed)]
+
+
+def _more_seeds(case: Case, deepest: int, depth: int, row: pd.Series, needed: int) -> Diagnosis:
+    n = int(row["n"])
+    free = int(case.plain["seed"].max()) + 1
+    why = (
+        f"were mean and spread the true ones, {needed:,} seeds would show it with a chance of "
+        f"{POWER:.0%}".replace("%", " %")
+    )
+    if n == 2:
+        why += "; with two seeds an interval is 9.0 standard deviations wide on either side"
+    return Diagnosis(
+        id="too few seeds",
+        severity=MATTERS,
+        found=f"{deepest} minus {depth} layers: training error {row['mean']:.1f} points with a "
+        f"standard deviation of {row['sd']:.1f} over {n} seeds, interval "
+        f"[{row['low']:.1f}, {row['high']:.1f}]",
+        why=why,
+        remedy=f"{again(case.at(deepest), f'--seed {free}')}, and the same of {depth} layers",
+    )

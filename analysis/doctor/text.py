@@ -1,0 +1,92 @@
+"""Examinations as text for a terminal, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from analysis.doctor.diagnosis import EXPLAINS, Diagnosis
+from analysis.doctor.examine import Patient
+
+WIDTH = 96
+LEFT_OUT = 10
+"""Most entries left out that are named one by one."""
+
+
+def examination_text(
+    patients: Sequence[Patient], skipped: Sequence[tuple[str, str]], foreign: Sequence[str]
+) -> str:
+    """Return every group with its verdict, what stands in the way, and what was left out.
+
+    Args:
+        patients: of `examine`.
+        skipped: (path, reason) of run directories that could not be read.
+        foreign: folders without a run.
+    """
+    blocks = ["\n".join(_patient_lines(one)) for one in patients]
+    entries = [f"{path}: {reason}" for path, reason in skipped]
+    entries += [f"{path}: no run.json at or below it" for path in foreign]
+    if entries:
+        more = [f"... and {len(entries) - LEFT_OUT} more"] if entries[LEFT_OUT:] else []
+        shown = [line for one in entries[:LEFT_OUT] for line in _wrapped(one, 2, 4)]
+        blocks.append("\n".join(["left out:", *shown, *(f"  {one}" for one in more)]))
+    return "\n\n".join(blocks)
+
+
+def _patient_lines(patient: Patient) -> list[str]:
+    count = f"{patient.finished} of {patient.members} networks finished"
+    lines = _wrapped(f"{patient.protocol}: {count}", 0, 2)
+    evidence = f" ({patient.evidence})" if patient.evidence else ""
+    lines += _wrapped(f"degradation: {patient.outcome}{evidence}", 2, 4)
+    lines += [f"  {_headline(patient)}"]
+    for diagnosis in patient.diagnoses:
+        lines += _diagnosis_lines(diagnosis)
+    if patient.fine:
+        lines += _wrapped(f"fine: {', '.join(patient.fine)}", 2, 4)
+    return lines
+
+
+def _headline(patient: Patient) -> str:
+    count = sum(one.severity == EXPLAINS for one in patient.diagnoses)
+    if patient.outcome == "supported":
+        return "nothing stands in the way: the deeper plain network trains worse"
+    if count:
+        return f"{count} {'thing explains' if count == 1 else 'things explain'} it:"
+    if patient.diagnoses:
+        return "nothing explains it for certain; what may matter:"
+    return "nothing stands in the way: these networks show no degradation"
+
+
+def _diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
+    head = f"{diagnosis.severity}: {diagnosis.id}: {diagnosis.found}."
+    return [
+        *_wrapped(head, 2, 6),
+        *_wrapped(f"why: {diagnosis.why}.", 6, 11),
+        *_wrapped(f"do:  {diagnosis.remedy}", 6, 11),
+    ]
+
+
+def _wrapped(text: str, first: int, later: int) -> list[str]:
+    """Wrap at spaces only, so that paths and flags can be copied."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=" " * first,
+        subsequent_indent=" " * later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def examination_json(
+    patients: Sequence[Patient], skipped: Sequence[tuple[str, str]], foreign: Sequence[str]
+) -> str:
+    """Return the same as `examination_text` as a JSON object: groups, skipped, foreign."""
+    content = {
+        "groups": [asdict(one) for one in patients],
+        "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
+        "foreign": list(foreign),
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False)

@@ -1,0 +1,159 @@
+"""Trainings that leave nothing to compare: not finished, at chance, at zero, or cut short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.doctor.diagnosis import (
+    EXPLAINS,
+    MATTERS,
+    Case,
+    Diagnosis,
+    again,
+    depths_of,
+    listed,
+    plain_of,
+)
+
+CHANCE_SHARE = 0.9
+"""Share of the error of guessing from which on a network counts as not having learnt."""
+ZERO = 0.5
+"""Percent of training error below which a network counts as having learnt everything."""
+FALLING = 1.0
+"""Percentage points over the last tenth of training by which an error counts as still falling."""
+WAYS_ON = {
+    "running": "wait for its end; if its process is gone, the same command continues it",
+    "interrupted": "the same command continues it: resnet-lab train --config RUN/config.yaml",
+    "failed": "see `error` in its run.json; the same command continues it",
+    "diverged": "its loss was no longer finite: a longer --recipe.warmup_steps or a lower "
+    "--recipe.lr, for every network alike",
+    "stopped": "a search ended it early: repeat it with resnet-lab train --config RUN/config.yaml",
+}
+
+
+def unfinished(case: Case) -> Sequence[Diagnosis]:
+    """Members that did not come to their end are never compared: one diagnosis a status."""
+    members = case.group.members
+    missing = members[members["status"] != "finished"]
+    decisive = not case.shown and _takes_a_depth_away(case)
+    return [
+        Diagnosis(
+            id=f"not finished: {status}",
+            severity=EXPLAINS if decisive else MATTERS,
+            found=f"{len(part)} of {len(members)} networks {_is(len(part))} {status}: "
+            + listed(_member_texts(part)),
+            why="only networks that came to their end are compared, as errors before it are not "
+            "those of the recipe",
+            remedy=WAYS_ON.get(str(status), "train it again"),
+        )
+        for status, part in missing.groupby("status", sort=False)
+    ]
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _member_texts(members: pd.DataFrame, most: int = 4) -> list[str]:
+    texts = [f"{row.short} seed {row.seed}{_where(row)}" for row in members.itertuples(index=False)]
+    return texts if len(texts) <= most else [*texts[: most - 1], f"{len(texts) - most + 1} more"]
+
+
+def _where(row: object) -> str:
+    at = getattr(row, "diverged_at", None)
+    step = getattr(row, "step", None)
+    if at is not None and not pd.isna(at):
+        return f" (at step {int(at)})"
+    return f" (step {int(step)})" if step is not None and not pd.isna(step) else ""
+
+
+def _takes_a_depth_away(case: Case) -> bool:
+    """Whether fewer than two plain depths are left, or the deepest one is gone."""
+    planned = depths_of(plain_of(case.group.members))
+    return len(planned) > 1 and (len(case.depths) < 2 or case.depths[-1] != planned[-1])
+
+
+def chance(case: Case) -> Sequence[Diagnosis]:
+    """Even the shallowest plain network has learnt next to nothing."""
+    if case.shown or case.known is None or not case.depths:
+        return []
+    shallow = case.at(case.depths[0])
+    error = float(shallow["train_error"].mean())
+    if not error >= CHANCE_SHARE * case.known.chance:
+        return []
+    return [
+        Diagnosis(
+            id="at chance level",
+            severity=EXPLAINS,
+            found=f"even {shallow['short'].iloc[0]} ends at {error:.1f} % training error, where "
+            f"guessing gives {case.known.chance:g} %",
+            why="networks that have not begun to learn are equally bad at any depth; at lr 0.1 "
+            "without warm-up even ResNet-56 stays at loss 2.30 for a hundred iterations and more "
+            "on CIFAR-10 (experiments/cifar10_quick.yaml)",
+            remedy=again(shallow, f"--recipe.iterations {_longer(case)} --recipe.drops '[]'"),
+        )
+    ]
+
+
+def _longer(case: Case) -> int:
+    return 10 * int(str(case.group.settings["iterations"]))
+
+
+def too_easy(case: Case) -> Sequence[Diagnosis]:
+    """Every plain network learns the training images by heart."""
+    if case.shown or len(case.depths) < 2:
+        return []
+    means = {depth: float(case.at(depth)["train_error"].mean()) for depth in case.depths}
+    if not max(means.values()) < ZERO:
+        return []
+    texts = [f"{depth} layers {error:.2f} %" for depth, error in means.items()]
+    deep = case.known.fact if case.known is not None else "R Figure 6 goes to 110 layers"
+    return [
+        Diagnosis(
+            id="too easy",
+            severity=EXPLAINS,
+            found=f"training error ends near 0 at every depth: {', '.join(texts)}",
+            why=f"nothing is left to differ in; {deep}",
+            remedy="go deeper, or take harder data: resnet-lab train --config "
+            "experiments/cifar10_quick.yaml --network plain-20,resnet-20",
+        )
+    ]
+
+
+def too_few_steps(case: Case) -> Sequence[Diagnosis]:
+    """Training error was still falling when training ended."""
+    if case.shown or len(case.depths) < 2:
+        return []
+    falls = {depth: _last_fall(case, depth) for depth in (case.depths[0], case.depths[-1])}
+    falling = {depth: fall for depth, fall in falls.items() if fall > FALLING}
+    if not falling:
+        return []
+    texts = [f"{depth} layers by {fall:.1f} points" for depth, fall in falling.items()]
+    iterations = int(str(case.group.settings["iterations"]))
+    return [
+        Diagnosis(
+            id="too few steps",
+            severity=EXPLAINS if case.depths[0] in falling else MATTERS,
+            found=f"training error still fell over the last tenth of {iterations:,} iterations: "
+            + ", ".join(texts),
+            why="before its end a training compares how fast networks start; R trained CIFAR-10 "
+            "for 64,000 iterations, and three times more did not remove the degradation",
+            remedy=again(
+                case.at(case.depths[-1]),
+                f"--recipe.iterations {2 * iterations} --recipe.drops "
+                f"'[{iterations}, {iterations * 3 // 2}]'",
+            )
+            + ", and the other depths alike",
+        )
+    ]
+
+
+def _last_fall(case: Case, depth: int) -> float:
+    """Mean training error of the last tenth but one of training minus that of the last, points."""
+    curve = case.curve(depth, "train")
+    iterations = float(str(case.group.settings["iterations"]))
+    share = curve["step"] / iterations
+    before = curve[(share > 0.8) & (share <= 0.9)]["value"].mean()
+    return float(before - curve[share > 0.9]["value"].mean())

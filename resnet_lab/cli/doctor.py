@@ -1,0 +1,44 @@
+"""resnet-lab doctor"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from resnet_lab.cli.parsing import Parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Say why runs may show no degradation, or what this machine can do."""
+    parser = Parser(
+        "doctor",
+        "With a folder of runs: why may a pair show no degradation? Without: what can this "
+        "machine do?",
+    )
+    parser.add_argument("runs", nargs="?", metavar="RUNS_DIR", help="a folder with run directories")
+    parser.add_argument("--data-dir", help="default: $RESNET_LAB_DATA, else ~/.cache/resnet_lab")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    given = parser.parse_args(arguments)
+    print(
+        _machine(given.data_dir, given.json)
+        if given.runs is None
+        else _runs(Path(given.runs), given.json)
+    )
+    return 0
+
+
+def _runs(folder: Path, as_json: bool) -> str:
+    from analysis.doctor import examination_json, examination_text, examine, foreign_entries
+    from resnet_lab.runs.frames import load_runs
+
+    runs = load_runs(folder)
+    told = examination_json if as_json else examination_text
+    return told(examine(runs), runs.skipped, foreign_entries(folder))
+
+
+def _machine(data_dir: str | None, as_json: bool) -> str:
+    from resnet_lab.data.config import default_data_dir
+    from resnet_lab.machine import facts_json, facts_text, machine_facts
+
+    facts = machine_facts(default_data_dir(data_dir))
+    return facts_json(facts) if as_json else facts_text(facts)
