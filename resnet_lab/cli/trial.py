@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.train import train_illustrated
-from resnet_lab.sweeps.group import VARIABLE
+from resnet_lab.errors import UserError
+from resnet_lab.sweeps.group import MISTAKE, VARIABLE
 from resnet_lab.sweeps.verdict import TrialJudge
 from resnet_lab.training.config import Config
 from resnet_lab.training.processes import is_first_process
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Train the run of the configuration file that is named; only the first process reports."""
-    config = parse_config(["--config", sys.argv[1]])
-    train_illustrated(config, _judge(config, json.loads(os.environ[VARIABLE])))
+    try:
+        config = parse_config(["--config", sys.argv[1]])
+        train_illustrated(config, _judge(config, json.loads(os.environ[VARIABLE])))
+    except UserError as error:
+        print(f"{MISTAKE}{error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _judge(config: Config, told: dict[str, Any]) -> Judge:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from resnet_lab.sweeps.work import Work
 
+MISTAKE = "resnet-lab: "
+"""Comes before the message of a user's mistake, the last thing that a process says then."""
 VARIABLE = "RESNET_LAB_TRIAL"
 """Tells the first process where to report; in the environment, as a storage's URL may hold a
 password and command lines are seen by everybody."""
@@ -39,7 +41,7 @@ def train_in_group(work: Work, config: Config, trial: Trial) -> Path:
     """Train a run in processes of its own and return its run directory.
 
     Raises:
-        UserError: it needs more than one machine.
+        UserError: it needs more than one machine, or its processes say so.
         RuntimeError: the processes failed; the message ends with their last words.
     """
     if config.trainer.nodes > 1:
@@ -91,8 +93,10 @@ def _start_and_wait(file: Path, processes: int, environment: dict[str, str]) -> 
                 process.wait()
         words.seek(0)
         said = words.read().strip()
-    if any(process.returncode for process in group):
-        codes = [process.returncode for process in group]
+    codes = [process.returncode for process in group]
+    if 2 in codes and MISTAKE in said:
+        raise UserError(said.rsplit(MISTAKE, 1)[1].splitlines()[0])
+    if any(codes):
         raise RuntimeError(f"its processes ended with codes {codes}: {said[-2000:]}")
 
 
