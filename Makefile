@@ -12,7 +12,7 @@ demo: $(INSTALLED)
 	@$(BIN)/resnet-lab report runs/demo_digits --out report/demo_digits
 
 test: lint types
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

@@ -182,6 +182,16 @@ def test_processes_that_race_take_each_slot_once(storage_url: str | None, tmp_pa
     assert sorted(filter(None, heard), key=int) == [str(number) for number in range(12)]
 
 
+def test_a_journal_does_not_move_with_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage = open_storage(None, Path("study"), 60)
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    open_study("study", storage, None)
+    assert not list(Path.cwd().iterdir())
+
+
 def test_a_search_cannot_change_its_parameters_on_its_way() -> None:
     storage = open_storage(None, Path.cwd(), 60)
     open_study("study", storage, "lr from 0 to 1")

@@ -346,6 +346,28 @@ def test_agents_work_on_a_sweep_until_it_is_done_and_say_what_failed(
 
 
 @pytest.mark.slow
+def test_the_sweep_command_with_wandb_as_its_engine(server: Server, tmp_path: Path) -> None:
+    environment = server.environment(tmp_path)
+    (tmp_path / "study.yaml").write_text(
+        yaml.safe_dump(content({"network": {"value": PLAIN}, "seed": {"values": [0, 1]}}))
+    )
+    line = ("sweep", "study.yaml", "--engine", "wandb", "--workers", "2")
+    changed = ("--", "--recipe.momentum=0.5", "--recipe.clip=0.25")
+    code, output, errors = wait_for(
+        start(environment, tmp_path, "-m", "resnet_lab", *line, *changed)
+    )
+    assert code == 0, output + errors
+    assert output.splitlines()[-1] == ("2 runs finished in the sweep researcher/resnet_lab/sweep0")
+    folders = directories(tmp_path)
+    assert sorted(info(folder)["seed"] for folder in folders.values()) == [0, 1]
+    for run_id, folder in folders.items():
+        assert folder.parent == tmp_path / "runs" / "study"
+        recipe = yaml.safe_load((folder / "config.yaml").read_text())["recipe"]
+        assert (recipe["momentum"], recipe["clip"], recipe["iterations"]) == (0.5, 0.25, 4)
+        assert_mirrored(server.runs[run_id], folder)
+
+
+@pytest.mark.slow
 def test_runs_that_were_cut_off_are_continued_before_others_begin(
     server: Server, tmp_path: Path
 ) -> None:

@@ -42,7 +42,8 @@ def open_storage(url: str | None, folder: Path, heartbeat: int) -> BaseStorage:
     """
     if url is None or url.endswith(".journal"):
         path = folder / "study.journal" if url is None else Path(url)
-        return _open_journal(path, heartbeat)
+        # Absolute: a parser of configuration files changes directories while heartbeats write.
+        return _open_journal(path.absolute(), heartbeat)
     if url.startswith(("postgresql://", "postgresql+")):
         return _open_database(url, heartbeat)
     hint = "sqlite locks when several workers write" if url.startswith("sqlite") else "unknown kind"
