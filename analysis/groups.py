@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
 from analysis.labels import TRAITS, group_labels, short_name, traits
+from analysis.once import once_per_runs
 from resnet_lab.runs.frames import Runs
 
 WHO = ("run", "name", "study", "path", "network", "family", "depth", "shortcut", "seed")
@@ -44,7 +46,7 @@ class Group:
     members: pd.DataFrame
     runs: Runs
 
-    @property
+    @cached_property
     def finished(self) -> pd.DataFrame:
         """Members that trained to the end."""
         return self.members[self.members["status"] == "finished"]
@@ -116,6 +118,7 @@ def _index(keys: pd.DataFrame) -> pd.MultiIndex:
     return pd.MultiIndex.from_frame(keys)
 
 
+@once_per_runs
 def split_groups(runs: Runs) -> list[Group]:
     """Split runs into groups of alike ones, the one with most members first."""
     if runs.runs.empty:

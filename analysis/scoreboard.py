@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.groups import Group, split_groups
+from analysis.once import once_per_runs
 from analysis.paper import Protocol, Result, Variant, load_paper
 from analysis.statistics import noise_floor, summarise
 from resnet_lab.runs.frames import Runs
@@ -64,6 +65,7 @@ class Cell:
     note: str = ""
 
 
+@once_per_runs
 def scoreboard(runs: Runs) -> pd.DataFrame:
     """Return one row a published error, in the order of `paper.yaml`; columns as in `Cell`."""
     paper = load_paper()

@@ -17,6 +17,7 @@ import pandas as pd
 from analysis.claims.evidence import Contrast, by_depth, contrast, contrasts
 from analysis.groups import arms, split_groups
 from analysis.labels import group_labels
+from analysis.once import once_per_runs
 from analysis.statistics import summarise
 from resnet_lab.runs.frames import Runs
 
@@ -62,6 +63,7 @@ class Tuning:
         return _choices(self.members, self.rates)
 
 
+@once_per_runs
 def split_tunings(runs: Runs) -> list[Tuning]:
     """Return the tunings among runs, the one with most members first.
 

@@ -43,7 +43,7 @@ _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MEMBER = ("network", "family", "depth", "shortcut", "parameters", "multiply_adds", "diverged_at")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Runs:
     """What a directory of runs holds.
 

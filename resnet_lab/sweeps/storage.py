@@ -6,6 +6,7 @@ of a worker that died is found and requeued in the same way with either.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import time
@@ -38,8 +39,10 @@ def open_storage(url: str | None, folder: Path, heartbeat: int) -> BaseStorage:
         heartbeat: seconds between two signs of life of a worker.
 
     Raises:
-        UserError: another kind of storage, or one that cannot be reached.
+        UserError: another kind of storage, or one that cannot be reached; or no Optuna.
     """
+    if importlib.util.find_spec("optuna") is None:
+        raise UserError("sweeps need Optuna: pip install optuna (resnet-lab train does without)")
     if url is None or url.endswith(".journal"):
         path = folder / "study.journal" if url is None else Path(url)
         # Absolute: a parser of configuration files changes directories while heartbeats write.
