@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -159,7 +158,7 @@ def _size(folder: Path) -> int:
 
 
 def _machine() -> dict[str, Any]:
-    from resnet_lab.runs.provenance import git_state, provenance
+    from resnet_lab.runs.provenance import provenance
 
     packages = ("numpy", "pandas", "pyarrow", "matplotlib")
     known = provenance("cpu")
@@ -167,9 +166,9 @@ def _machine() -> dict[str, Any]:
         "processor": known["processor"],
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
-        "python": platform.python_version(),
+        "python": known["python"],
         **{name: version(name) for name in packages},
-        "git": git_state(),
+        "git": known["git"],
     }
 
 

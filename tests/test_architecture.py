@@ -39,6 +39,7 @@ TORCH_FREE = [
     "resnet_lab.recording.schedule",
     "resnet_lab.runs.directory",
     "resnet_lab.runs.frames",
+    "resnet_lab.runs.owner",
     "resnet_lab.runs.provenance",
     "resnet_lab.runs.rows",
     "resnet_lab.runs.summary",

@@ -17,12 +17,13 @@ import pytest
 from optuna.trial import TrialState
 
 from resnet_lab.errors import UserError
+from resnet_lab.runs.owner import Owner
 from resnet_lab.sweeps.heartbeat import Heartbeat
 from resnet_lab.sweeps.queue import DUPLICATE, ERROR, FAILURES, OWNER, SLOT, Queue, Slot, open_study
-from resnet_lab.sweeps.storage import DEATHS, GRACE, is_dead, open_storage, owner_here
+from resnet_lab.sweeps.storage import DEATHS, GRACE, open_storage
 
 SLOTS = [Slot(key, {"network": key}) for key in ("a", "b", "c")]
-GONE = f"{owner_here().rsplit(' ', 2)[0]} 1 0"
+GONE = f"{str(Owner.here()).rsplit(' ', 2)[0]} 1 0"
 """A process of this machine that is no more: process 1 did not start at tick 0."""
 
 
@@ -62,7 +63,7 @@ def test_each_slot_is_taken_once_and_in_order(queue: Queue) -> None:
     assert [slot(take(queue)) for _ in SLOTS] == ["a", "b", "c"]
     assert queue.take() is None
     assert states(queue) == dict.fromkeys("abc", "RUNNING")
-    assert all(trial.user_attrs[OWNER] == owner_here() for trial in queue.running())
+    assert all(trial.user_attrs[OWNER] == str(Owner.here()) for trial in queue.running())
 
 
 def test_filling_again_adds_what_is_new_and_what_failed_alone(queue: Queue) -> None:
@@ -201,14 +202,14 @@ def test_a_search_cannot_change_its_parameters_on_its_way() -> None:
 
 
 def test_processes_are_known_to_be_dead_only_where_they_can_be_seen() -> None:
-    assert not is_dead(owner_here())
-    assert is_dead(GONE)
-    assert not is_dead(GONE.replace(socket.gethostname(), "another-host"))
+    assert not Owner.here().is_dead()
+    assert Owner.parse(GONE).is_dead()
+    assert not Owner.parse(GONE.replace(socket.gethostname(), "another-host")).is_dead()
     child = subprocess.Popen(
         [
             sys.executable,
             "-c",
-            "from resnet_lab.sweeps.storage import owner_here; print(owner_here()); input()",
+            "from resnet_lab.runs.owner import Owner; print(Owner.here()); input()",
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -216,10 +217,10 @@ def test_processes_are_known_to_be_dead_only_where_they_can_be_seen() -> None:
     )
     assert child.stdout is not None
     owner = child.stdout.readline().strip()
-    assert not is_dead(owner)
+    assert not Owner.parse(owner).is_dead()
     child.kill()
     child.communicate(timeout=30)
-    assert is_dead(owner)
+    assert Owner.parse(owner).is_dead()
 
 
 def test_a_study_opens_in_the_dashboard(queue: Queue) -> None:

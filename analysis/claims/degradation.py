@@ -8,13 +8,13 @@ import numpy as np
 
 from analysis.claims.claim import Claim, Finding, Outcome
 from analysis.claims.evidence import (
-    ONE_SEED,
     Contrast,
     by_depth,
     contrasts,
     final_training_error,
     mean_training_error,
     points_text,
+    unsettled,
 )
 from analysis.claims.findings import points_finding
 from analysis.convergence import SETTLED_SHARE, error_curves, share_above
@@ -77,9 +77,9 @@ def _reason(
         "overfitting",
         "refuted": "The deepest plain network fits the training data better than every shallower "
         "one",
-        "undecided": ONE_SEED
-        if shown.n < 2
-        else "The interval does not exclude 0, or the curves do not differ on average",
+        "undecided": unsettled(
+            shown.n, "The interval does not exclude 0, or the curves do not differ on average"
+        ),
     }[outcome]
     parts = [said]
     if course is not None:

@@ -16,6 +16,11 @@ from analysis.statistics import noise_floor, paired_differences, summarise
 ONE_SEED = "One seed gives no interval: train more seeds"
 
 
+def unsettled(n: int, why: str) -> str:
+    """Say why nothing is decided: n = 1 has no interval; with more seeds it is `why`."""
+    return ONE_SEED if n < 2 else why
+
+
 @dataclass(frozen=True)
 class Contrast:
     """`first` minus `second`, paired by seed; `low` and `high` are NaN where n = 1.

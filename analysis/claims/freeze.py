@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
-from analysis.claims.evidence import ONE_SEED, Contrast, contrast, estimate, interval_text
+from analysis.claims.evidence import Contrast, contrast, estimate, interval_text, unsettled
 from analysis.claims.findings import factor_finding
 from analysis.groups import Group, arms
 from analysis.layer_dynamics import FROZEN_BELOW, STEM
@@ -67,9 +67,9 @@ def _finding(level: Contrast, against: Contrast) -> Finding:
     said = {
         "supported": "The stem of the plain network stands still, that of its twin moves more",
         "refuted": "The stem of the plain network keeps moving",
-        "undecided": ONE_SEED
-        if min(level.n, against.n) < 2
-        else "The intervals do not settle both comparisons",
+        "undecided": unsettled(
+            min(level.n, against.n), "The intervals do not settle both comparisons"
+        ),
     }[outcome]
     reason = f"{said}; {against.name}: {_decades_text(against)}."
     return factor_finding(outcome, level, "relative update", _level_text(level), reason)

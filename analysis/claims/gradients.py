@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
-from analysis.claims.evidence import ONE_SEED, Contrast
+from analysis.claims.evidence import Contrast, unsettled
 from analysis.claims.findings import factor_finding
 from analysis.claims.findings import judge as judge_sign
 from analysis.claims.growth import STAGE, growth_text, plain_growth
@@ -43,7 +43,7 @@ def theoretical_rate(group: Group) -> Finding | None:
     said = {
         "supported": "The whole interval lies within the margins",
         "refuted": "The whole interval lies outside the margins",
-        "undecided": ONE_SEED if found.n < 2 else "The interval crosses a margin",
+        "undecided": unsettled(found.n, "The interval crosses a margin"),
     }[outcome]
     reason = f"{said} [{low:.3f}, {high:.3f}] around the theory's {theory:.4f} (stage {STAGE})."
     return factor_finding(outcome, found, "growth per layer", growth_text(found), reason)
@@ -62,7 +62,7 @@ def _reason(outcome: Outcome, n: int) -> str:
     said = {
         "supported": "Gradients do not vanish at initialisation, they grow towards the input",
         "refuted": "Gradients shrink towards the input already at initialisation",
-        "undecided": ONE_SEED if n < 2 else "The interval does not exclude a growth of 1",
+        "undecided": unsettled(n, "The interval does not exclude a growth of 1"),
     }[outcome]
     return f"{said} (stage {STAGE}; theory for activation gradients: {theory:.4f})."
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.claims.claim import Claim, Finding, Outcome
-from analysis.claims.evidence import ONE_SEED, Contrast
+from analysis.claims.evidence import Contrast, unsettled
 from analysis.claims.findings import factor_finding
 from analysis.claims.growth import activation_growth, growth_text
 from analysis.groups import Group
@@ -30,7 +30,7 @@ def vanishing_gradients(group: Group) -> Finding | None:
     said = {
         "supported": "Gradients vanish towards the input",
         "refuted": f"Gradients do not vanish: a layer keeps more than {VANISHING} of their norm",
-        "undecided": ONE_SEED if found.n < 2 else f"The interval does not exclude {VANISHING}",
+        "undecided": unsettled(found.n, f"The interval does not exclude {VANISHING}"),
     }[outcome]
     reason = f"{said} (from the last block to the stem, at initialisation)."
     evidence = growth_text(found, "activation gradient norm")

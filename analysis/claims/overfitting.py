@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from analysis.claims.claim import Claim, Finding, Outcome
 from analysis.claims.evidence import (
-    ONE_SEED,
     Contrast,
     contrast,
     estimate,
@@ -12,6 +11,7 @@ from analysis.claims.evidence import (
     floor_text,
     held_out_error,
     interval_text,
+    unsettled,
 )
 from analysis.claims.findings import points_finding
 from analysis.groups import Group, arms
@@ -51,9 +51,7 @@ def _reason(outcome: Outcome, fit: Contrast, worse: Contrast) -> str:
     said = {
         "supported": "The deep network fits its training data and tests worse: it overfits",
         "refuted": "The deep network does not fit its training data, or does not test worse",
-        "undecided": ONE_SEED
-        if min(fit.n, worse.n) < 2
-        else "The intervals do not settle both comparisons",
+        "undecided": unsettled(min(fit.n, worse.n), "The intervals do not settle both comparisons"),
     }[outcome]
     error = f"{fit.mean:.3f} %, {interval_text(fit.low, fit.high, fit.n, 3)}"
     return f"{said}; {fit.first} training error {error} (fitted: below {FITTED:g} %)."

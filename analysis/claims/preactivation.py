@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.claims.claim import Claim, Finding
-from analysis.claims.evidence import ONE_SEED, contrast, floor_text, held_out_error
+from analysis.claims.evidence import contrast, floor_text, held_out_error, unsettled
 from analysis.claims.findings import judge, points_finding
 from analysis.groups import Group, arms
 
@@ -40,7 +40,7 @@ def _finding(group: Group, pre: str, original: str) -> Finding | None:
     said = {
         "supported": "Pre-activation has the lower error",
         "refuted": "Pre-activation has the higher error",
-        "undecided": ONE_SEED if found.n < 2 else "The interval does not exclude 0",
+        "undecided": unsettled(found.n, "The interval does not exclude 0"),
     }[outcome]
     reason = f"{said}." + floor_text(group, values, found)
     return points_finding(outcome, found, what, reason, group)

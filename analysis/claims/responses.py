@@ -7,12 +7,12 @@ import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
 from analysis.claims.evidence import (
-    ONE_SEED,
     Contrast,
     by_depth,
     contrast,
     interval_text,
     left_out,
+    unsettled,
 )
 from analysis.claims.findings import factor_finding
 from analysis.groups import Group, arms
@@ -60,9 +60,7 @@ def _finding(group: Group, twins: Contrast, depths: Contrast) -> Finding:
     said = {
         "supported": "Residual responses are smaller than plain ones, smaller still when deeper",
         "refuted": "Residual responses are larger than plain ones, or grow with depth",
-        "undecided": ONE_SEED
-        if min(twins.n, depths.n) < 2
-        else "An interval does not exclude a ratio of 1",
+        "undecided": unsettled(min(twins.n, depths.n), "An interval does not exclude a ratio of 1"),
     }[outcome]
     reason = f"{said}; {_ratio_text(depths)}.{left_out(group)}"
     return factor_finding(outcome, twins, "ratio", _ratio_text(twins), reason)

@@ -8,13 +8,13 @@ import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
 from analysis.claims.evidence import (
-    ONE_SEED,
     Contrast,
     by_depth,
     contrast,
     contrasts,
     final_training_error,
     points_text,
+    unsettled,
 )
 from analysis.claims.findings import points_finding
 from analysis.groups import Group, arms
@@ -72,7 +72,7 @@ def _reason(outcome: Outcome, plain: Contrast, residual: Sequence[Contrast]) -> 
         "worse than shallower residual networks",
         "refuted": "The deep residual network is worse than its plain twin, or than a shallower "
         "residual network",
-        "undecided": ONE_SEED if plain.n < 2 else "The intervals do not settle both comparisons",
+        "undecided": unsettled(plain.n, "The intervals do not settle both comparisons"),
     }[outcome]
     return f"{said}; {points_text(worst, 'training error')} (not worse: below {MARGIN:g} point)."
 

@@ -8,12 +8,12 @@ import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
 from analysis.claims.evidence import (
-    ONE_SEED,
     Contrast,
     contrast,
     floor_text,
     held_out_error,
     points_text,
+    unsettled,
 )
 from analysis.claims.findings import points_finding
 from analysis.groups import Group
@@ -74,9 +74,9 @@ def _reason(outcome: Outcome, alone: Sequence[Contrast], what: str) -> str:
     said = {
         "supported": "C is better than B and B than A, and plain is far worse than all three",
         "refuted": "Two shortcuts stand the other way round, or plain is not far worse",
-        "undecided": ONE_SEED
-        if min(one.n for one in alone) < 2
-        else "The intervals do not settle all five comparisons",
+        "undecided": unsettled(
+            min(one.n for one in alone), "The intervals do not settle all five comparisons"
+        ),
     }[outcome]
     nearest = min(alone[:FAR_ONES], key=lambda one: one.low if one.n > 1 else one.mean)
     last = points_text(alone[-1], what)

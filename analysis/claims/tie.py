@@ -7,12 +7,12 @@ import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
 from analysis.claims.evidence import (
-    ONE_SEED,
     Contrast,
     contrast,
     floor_text,
     held_out_error,
     interval_text,
+    unsettled,
 )
 from analysis.claims.findings import points_finding
 from analysis.convergence import EARLY_SHARE, early_speed, error_curves
@@ -72,9 +72,9 @@ def _reason(outcome: Outcome, ends: Contrast, speeds: Contrast) -> str:
     said = {
         "supported": "The two tie, and the residual network learns faster at first",
         "refuted": "The two differ by more than the margin, or the plain network learns faster",
-        "undecided": ONE_SEED
-        if min(ends.n, speeds.n) < 2
-        else "The intervals do not settle both the tie and the speed",
+        "undecided": unsettled(
+            min(ends.n, speeds.n), "The intervals do not settle both the tie and the speed"
+        ),
     }[outcome]
     ratio, low, high = (float(np.exp(one)) for one in (speeds.mean, speeds.low, speeds.high))
     return (

@@ -1,7 +1,7 @@
 """Why a pair may show no degradation: what in the runs stands in the way, and what to do."""
 
 from analysis.doctor.diagnosis import Case, Diagnosis
-from analysis.doctor.examine import Patient, examine, foreign_entries
+from analysis.doctor.examine import Patient, examine
 from analysis.doctor.text import examination_json, examination_text
 
 __all__ = [
@@ -11,5 +11,4 @@ __all__ = [
     "examination_json",
     "examination_text",
     "examine",
-    "foreign_entries",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from analysis.doctor import best_epochs, networks, seeds, settings, training
 from analysis.doctor.diagnosis import EXPLAINS, Case, Check, Diagnosis
@@ -68,19 +67,3 @@ def _examined(case: Case) -> Patient:
         diagnoses=tuple(sorted(diagnoses, key=lambda one: one.severity != EXPLAINS)),
         fine=tuple(name for name, several in found.items() if not several),
     )
-
-
-def foreign_entries(root: Path) -> list[str]:
-    """Return the folders in `root` that are no run directory and hold none, the topmost ones."""
-    runs = {file.parent for file in root.rglob("run.json")}
-    known = runs | {parent for run in runs for parent in run.parents}
-    return sorted(str(path) for path in _strangers(root, runs, known))
-
-
-def _strangers(folder: Path, runs: set[Path], known: set[Path]) -> list[Path]:
-    found = []
-    for path in folder.iterdir():
-        if not path.is_dir() or path in runs or path.name.startswith("."):
-            continue
-        found += _strangers(path, runs, known) if path in known else [path]
-    return found

@@ -219,9 +219,7 @@ def sections(runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes
         Section(
             protocol=str(protocol),
             results=for_reading(rows),
-            exhibits=[
-                _exhibit(one, images[one.name]) for one in drawings if one.protocol == protocol
-            ],
+            exhibits=_exhibits(str(protocol), drawings, images),
         )
         for protocol, rows in results.groupby("protocol", sort=False)
     ]
@@ -233,9 +231,7 @@ def tuned(runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes]) 
         Section(
             protocol=one.label,
             results=tuned_for_reading(one),
-            exhibits=[
-                _exhibit(each, images[each.name]) for each in drawings if each.protocol == one.label
-            ],
+            exhibits=_exhibits(one.label, drawings, images),
             answer=answer(one),
             remark=", each network at its best rate",
         )
@@ -251,14 +247,19 @@ def searched(
         Section(
             protocol=one.label,
             results=trials_for_reading(one),
-            exhibits=[
-                _exhibit(each, images[each.name]) for each in drawings if each.protocol == one.label
-            ],
+            exhibits=_exhibits(one.label, drawings, images),
             answer=search_answer(one),
             remark=f", the best {SHOWN_TRIALS} trials" if len(one.trials) > SHOWN_TRIALS else "",
         )
         for one in searches
     ]
+
+
+def _exhibits(
+    protocol: str, drawings: Sequence[Drawing], images: Mapping[str, bytes]
+) -> list[Exhibit]:
+    """Return what shows the runs of one protocol."""
+    return [_exhibit(one, images[one.name]) for one in drawings if one.protocol == protocol]
 
 
 def _exhibit(drawing: Drawing, image: bytes) -> Exhibit:

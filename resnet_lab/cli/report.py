@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +20,15 @@ def run(arguments: Sequence[str]) -> int:
     from analysis.claims import evaluate_claims, format_verdicts
     from analysis.report.write import write_report
     from analysis.tables import results_text
-    from resnet_lab.runs.frames import load_runs
+    from resnet_lab.runs.frames import foreign_folders, load_runs
 
     runs = load_runs(given.runs)
     out = Path(given.out)
-    strangers = [(str(path), FOREIGN) for path in foreign(Path(given.runs), out)]
+    strangers = [
+        (str(path), FOREIGN)
+        for path in foreign_folders(Path(given.runs))
+        if path.resolve() != out.resolve()  # which an earlier report may have written
+    ]
     runs = replace(runs, skipped=[*runs.skipped, *strangers])
     verdicts = evaluate_claims(runs)
     index = write_report(runs, out, verdicts)
@@ -35,17 +39,3 @@ def run(arguments: Sequence[str]) -> int:
         print(f"left out: {path}: {reason}")
     print(f"\nreport: {index.resolve()}")
     return 0
-
-
-def foreign(root: Path, report: Path) -> Iterator[Path]:
-    """Yield the folders among run directories and studies that are neither.
-
-    Hidden folders and `report`, where this command writes, are passed over.
-    """
-    holds_runs = {parent for file in root.rglob("run.json") for parent in file.parents}
-    runs = {file.parent for file in root.rglob("run.json")}
-    for folder in sorted(each for each in holds_runs - runs if each.is_relative_to(root)):
-        for path in sorted(folder.iterdir()):
-            passed = path.name.startswith(".") or path.resolve() == report.resolve()
-            if path.is_dir() and path not in holds_runs and not passed:
-                yield path

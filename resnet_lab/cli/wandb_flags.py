@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import json
-import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from typing import Any, get_type_hints
+
+from resnet_lab.sweeps.distributions import as_flag
 
 CONFIG = "--config"
 
@@ -54,13 +54,7 @@ def _flags(name: str, value: Any) -> Iterator[str]:
         for key, entry in value.items():
             yield from _flags(f"{name}.{key}", entry)
     else:
-        yield f"{name}={value if isinstance(value, str) else _json(value)}"
-
-
-def _json(value: Any) -> str:
-    """JSON that is YAML too, where pairs of escapes are no way to write one character."""
-    text = json.dumps(value, ensure_ascii=False)
-    return re.sub("[\x7f-\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+        yield f"{name}={as_flag(value)}"
 
 
 def _files_first(arguments: list[str]) -> list[str]:

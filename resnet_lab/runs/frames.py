@@ -82,6 +82,24 @@ def load_runs(path: str | Path) -> Runs:
     return read_runs(folders, str(root))
 
 
+def foreign_folders(root: Path) -> list[Path]:
+    """Folders below `root` that are no run directory and hold none: the topmost ones, sorted.
+
+    Hidden ones are passed over. What lies inside a run directory is that run's.
+    """
+    runs = {file.parent for file in root.rglob("run.json")}
+    return sorted(_strangers(root, runs, runs | {parent for run in runs for parent in run.parents}))
+
+
+def _strangers(folder: Path, runs: set[Path], known: set[Path]) -> Iterator[Path]:
+    for path in folder.iterdir() if folder not in runs else ():
+        if path.is_dir() and not path.name.startswith("."):
+            if path in known:
+                yield from _strangers(path, runs, known)
+            else:
+                yield path
+
+
 def read_runs(folders: Sequence[Path], place: str) -> Runs:
     """Read run directories, in this order; see `load_runs`.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,8 +26,14 @@ Shape = Literal["uniform", "log_uniform", "normal", "log_normal", "beta"]
 
 
 def as_flag(value: Any) -> str:
-    """Write a YAML value as a flag's value."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """Write a value as a flag's: text as it is, everything else as JSON.
+
+    The JSON is YAML too, where pairs of escapes are no way to write one character.
+    """
+    if isinstance(value, str):
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub("[\x7f-\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class Distribution(ABC):

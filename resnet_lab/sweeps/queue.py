@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.errors import UserError
-from resnet_lab.sweeps.storage import is_dead, owner_here, retry_after_death
+from resnet_lab.runs.owner import Owner
+from resnet_lab.sweeps.storage import retry_after_death
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -106,7 +107,7 @@ class Queue:
             except UpdateFinishedTrialError:
                 continue
             if mine and not self._give_up_duplicate(frozen):
-                self.storage.set_trial_user_attr(frozen._trial_id, OWNER, owner_here())
+                self.storage.set_trial_user_attr(frozen._trial_id, OWNER, str(Owner.here()))
                 return optuna.Trial(self.study, frozen._trial_id)
         return None
 
@@ -155,7 +156,8 @@ class Queue:
             warnings.simplefilter("ignore")
             fail_stale_trials(self.study)
         for trial in self.running():
-            if not is_dead(trial.user_attrs.get(OWNER, "? 0 ?")):
+            owner = trial.user_attrs.get(OWNER)
+            if owner is None or not Owner.parse(owner).is_dead():
                 continue
             try:
                 self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)

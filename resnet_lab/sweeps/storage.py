@@ -7,8 +7,6 @@ of a worker that died is found and requeued in the same way with either.
 from __future__ import annotations
 
 import importlib.util
-import os
-import socket
 import time
 import warnings
 from collections.abc import Callable
@@ -54,37 +52,6 @@ def open_storage(url: str | None, folder: Path, heartbeat: int) -> BaseStorage:
         f"storage '{_without_password(url)}': {hint}; leave --storage out for a journal file of "
         "the study, or give a path ending in .journal, or postgresql://USER@HOST/DATABASE"
     )
-
-
-def owner_here() -> str:
-    """Name this process so that others of this machine can see whether it lives."""
-    return f"{_machine()} {os.getpid()} {_started(os.getpid())}"
-
-
-def is_dead(owner: str) -> bool:
-    """Whether a process so named ran on this machine and is gone; False where one cannot know."""
-    machine, pid, started = owner.rsplit(" ", 2)
-    return machine == _machine() and started != "?" and started != _started(int(pid))
-
-
-def _machine() -> str:
-    """This host and its process namespace: a container's process 7 is not its host's."""
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        namespace = "?"
-    return f"{socket.gethostname()} {namespace}"
-
-
-def _started(pid: int) -> str:
-    """When a process started, in the kernel's ticks; "" without such a process, "?" unknown."""
-    if not Path("/proc/self/stat").exists():
-        return "?"
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return ""
-    return "" if after_name[0] == "Z" else after_name[19]
 
 
 def _open_database(url: str, heartbeat: int) -> RDBStorage:

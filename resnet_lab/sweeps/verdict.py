@@ -68,7 +68,7 @@ class TrialJudge:
         self._every = config.recipe.evaluate_every
         self._metric = metric
         self._stops = stops
-        self._known = set(trial.study.trials[trial.number].intermediate_values)
+        self._known = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
 
     def __call__(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> bool:
         """Say whether to end the run after the evaluation at `step`."""

@@ -8,21 +8,23 @@ sweep    that it belongs to, if any
 next     W&B has, or offline folders hold, all rows before this step; null while a client is at
          work online: how much it has sent only the server knows
 offline  names of the offline folders that hold rows, oldest first
-host     of the process that trains, or trained last
-pid      its number there
+host, namespace, pid, started
+         the process that trains, or trained last: see `resnet_lab.runs.owner`
 """
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
-import socket
 from collections.abc import Iterable
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from resnet_lab.runs.owner import Owner
+
 Info = dict[str, Any]
+OWNER = tuple(field.name for field in fields(Owner))
 
 
 def claim(info: Info, run_id: str | None = None, sweep: str | None = None) -> str:
@@ -35,7 +37,13 @@ def claim(info: Info, run_id: str | None = None, sweep: str | None = None) -> st
     """
     known = info.get("tracking") or {}
     run_id, sweep = run_id or known.get("id") or new_id(), sweep or known.get("sweep")
-    info["tracking"] = {"id": run_id, "sweep": sweep, "next": None, "offline": [], **_process()}
+    info["tracking"] = {
+        "id": run_id,
+        "sweep": sweep,
+        "next": None,
+        "offline": [],
+        **asdict(Owner.here()),
+    }
     return run_id
 
 
@@ -48,7 +56,7 @@ def claim_offline(info: Info) -> tuple[str, int]:
     known = info.get("tracking") or {}
     if known.get("next") is None:
         known = {"id": new_id(), "next": 0, "offline": []}
-    info["tracking"] = {**known, **_process()}
+    info["tracking"] = {**known, **asdict(Owner.here())}
     return str(known["id"]), int(known["next"])
 
 
@@ -70,19 +78,9 @@ def is_mirrored(info: Info) -> bool:
 def is_cut_off(info: Info) -> bool:
     """Whether a run that is said to be running was killed: on this machine, without a word."""
     known = info.get("tracking") or {}
-    if info["status"] != "running" or known.get("host") != socket.gethostname():
+    if info["status"] != "running" or "pid" not in known:
         return False
-    try:
-        os.kill(known["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        pass
-    return False
-
-
-def _process() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid()}
+    return Owner(*(known[name] for name in OWNER)).is_dead()
 
 
 def new_id() -> str:
