@@ -17,7 +17,7 @@ from resnet_lab.errors import UserError
 from resnet_lab.networks.complexity import complexity, layer_table
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.recording.schedule import recording_steps
-from resnet_lab.runs.frames import load_runs
+from resnet_lab.runs.frames import foreign_folders, load_runs
 from resnet_lab.training.train import train
 
 DOCUMENTED = {
@@ -252,3 +252,11 @@ def test_tables_have_the_documented_types(runs: Path) -> None:
         numbers = {"step", "layer", "stage", "block"}
         assert all(schema.field(name).type == pa.int64() for name in numbers & set(schema.names))
         assert schema.field("value").type == pa.float64()
+
+
+def test_folders_that_hold_no_run_are_foreign_and_a_runs_own_are_not(tmp_path: Path) -> None:
+    for folder in ("study/run/weights", "study/notes/deep", ".hidden", "figures"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "study/run/run.json").write_text("{}")
+    assert foreign_folders(tmp_path) == [tmp_path / "figures", tmp_path / "study/notes"]
+    assert foreign_folders(tmp_path / "study/run") == []
