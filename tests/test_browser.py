@@ -25,6 +25,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 DESK, PHONE = (1280, 900), (390, 844)
 ATTACK = "<script>document.title='broken into'</script><img src=x onerror=\"document.title='in'\">"
 TRACES = "document.getElementById('explorer-plot').data"
+BUTTONS = "document.querySelectorAll('.modebar-btn')"
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +139,9 @@ def test_the_explorer_fits_a_phone_in_every_view(chrome: Chrome, report: Path) -
 
 
 def test_no_button_of_the_plot_sends_data_away(explorer: Chrome) -> None:
-    buttons = value(
-        explorer, "[...document.querySelectorAll('.modebar-btn')].map(b => b.dataset.title)"
-    )
+    # Plotly draws its buttons after the traces.
+    WebDriverWait(explorer, 20).until(lambda driver: value(driver, f"{BUTTONS}.length") > 0)
+    buttons = value(explorer, f"[...{BUTTONS}].map(b => b.dataset.title)")
     assert buttons == ["Zoom", "Pan", "Autoscale", "Download plot as a PNG"]
     assert value(explorer, "performance.getEntriesByType('resource').length") == 0
 
