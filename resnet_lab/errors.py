@@ -13,6 +13,13 @@ class UserError(ValueError):
     """
 
 
+class RunFailed(RuntimeError):
+    """A run broke off for a reason outside the program: the message names it and the way out.
+
+    The command line prints the message alone and exits with 1.
+    """
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` for the known name nearest to `name`, or an empty string."""
     nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)

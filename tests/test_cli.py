@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import PAIR, PLAIN, RESIDUAL, ROOT, at_step, info, interrupt, member
+from tiny_runs import PAIR, PLAIN, RESIDUAL, ROOT, at_step, interrupt, member, resumed
 
 from resnet_lab.cli import COMMANDS, main
 from resnet_lab.data.cifar import CIFAR10
@@ -241,7 +241,7 @@ def test_an_interrupted_run_has_exit_code_1_and_the_same_command_continues_it(
     )
     assert main(TRAIN) == 0
     run = Path(capsys.readouterr().out.splitlines()[-1])
-    assert info(run)["provenance"]["resumed"] == [2]
+    assert resumed(run) == [2]
 
 
 def test_ctrl_c_outside_of_training_is_no_traceback(

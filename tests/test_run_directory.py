@@ -7,13 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_runs import PAIR, info, tiny
+from tiny_runs import PAIR, PLAIN, at_step, info, interrupt, resumed, tiny
 
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.data.config import DataConfig
@@ -21,7 +22,9 @@ from resnet_lab.errors import UserError
 from resnet_lab.files import replacing, write_json, write_text
 from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.runs.directory import RunDirectory, read_info, run_name
+from resnet_lab.runs.provenance import note_resumption
 from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
+from resnet_lab.runs.stacking import read_rows
 from resnet_lab.training.config import Config, TrainerConfig, WandbConfig
 from resnet_lab.training.recipe import RecipeConfig
 from resnet_lab.training.train import train
@@ -282,6 +285,27 @@ def test_resuming_cuts_what_came_after_the_checkpoint() -> None:
     assert pq.read_table("layers.parquet")["step"].to_pylist() == [0, 1, 2, 99]
 
 
+def test_a_byte_that_changes_in_a_file_of_rows_is_noticed() -> None:
+    file = RowFile(Path("metrics.parquet"), METRICS)
+    for step in range(200):
+        file.append(**metric(step, step / 7))
+    file.flush()
+    content, whole = file.path.read_bytes(), read_rows(file.path, METRICS)
+    noticed = 0
+    for place in range(0, len(content), 23):
+        damaged = bytearray(content)
+        damaged[place] ^= 8
+        file.path.write_bytes(damaged)
+        try:
+            found = read_rows(file.path, METRICS)
+        except UserError:
+            noticed += 1
+        else:  # statistics, which nobody reads
+            for name, column in whole.numbers.items():
+                np.testing.assert_array_equal(found.numbers[name], column)
+    assert noticed > 50
+
+
 def test_resuming_forgets_rows_that_were_never_written() -> None:
     file = RowFile(Path("metrics.parquet"), METRICS)
     file.append(**metric(1))
@@ -320,6 +344,144 @@ def test_the_folder_of_another_run_is_refused() -> None:
             str(refused.value) == f"{run.path} holds another run (0123456789abcdef): move it away"
         )
     assert os.listdir(run.path) == ["run.json"]
+
+
+def resting(monkeypatch: pytest.MonkeyPatch, config: Config) -> Path:
+    """A run that has stopped after 3 steps."""
+    at_step(monkeypatch, 2, interrupt)
+    return train(config)
+
+
+def edit(run: Path, name: str, value: object) -> None:
+    part, _, key = name.rpartition(".")
+    values = yaml.safe_load((run / "config.yaml").read_text())
+    (values[part] if part else values)[key] = value
+    (run / "config.yaml").write_text(yaml.safe_dump(values))
+
+
+def test_a_configuration_that_was_changed_in_its_folder_is_refused_with_the_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = tiny(network=PLAIN)
+    run = resting(monkeypatch, config)
+    edit(run, "recipe.lr", 0.2)
+    edit(run, "data.test", False)
+    edit(run, "network", "plain-14")
+    before = stamps(run)
+    with pytest.raises(UserError) as refused:
+        train(config)
+    assert str(refused.value) == (
+        f"{run}/config.yaml is not of the run that belongs there: "
+        f"network is ['plain-14'] there and ['{PLAIN}'] here; recipe.lr is 0.2 there and 0.1 here; "
+        "data.test is False there and True here. If the run is the right one, delete that file: it "
+        "is written anew. Else move the folder away"
+    )
+    assert stamps(run) == before
+    (run / "config.yaml").unlink()
+    train(config)
+    assert resumed(run) == [3]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("trainer.checkpoint_seconds", 5.0),
+        ("trainer.device", "auto"),
+        ("runs_dir", "x"),
+        ("data.workers", 3),
+    ],
+)
+def test_what_determines_no_result_may_change(
+    name: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(network=PLAIN, iterations=4)
+    run = resting(monkeypatch, config)
+    edit(run, name, value)
+    train(config)
+    assert yaml.safe_load((run / "config.yaml").read_text()) == config.as_dict()
+
+
+@pytest.mark.parametrize("text", ["recipe:\n  lr: 0.1\n", "recipe: [", "recipe: {l: 1}", "a", ""])
+@pytest.mark.filterwarnings("ignore:.*config.yaml is damaged")
+def test_a_configuration_that_is_damaged_or_cut_off_is_written_anew(text: str) -> None:
+    config = tiny(network=PLAIN)
+    run = RunDirectory.of(config)
+    run.create(config)
+    (run.path / "config.yaml").write_text(text)
+    run.create(config)
+    assert yaml.safe_load((run.path / "config.yaml").read_text()) == config.as_dict()
+
+
+def test_another_run_in_the_folder_is_refused_with_the_difference() -> None:
+    config, other = tiny(network=PLAIN), tiny(network=PLAIN, lr=0.2, seed=3)
+    run = RunDirectory.of(config)
+    there = RunDirectory(run.path, other)
+    there.create(other)
+    there.write({"run": other.run_id(), "status": "interrupted"})
+    with pytest.raises(UserError) as refused:
+        train(config)
+    assert str(refused.value) == (
+        f"{run.path} holds another run ({other.run_id()}); seed is 3 there and 0 here; "
+        "recipe.lr is 0.2 there and 0.1 here: move it away"
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*run.json cannot be read")
+def test_a_finished_run_whose_description_is_damaged_is_lost_to_nobody() -> None:
+    config = tiny(network=PLAIN)
+    run = train(config)
+    whole = (run / "run.json").read_text()
+    (run / "run.json").write_text(whole[:100])
+    with pytest.raises(UserError, match=r"The run in .* was finished: restore that file, or move"):
+        train(config)
+    (run / "weights" / f"{PLAIN}.pt").unlink()
+    train(config)
+    assert info(run)["networks"] == json.loads(whole)["networks"]
+
+
+# Provenance
+
+HERE = {
+    **{"created": "now", "device": "cpu (1 threads)", "threads": 1, "processor": "one"},
+    **{"processes": 1, "torch": "2.15.0", "resnet_lab": "0.1.0", "git": "abc", "python": "3.12"},
+}
+
+
+def test_a_resumption_on_the_same_machine_is_bit_exact() -> None:
+    known = dict(HERE)
+    note_resumption(known, {**HERE, "created": "later", "python": "3.13"}, 7)
+    [entry] = known.pop("resumed")
+    assert (entry["step"], entry["bit_exact"], entry["because"]) == (7, True, [])
+    assert known == {**HERE, "python": "3.13"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("torch", "2.11.0", "torch 2.15.0 -> 2.11.0"),
+        ("processes", 2, "processes 1 -> 2"),
+        ("processor", "two", "processor one -> two"),
+        ("device", "H100", "device cpu (1 threads) -> H100"),
+        ("git", "abd+changes", "git abc -> abd+changes"),
+    ],
+)
+def test_a_resumption_elsewhere_says_what_is_another(name: str, value: object, why: str) -> None:
+    known = dict(HERE)
+    note_resumption(known, {**HERE, name: value}, 7, ["for another reason"])
+    note_resumption(known, {**HERE, name: value}, 9)
+    first, second = known["resumed"]
+    assert (first["bit_exact"], first["because"]) == (False, [why, "for another reason"])
+    assert (second["step"], second["bit_exact"]) == (9, True), "the same as the part before it"
+
+
+def test_runs_of_before_say_less_and_are_continued_all_the_same() -> None:
+    known = {key: value for key, value in HERE.items() if key not in ("threads", "processes")}
+    known["resumed"] = [3, 5]
+    note_resumption(known, HERE, 7)
+    *before, entry = known["resumed"]
+    assert before == [3, 5]
+    assert (entry["bit_exact"], entry["because"]) == (False, ["processes unknown -> 1"])
+    assert known["processes"] == 1
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import optuna
 import pytest
 import yaml
 from test_data_cifar import SMALL10, write
-from tiny_runs import PLAIN, RESIDUAL, at_step, info, interrupt, member, series, tiny
+from tiny_runs import PLAIN, RESIDUAL, at_step, info, interrupt, member, resumed, series, tiny
 
 from resnet_lab.cli import main
 from resnet_lab.data.cifar import VERSIONS
@@ -272,8 +272,8 @@ def test_a_search_goes_on_where_it_was_interrupted(monkeypatch: pytest.MonkeyPat
         for name in ("whole", "parted")
     )
     assert first == second
-    resumed = [info(file.parent) for file in Path("runs/parted").glob("*/run.json")]
-    assert sorted(run["provenance"].get("resumed", []) for run in resumed) == [[], [], [], [4]]
+    found = Path("runs/parted").glob("*/run.json")
+    assert sorted(resumed(file.parent) for file in found) == [[], [], [], [4]]
 
 
 def test_a_target_that_is_reached_ends_the_search(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from test_load_wandb import COMPARE, python
-from tiny_runs import PAIR, PLAIN, ROOT, assert_same_result, info, rows, tiny
+from tiny_runs import PAIR, PLAIN, ROOT, assert_same_result, info, resumed, rows, tiny
 from wandb_server import SECONDS, Json, Server, StoredRun, resnet_lab, start, wait_for
 
 from resnet_lab.errors import UserError
@@ -417,7 +417,7 @@ def test_sigterm_sends_all_complete_rows_and_the_same_command_the_rest(
     run = the_run(tmp_path)
     assert info(run)["tracking"]["next"] == 7
     resnet_lab(environment, tmp_path, "train", *TINY)
-    assert info(run)["provenance"]["resumed"] == [8]
+    assert resumed(run) == [8]
     assert_whole(server.run, run)
     calls = len(server.operations)
     resnet_lab(environment, tmp_path, "train", *TINY)
@@ -476,7 +476,8 @@ def test_rows_that_a_kill_kept_from_wandb_are_sent_again(server: Server, tmp_pat
     assert code == -signal.SIGKILL
     assert len(server.run.rows) < 6
     resnet_lab(environment, tmp_path, "train", *TINY)
-    assert info(the_run(tmp_path))["provenance"]["resumed"] == [9]
+    [step] = resumed(the_run(tmp_path))
+    assert step in (8, 9), "the checkpoint of step 9 was perhaps still being written"
     assert_whole(server.run, the_run(tmp_path))
 
 

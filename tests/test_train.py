@@ -23,6 +23,7 @@ from tiny_runs import (
     info,
     interrupt,
     member,
+    resumed,
     rows,
     series,
     tiny,
@@ -228,7 +229,7 @@ def test_a_run_that_breaks_says_why_and_continues_later(
     )
     assert train(config) == run
     assert (info(run)["status"], info(run)["error"]) == ("finished", None)
-    assert info(run)["provenance"]["resumed"] == [5]
+    assert resumed(run) == [5]
     assert_same_result(run, train(tiny("undisturbed")), *PAIR)
 
 

@@ -5,7 +5,7 @@ import os
 import pickle
 import random
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -52,8 +52,8 @@ def test_saving_replaces_a_file_whole_or_not_at_all(network, tmp_path, monkeypat
     save_weights(network, path)
     before = path.read_bytes()
 
-    def break_off(state: Any, path: Path) -> None:
-        path.write_bytes(b"half")
+    def break_off(state: Any, file: IO[bytes]) -> None:
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(weights.torch, "save", break_off)

@@ -60,6 +60,11 @@ def member(run: Path, name: str) -> dict[str, Any]:
     return found
 
 
+def resumed(run: Path) -> list[int]:
+    """The steps from which a run was continued."""
+    return [entry["step"] for entry in info(run)["provenance"].get("resumed", [])]
+
+
 def rows(run: Path, table: str, network: str | None = None) -> pd.DataFrame:
     """Rows of "metrics" or "layers", of one network or of all."""
     frame = pd.read_parquet(run / f"{table}.parquet")

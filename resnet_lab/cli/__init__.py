@@ -13,7 +13,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from resnet_lab.errors import UserError, suggest
+from resnet_lab.cli.terminal import message, print_anything
+from resnet_lab.errors import RunFailed, UserError, suggest
 
 COMMANDS = {
     "train": "train a cohort of networks, or continue it",
@@ -30,11 +31,17 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    print_anything()
     try:
         return _dispatch(given)
     except UserError as error:
-        print(f"resnet-lab: {error}", file=sys.stderr)
-        return 2
+        return _say(error, 2)
+    except RunFailed as error:
+        return _say(error, 1)
+    except OSError as error:
+        if error.filename is None or isinstance(error, BrokenPipeError):
+            raise
+        return _say(UserError(f"cannot use {error.filename!s}: {error.strerror}"), 2)
     except KeyboardInterrupt:
         print("resnet-lab: interrupted", file=sys.stderr)
         return 1
@@ -43,7 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _say(error: Exception, code: int) -> int:
+    print(f"resnet-lab: {message(error)}", file=sys.stderr)
+    return code
+
+
 def _dispatch(given: list[str]) -> int:
+    if any("\0" in argument for argument in given):
+        raise UserError("an argument holds a NUL character, which no name or value has")
     if not given or given[0] in ("-h", "--help"):
         print(_overview())
         return 0 if given else 2

@@ -6,6 +6,7 @@ Only plain tensors are ever read: a file whose pickle refers to code is refused,
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from resnet_lab.errors import UserError
-from resnet_lab.files import replacing
+from resnet_lab.files import write_bytes
 from resnet_lab.networks.network import Network
 
 WeightsFormat = Literal["resnet_lab", "torchvision", "akamaster"]
@@ -37,8 +38,9 @@ def save_weights(network: Network, path: str | Path) -> None:
     """Write the state dict of `network` to `path`, whole or not at all (temporary file, rename)."""
     path = Path(path)
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)  # by itself it hides why a file cannot be written
+    write_bytes(path, buffer.getbuffer())
 
 
 def load_weights(path: str | Path, network: Network) -> WeightsFormat:
@@ -92,6 +94,7 @@ def _read(path: Path) -> Any:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
+                _check_size(path, archive)
                 damaged = archive.testzip()
             if damaged is not None:
                 raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
@@ -101,6 +104,15 @@ def _read(path: Path) -> Any:
             f"{path}: not a weights file, or a damaged one: it cannot be read as plain tensors "
             f"({type(error).__name__}). Files whose reading would run code are refused"
         ) from error
+
+
+def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse what would take more memory than the file has bytes; torch compresses nothing."""
+    members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise zipfile.BadZipFile("it is compressed")
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise zipfile.BadZipFile("its parts overlap")
 
 
 def _check_name_against_content(path: Path) -> None:
@@ -160,7 +172,8 @@ def _check_fit(path: Path, network: Network, tensors: Mapping[str, Tensor]) -> N
 
 def _fits(tensor: Tensor, expected: Tensor) -> bool:
     same_kind = tensor.is_floating_point() == expected.is_floating_point()
-    return tensor.shape == expected.shape and same_kind and tensor.layout == torch.strided
+    has_values = tensor.layout == torch.strided and not tensor.is_meta
+    return tensor.shape == expected.shape and same_kind and has_values
 
 
 def _described(tensor: Tensor) -> str:

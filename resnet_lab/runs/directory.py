@@ -5,20 +5,26 @@ run.json         status, protocol, complexity, final numbers, provenance
 metrics.parquet  losses, errors and learning rates by step
 layers.parquet   recordings by step and layer
 checkpoints/     to continue from
+.lock-N          who trains it, while it is trained
 weights/         the trained networks
 """
 
 from __future__ import annotations
 
-import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from resnet_lab.documents import load_json, load_yaml, read_text
 from resnet_lab.errors import UserError
-from resnet_lab.files import write_json, write_text
+from resnet_lab.files import remove_leftovers, write_json, write_text
+from resnet_lab.runs.lock import RunLock
 from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
 from resnet_lab.training.config import Config
 
@@ -36,19 +42,24 @@ def run_name(config: Config) -> str:
     return f"{label}_{config.data.name}_seed{config.seed}_{config.run_id()[:8]}"
 
 
+class DamagedFile(UserError):
+    """A file is there and is not what was written."""
+
+
 class RunDirectory:
     """One run on disk.
 
     Attributes:
         path: of the folder.
-        run_id: identity of the run that may lie there; None for any.
+        config: of the run that may lie there; None for any.
         metrics: rows of metrics.parquet.
         layers: rows of layers.parquet.
     """
 
-    def __init__(self, path: Path, run_id: str | None = None) -> None:
+    def __init__(self, path: Path, config: Config | None = None) -> None:
         self.path = path
-        self.run_id = run_id
+        self.config = config
+        self._lock: RunLock | None = None
         self.metrics = RowFile(path / "metrics.parquet", METRICS)
         self.layers = RowFile(path / "layers.parquet", LAYERS)
 
@@ -57,7 +68,7 @@ class RunDirectory:
         """The place of a configuration's run, whether it exists yet or not."""
         folder = Path(config.runs_dir)
         folder = folder / config.study if config.study else folder
-        return cls(folder / run_name(config), config.run_id())
+        return cls(folder / run_name(config), config)
 
     @property
     def checkpoints(self) -> Path:
@@ -70,51 +81,149 @@ class RunDirectory:
         return self.path / "weights"
 
     def create(self, config: Config) -> None:
-        """Make the folders and save the configuration.
+        """Make the folders and save the configuration, and the rows that are known.
 
         Raises:
             UserError: the folder cannot be written, or holds another run.
         """
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            self.weights.mkdir(exist_ok=True)
-            self.read()
+        self.read()
+        with self._writing():
+            self._make_folders()
             write_text(self.path / "config.yaml", yaml.safe_dump(config.as_dict(), sort_keys=False))
+            self.flush()
+            self.flush()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While entered, no other process trains this run; see `resnet_lab.runs.lock`.
+
+        Raises:
+            UserError: one does already, or the folder cannot be written.
+        """
+        with self._writing():
+            self._make_folders()
+        with RunLock(self.path) as self._lock:
+            for folder in (self.path, self.checkpoints, self.weights):
+                remove_leftovers(folder)
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise UserError(
                 f"cannot write the run directory {self.path}: {error.strerror or error}; "
                 "choose another with --runs-dir"
             ) from error
 
+    def _make_folders(self) -> None:
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        self.weights.mkdir(exist_ok=True)
+
+    def check_held(self) -> None:
+        """See that this process, if it had the lock, has it still: before anything is written.
+
+        Raises:
+            RunFailed: another process has taken it for dead.
+        """
+        if self._lock is not None:
+            self._lock.check()
+
     def read(self) -> dict[str, Any] | None:
         """The contents of run.json; None when there is no run here yet.
 
+        A damaged file counts as none, with a warning, as long as nothing is lost by that: the run
+        has checkpoints, or it has never been finished.
+
         Raises:
-            UserError: run.json is not what this project writes, or it is another run's.
+            UserError: run.json is not what this project writes, or it or config.yaml is another
+                run's.
         """
         if not (self.path / "run.json").exists():
+            self._check_config()
             return None
-        info = read_info(self.path)
-        if self.run_id not in (None, info.get("run")):
-            raise UserError(f"{self.path} holds another run ({info.get('run')}): move it away")
+        try:
+            info = read_info(self.path)
+        except DamagedFile as error:
+            if any(self.weights.glob("*.pt")) and not any(self.checkpoints.glob("*.ckpt")):
+                raise UserError(
+                    f"{error}. The run in {self.path} was finished: restore that file, or move the "
+                    "folder away to train it again"
+                ) from error
+            warnings.warn(f"{error}: made anew", stacklevel=2)
+            self._check_config()
+            return None
+        if self.config is not None and info.get("run") != self.config.run_id():
+            differences = "".join(f"; {difference}" for difference in self._differences())
+            raise UserError(
+                f"{self.path} holds another run ({info.get('run')}){differences}: move it away"
+            )
+        self._check_config()
         return info
+
+    def _check_config(self) -> None:
+        differences = self._differences()
+        if differences:
+            raise UserError(
+                f"{self.path / 'config.yaml'} is not of the run that belongs there: "
+                f"{'; '.join(differences)}. If the run is the right one, delete that file: it is "
+                "written anew. Else move the folder away"
+            )
+
+    def _differences(self) -> list[str]:
+        """In words, what determines the result and is another in config.yaml than in `config`.
+
+        A file that is damaged says nothing. What it lacks is no difference: an older version may
+        have written it, or it is cut off.
+        """
+        file = self.path / "config.yaml"
+        if self.config is None or not file.exists():
+            return []
+        try:
+            values = load_yaml(read_text(file))
+            other = _flat(Config.from_dict(values).identity())
+            there = _flat(values)
+        except (OSError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            warnings.warn(f"{file} is damaged ({reason}): written anew", stacklevel=2)
+            return []
+        own = _flat(self.config.identity())
+        here = {**_flat(self.config.as_dict()), **own}
+        names = dict.fromkeys([*own, *other])
+        there.update({name: value for name, value in other.items() if name in there})
+        return [
+            f"{name} is {there[name]} there and {here[name]} here"
+            for name in names
+            if name in there and there[name] != here[name]
+        ]
 
     def is_finished(self) -> bool:
         """Whether the run is here and done."""
         info = self.read()
-        return info is not None and info["status"] == "finished"
+        return info is not None and info.get("status") == "finished"
 
     def write(self, info: dict[str, Any]) -> None:
         """Save run.json."""
+        self.check_held()
         write_json(self.path / "run.json", {"format": FORMAT, **info})
 
     def flush(self) -> None:
         """Write all rows to disk."""
+        self.check_held()
         self.metrics.flush()
         self.layers.flush()
 
+    def take_up(self, metrics: pa.Table, layers: pa.Table) -> None:
+        """Go on from these rows, whatever the files hold: the next `flush` writes them anew."""
+        self.metrics.take_up(metrics)
+        self.layers.take_up(layers)
+
     def resume(self, step: int) -> None:
-        """Take up the rows as they were after `step` updates."""
+        """Take up the rows of the files, as they were after `step` updates."""
         self.metrics.resume(pc.field("step") <= step)
         self.layers.resume(pc.field("step") < step)
 
@@ -123,15 +232,26 @@ def read_info(path: Path) -> dict[str, Any]:
     """Read the run.json of a run directory.
 
     Raises:
-        UserError: no run directory, a damaged file, or another format.
+        UserError: no run directory, a damaged file (`DamagedFile`), or another format.
     """
     file = path / "run.json"
     try:
-        info = json.loads(file.read_text(encoding="utf-8"))
+        info = load_json(read_text(file))
     except FileNotFoundError as error:
         raise UserError(f"{path} is no run directory: it has no run.json") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise UserError(f"{file} cannot be read: {error}") from error
+    except ValueError as error:
+        raise DamagedFile(f"{file} cannot be read: {error}") from error
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         raise UserError(f"{file} is not of format {FORMAT}, the one that this version reads")
     return info
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested values by dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else None
+        found.update(inner if inner is not None else {f"{before}{name}": value})
+    return found

@@ -44,11 +44,18 @@ class Owner:
 
     def is_dead(self) -> bool:
         """Whether it ran on this machine and is gone; False where one cannot know."""
-        if (self.host, self.namespace) != (socket.gethostname(), _namespace()):
+        if not self._is_local():
             return False
         if self.started == "?":
             return not _exists(self.pid)
         return self.started != _started(self.pid)
+
+    def is_alive(self) -> bool:
+        """Whether it runs on this machine; False where one cannot know."""
+        return self._is_local() and self.started != "?" and self.started == _started(self.pid)
+
+    def _is_local(self) -> bool:
+        return (self.host, self.namespace) == (socket.gethostname(), _namespace())
 
 
 def _namespace() -> str:

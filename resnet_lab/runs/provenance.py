@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,11 +16,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+DECIDES_BITS = ("device", "processor", "processes", "torch", "resnet_lab", "git")
+"""What must be the same for a run that is continued to have the bits of an uninterrupted one; the
+number of threads stands in the device of runs on the CPU."""
+
+
 def provenance(device: str) -> dict[str, Any]:
     """Describe this machine and this code.
 
     Args:
-        device: what computes, in words, such as "cpu" or the name of a GPU.
+        device: what computes, in words, such as "cpu (2 threads)" or the name of a GPU.
     """
     return {
         "created": now(),
@@ -32,6 +38,33 @@ def provenance(device: str) -> dict[str, Any]:
         "lightning": _version("pytorch-lightning"),
         "git": git_state(),
     }
+
+
+def note_resumption(
+    known: dict[str, Any], here: dict[str, Any], step: int, inexact: Sequence[str] = ()
+) -> None:
+    """Enter in a run's provenance that it goes on here, and whether its bits stay the same.
+
+    Args:
+        known: provenance of the run so far; it will say what is so from here on, and keeps in
+            "resumed" what was so before.
+        here: `provenance` of this process.
+        step: updates made before.
+        inexact: reasons, in words, for which bits may differ on this machine in any case.
+    """
+    changed = [
+        f"{name} {known.get(name, 'unknown')} -> {here[name]}"
+        for name in DECIDES_BITS
+        if known.get(name, "unknown") != here[name]
+    ]
+    entry = {
+        "step": step,
+        "at": now(),
+        "bit_exact": not changed and not inexact,
+        "because": [*changed, *inexact],
+    }
+    known.setdefault("resumed", []).append(entry)
+    known.update({name: value for name, value in here.items() if name != "created"})
 
 
 def git_state() -> str | None:

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from resnet_lab.files import replacing
+from resnet_lab.errors import UserError
+from resnet_lab.files import write_bytes
 
 METRICS = pa.schema(
     [
@@ -38,6 +39,22 @@ LAYERS = pa.schema(
 """layers.parquet: one row a layer and recording; `step` is the update that was about to be made."""
 
 
+def encoded(rows: pa.Table) -> memoryview:
+    """The content of a Parquet file of these rows; its pages carry checksums."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
+    return memoryview(sink.getvalue())
+
+
+def read_table(file: Path | pa.NativeFile, schema: pa.Schema) -> pa.Table:
+    """Read what `encoded` has made.
+
+    Raises:
+        OSError, pa.ArrowException: the content is damaged, or has other columns.
+    """
+    return pq.read_table(file, schema=schema, page_checksum_verification=True)
+
+
 class RowFile:
     """The rows of one Parquet file: kept in memory as columns, written whole and atomically.
 
@@ -49,6 +66,7 @@ class RowFile:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path = path
         self._table = schema.empty_table()
+        self._written: pa.Table | None = None
         self._new: dict[str, list[Any]] = {name: [] for name in schema.names}
 
     def __len__(self) -> int:
@@ -71,21 +89,41 @@ class RowFile:
         for name, values in columns.items():
             self._new[name].extend(values)
 
+    def rows(self) -> pa.Table:
+        """All rows; those that are added later are in another table."""
+        if self._new["step"]:
+            new = pa.Table.from_pydict(self._new, schema=self._table.schema)
+            self._table = pa.concat_tables([self._table, new]).combine_chunks()
+            self._forget_new()
+        return self._table
+
     def flush(self) -> None:
-        """Write all rows to disk; does nothing when none are new and the file exists."""
-        if not self._new["step"] and self.path.exists():
-            return
-        new = pa.Table.from_pydict(self._new, schema=self._table.schema)
-        self._table = pa.concat_tables([self._table, new])
-        self._forget_new()
-        with replacing(self.path) as temporary:
-            pq.write_table(self._table.combine_chunks(), temporary, compression="zstd")
+        """Write all rows to disk."""
+        self.write(self.rows())
+
+    def write(self, rows: pa.Table) -> None:
+        """Let the file hold what `rows` has returned; any thread may. Does nothing if it does."""
+        if rows is not self._written or not self.path.exists():
+            write_bytes(self.path, encoded(rows))
+            self._written = rows
 
     def resume(self, keep: pc.Expression) -> None:
-        """Take up the file of an interrupted run, keeping the rows for which `keep` holds."""
+        """Take up the rows of the file for which `keep` holds.
+
+        Raises:
+            UserError: the file is damaged.
+        """
         self._forget_new()
         if self.path.exists():
-            self._table = pq.read_table(self.path, schema=self._table.schema).filter(keep)
+            try:
+                self._table = read_table(self.path, self._table.schema).filter(keep)
+            except (OSError, ValueError, pa.ArrowException) as error:
+                raise UserError(f"{self.path} cannot be read: {error}") from error
+
+    def take_up(self, rows: pa.Table) -> None:
+        """Go on from these rows and no others."""
+        self._table = rows
+        self._forget_new()
 
     def _forget_new(self) -> None:
         self._new = {name: [] for name in self._table.schema.names}

@@ -14,12 +14,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from resnet_lab.errors import UserError
 
 PLACES = ("layer", "stage", "block")
+MOST_ROWS = 20_000_000
+"""Rows of one file: a small file may claim any number of equal ones."""
+MOST_BYTES = 2**31
+"""Bytes of one file's columns in memory."""
 GROWTH = 1_000_000
 """Rows by which a full stack grows: no second copy of it is ever made."""
 
@@ -54,6 +59,9 @@ def read_rows(file: Path, schema: pa.Schema) -> Rows:
     for name in schema.names:
         if table.column(name).null_count:
             raise UserError(f"{file.name} has empty cells in column {name}")
+    for name in PLACES:
+        if name in schema.names:
+            _check_places(file, name, table.column(name))
     return Rows(
         table.num_rows,
         {name: _words(table.column(name)) for name in names},
@@ -63,10 +71,33 @@ def read_rows(file: Path, schema: pa.Schema) -> Rows:
 
 def _read(file: Path, words: list[str]) -> pa.Table:
     try:
-        with pq.ParquetFile(file, read_dictionary=words) as parquet:
-            return parquet.read(use_threads=False)
-    except (OSError, ValueError) as error:
+        if not file.is_file():
+            raise OSError("it is no file")
+        with pq.ParquetFile(
+            file, read_dictionary=words, page_checksum_verification=True
+        ) as parquet:
+            _check_size(parquet.metadata)
+            table = parquet.read(use_threads=False)
+            if table.num_rows != parquet.metadata.num_rows:
+                raise OSError(f"{table.num_rows} of {parquet.metadata.num_rows} rows are there")
+            return table
+    except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
         raise UserError(f"{file.name} cannot be read: {error}") from error
+
+
+def _check_size(about: pq.FileMetaData) -> None:
+    """Raise OSError for a file that would take more memory than any run's."""
+    size = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+    if about.num_rows > MOST_ROWS or size > MOST_BYTES:
+        raise OSError(f"{about.num_rows:,} rows of {size:,} bytes are more than any run has")
+
+
+def _check_places(file: Path, name: str, column: pa.ChunkedArray) -> None:
+    """Raise UserError for a layer, stage or block that two bytes cannot count."""
+    bounds = pc.min_max(column).as_py()
+    for place in (bounds["min"], bounds["max"]):
+        if place is not None and not 0 <= place <= np.iinfo(np.int16).max:
+            raise UserError(f"{file.name} has {place} in column {name}: no network has that many")
 
 
 def _names_of_words(schema: pa.Schema) -> list[str]:

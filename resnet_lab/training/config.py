@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ class TrainerConfig:
             one for each of its GPUs.
         nodes: machines that train together, started by torchrun or SLURM.
         checkpoint_seconds: time between two checkpoints; an interruption costs at most this much.
+        checkpoint_steps: updates between two checkpoints, whatever the time; 0: by time alone.
         progress: show a progress bar; it is silent in any case where there is no terminal.
     """
 
@@ -40,6 +42,7 @@ class TrainerConfig:
     devices: int | Literal["all"] = 1
     nodes: int = 1
     checkpoint_seconds: float = 300.0
+    checkpoint_steps: int = 0
     progress: bool = True
 
     @property
@@ -59,10 +62,20 @@ class TrainerConfig:
         for name in ("devices", "nodes"):
             if getattr(self, name) < 1:
                 raise UserError(f"trainer.{name} is {getattr(self, name)}: give 1 or more")
-        if self.checkpoint_seconds <= 0:
+        if not self.checkpoint_seconds > 0:
             raise UserError(
                 f"trainer.checkpoint_seconds is {self.checkpoint_seconds}: give a positive time"
             )
+        if self.checkpoint_steps < 0:
+            raise UserError(
+                f"trainer.checkpoint_steps is {self.checkpoint_steps}: give a number of updates, "
+                "or 0 for checkpoints by time alone"
+            )
+
+
+def _is_folder_name(text: str) -> bool:
+    sound = text.isprintable() and len(text) < 100
+    return sound and "/" not in text and text not in ("", ".", "..")
 
 
 def _gpus() -> int:
@@ -121,14 +134,19 @@ class Config:
         self.specs()
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}: give 0 or more")
+        if self.seed >= 2**63:
+            raise UserError(f"seed is {self.seed}: give a number below 2^63")
         if self.recipe.plateau_patience and self.data.protocol == "full":
             raise UserError(
                 "recipe.plateau_patience needs a validation error, but data.protocol is 'full': "
                 "choose data.protocol 'validation' or fixed drops"
             )
         self._check_ghost_batch()
-        if self.study is not None and ("/" in self.study or self.study in ("", ".", "..")):
+        if self.study is not None and not _is_folder_name(self.study):
             raise UserError(f"study is '{self.study}': give a plain folder name, without '/'")
+        for name in ("data_dir", "runs_dir"):
+            if "\0" in (getattr(self, name) or ""):
+                raise UserError(f"{name} is {getattr(self, name)!r}: no path holds a NUL character")
 
     def _check_ghost_batch(self) -> None:
         """Whatever passes a batch norm in training must be whole ghost batches."""
@@ -180,6 +198,23 @@ class Config:
         """Nested plain values, as saved in config.yaml; `train --config` reads them back."""
         values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """The configuration that `as_dict` has described; what it lacks takes its default.
+
+        Raises:
+            UserError, TypeError: a value or a name that no configuration has.
+        """
+        parts = {
+            "data": DataConfig,
+            "recipe": RecipeConfig,
+            "recording": RecordingConfig,
+            "trainer": TrainerConfig,
+            "wandb": WandbConfig,
+        }
+        built = {name: part(**values[name]) for name, part in parts.items() if name in values}
+        return cls(**{**values, **built})
 
     def identity(self) -> dict[str, Any]:
         """The part of the configuration that determines the result."""

@@ -192,17 +192,23 @@ class Logbook(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep run.json beside every checkpoint up to date."""
-        self._write(trainer)
+        """Put what run.json is to hold into the checkpoint: both are written together."""
+        self._bring_up_to_date(trainer)
+        checkpoint["info"] = self.info
 
     def close(self, trainer: pl.Trainer, status: str, error: str | None = None) -> None:
         """Write the rows and the run's status: finished, stopped, interrupted or failed."""
         self.info.update(status=status, error=error)
-        self._write(trainer)
         if trainer.is_global_zero:
-            self.run.flush()
+            self.run.flush()  # first: a run is not finished before its rows are there
+        self._write(trainer)
 
     def _write(self, trainer: pl.Trainer) -> None:
+        self._bring_up_to_date(trainer)
+        if trainer.is_global_zero:
+            self.run.write(self.info)
+
+    def _bring_up_to_date(self, trainer: pl.Trainer) -> None:
         cohort = cast(Cohort, trainer.lightning_module)
         for i, member in enumerate(self.info["networks"]):
             member["diverged_at"] = cohort.diverged_at[i]
@@ -216,8 +222,6 @@ class Logbook(pl.Callback):
             images_per_second=round(images / seconds, 1) if images else None,
             updated=now(),
         )
-        if trainer.is_global_zero:
-            self.run.write(self.info)
 
 
 def device_in_words(device: torch.device) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytorch_lightning as pl
 import torch
@@ -18,20 +19,23 @@ from resnet_lab.data.batches import check_training_batch
 from resnet_lab.data.config import default_data_dir
 from resnet_lab.data.data import Data
 from resnet_lab.data.load import load_data
+from resnet_lab.errors import RunFailed
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.networks.network import Network, build_network
 from resnet_lab.networks.weights import save_weights
 from resnet_lab.recording.recorder import Recorder
 from resnet_lab.recording.schedule import recording_steps
 from resnet_lab.runs.directory import RunDirectory
-from resnet_lab.runs.provenance import provenance
+from resnet_lab.runs.provenance import note_resumption, provenance
 from resnet_lab.tracking.callback import MirrorCallback
 from resnet_lab.tracking.mirror import Illustrate, Mirror, replay
 from resnet_lab.training.batch_norm import use_ghost_batches
-from resnet_lab.training.checkpoints import Checkpointer, newest_checkpoint
+from resnet_lab.training.checkpoint_files import Checkpoint, newest_checkpoint
+from resnet_lab.training.checkpoints import Checkpointer
 from resnet_lab.training.cohort import Cohort
 from resnet_lab.training.config import Config
 from resnet_lab.training.device import choose_device
+from resnet_lab.training.failures import in_words
 from resnet_lab.training.interruption import Interruption
 from resnet_lab.training.logbook import Judge, Logbook, device_in_words
 from resnet_lab.training.processes import is_first_process
@@ -59,7 +63,7 @@ def train(
     """
     run = RunDirectory.of(config)
     known = run.read()
-    if known is not None and known["status"] == "finished":
+    if _is_finished(known):
         replay(config, run, known, illustrate)
         return run.path
     mirror = Mirror.of(config, run, illustrate)
@@ -67,17 +71,25 @@ def train(
     data = load_data(config.data, default_data_dir(config.data_dir))
     check_training_batch(config.recipe.batch_size, data.counts["train"], config.trainer.processes)
     cohort = build_cohort(config, data)
-    checkpoint = newest_checkpoint(run.checkpoints)
-    info = _describe(config, data, device) if known is None or checkpoint is None else known
-    if known is not None and "tracking" in known:
-        info["tracking"] = known["tracking"]
-    if is_first_process():
-        run.create(config)
-    if checkpoint is not None:
-        info.update(status="running", error=None)
-        info["provenance"].setdefault("resumed", []).append(checkpoint[1])
-        run.resume(checkpoint[1])
-    return _fit(config, data, cohort, run, info, device, checkpoint, judge, mirror)
+    with run.held() if is_first_process() else nullcontext():
+        known = run.read()
+        if _is_finished(known):  # by a process that had it until now
+            replay(config, run, known, illustrate)
+            return run.path
+        checkpoint = newest_checkpoint(run)
+        info = _describe(config, data, device)
+        if checkpoint is not None:
+            info = _continued(checkpoint, known or {}, info["provenance"], device)
+            run.take_up(checkpoint.metrics, checkpoint.layers)
+        if known is not None and "tracking" in known:
+            info["tracking"] = known["tracking"]
+        if is_first_process():
+            run.create(config)
+        return _fit(config, data, cohort, run, info, device, checkpoint, judge, mirror)
+
+
+def _is_finished(known: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
+    return known is not None and known.get("status") == "finished"
 
 
 def build_cohort(config: Config, data: Data) -> Cohort:
@@ -101,17 +113,17 @@ def _fit(
     run: RunDirectory,
     info: dict[str, Any],
     device: torch.device,
-    checkpoint: tuple[Path, int] | None,
+    checkpoint: Checkpoint | None,
     judge: Judge | None,
     mirror: Mirror | None,
 ) -> Path:
-    start = checkpoint[1] if checkpoint else 0
+    start = checkpoint.step if checkpoint else 0
     seconds = float(info["provenance"].get("wall_seconds") or 0.0) if checkpoint else 0.0
     logbook = Logbook(run, info, data, config.seed, seconds, judge)
     with Interruption() as interruption, _quiet():
         if mirror is not None:
             mirror.start(info, start, interruption.request)
-        callbacks = _callbacks(config, data, run, logbook, interruption, mirror)
+        callbacks = _callbacks(config, data, run, logbook, interruption, mirror, checkpoint)
         trainer = make_trainer(config, callbacks, device)
         batches = data.train_batches(
             seed=config.seed,
@@ -122,17 +134,21 @@ def _fit(
             world_size=trainer.world_size,
             device=device if trainer.world_size == 1 else "cpu",
         )
-        path = str(checkpoint[0]) if checkpoint else None
+        path = str(checkpoint.path) if checkpoint else None
         try:
-            trainer.fit(cohort, batches, ckpt_path=path, weights_only=True)
-        except (SIGTERMException, SystemExit):
-            pass  # SIGTERM, or the second Ctrl-C: the log book knows how far the run came
+            # SIGTERM, or the second Ctrl-C: the log book knows how far the run came.
+            with suppress(SIGTERMException, SystemExit):
+                trainer.fit(cohort, batches, ckpt_path=path, weights_only=True)
+            ended = _conclude(trainer, cohort, run, logbook)
         except Exception as error:
-            logbook.close(trainer, "failed", f"{type(error).__name__}: {error}")
+            told = in_words(error, config, run.path, trainer.global_step)
+            with suppress(OSError, RunFailed):  # what is full or another's now stays as it is
+                logbook.close(trainer, "failed", f"{type(told).__name__}: {told}")
             if mirror is not None:
                 mirror.close("failed", trainer.global_step)
-            raise
-        ended = _conclude(trainer, cohort, run, logbook)
+            if told is error:
+                raise
+            raise told from error
         if mirror is not None:
             mirror.close(ended, trainer.global_step)
     return run.path
@@ -145,11 +161,19 @@ def _callbacks(
     logbook: Logbook,
     interruption: Interruption,
     mirror: Mirror | None,
+    checkpoint: Checkpoint | None,
 ) -> list[pl.Callback]:
     """What watches the training, in the order in which it is called after each step."""
-    recorder, seconds = _recorder(config, data, run), config.trainer.checkpoint_seconds
-    saved = mirror.upload if mirror is not None else None
-    callbacks = [recorder, logbook, Checkpointer(run, seconds, interruption, saved)]
+    recorder = _recorder(config, data, run)
+    checkpointer = Checkpointer(
+        run,
+        config.trainer.checkpoint_seconds,
+        config.trainer.checkpoint_steps,
+        interruption,
+        saved=mirror.upload if mirror is not None else None,
+        resumed=checkpoint.path if checkpoint is not None else None,
+    )
+    callbacks = [recorder, logbook, checkpointer]
     if mirror is not None:
         callbacks.append(MirrorCallback(mirror, recorder))
     if config.trainer.progress:
@@ -223,8 +247,32 @@ def _describe(config: Config, data: Data, device: torch.device) -> dict[str, Any
         "step": 0,
         "networks": _describe_members(config, data),
         "data": data.describe(),
-        "provenance": provenance(device_in_words(device)),
+        "provenance": {
+            **provenance(device_in_words(device)),
+            "threads": torch.get_num_threads(),
+            "processes": config.trainer.processes,
+        },
     }
+
+
+def _continued(
+    checkpoint: Checkpoint, known: dict[str, Any], here: dict[str, Any], device: torch.device
+) -> dict[str, Any]:
+    """The contents of run.json when a run goes on from a checkpoint."""
+    info = {**checkpoint.info, "status": "running", "error": None}
+    origin = known.get("provenance", info["provenance"])
+    note_resumption(origin, here, checkpoint.step, _inexact(here["processes"], device))
+    return {**info, "provenance": origin}
+
+
+def _inexact(processes: int, device: torch.device) -> list[str]:
+    """Why a run that goes on here may have other bits than one that was never interrupted."""
+    reasons = []
+    if device.type != "cpu" and not torch.are_deterministic_algorithms_enabled():
+        reasons.append(f"{device.type}'s arithmetic is not deterministic")
+    if processes > 2:
+        reasons.append("gradients of more than two processes are added in another order")
+    return reasons
 
 
 def _describe_members(config: Config, data: Data) -> list[dict[str, Any]]:

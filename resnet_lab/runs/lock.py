@@ -1,0 +1,180 @@
+"""The lock of a run directory: one process trains a run, however many want to.
+
+It is a numbered file, `.lock-1`, made with O_EXCL, which local and network file systems grant to
+one process only. Its holder touches it now and then, and deletes it at the end. Whether the holder
+of a lock that is found still lives is seen by its process number on the same machine, and elsewhere
+by watching whether the file is touched: clocks are never compared, as they jump and differ.
+
+A dead holder's lock is not deleted first, as of two processes that do so the second may delete the
+first one's new lock. The next number is taken instead, which again one process only can do.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnet_lab.errors import RunFailed, UserError
+from resnet_lab.runs.owner import Owner
+from resnet_lab.runs.provenance import now
+
+BEAT = 10.0
+"""Seconds between two touches of a lock by its holder."""
+SILENCE = 60.0
+"""Seconds without a touch after which a holder on another machine counts as dead."""
+
+
+class RunLock:
+    """While entered, this process alone trains the run in `folder`.
+
+    Args:
+        folder: an existing run directory.
+
+    Raises:
+        UserError: another process that lives trains it, or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> RunLock:
+        self._path = _take(self._folder)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        with suppress(OSError):
+            self._path.unlink()
+
+    def check(self) -> None:
+        """See that the lock is still this process's, as it may have been taken for dead.
+
+        Raises:
+            RunFailed: it is not. Whatever lies in the directory is another process's now.
+        """
+        if _Seen.at(self._path) is None:
+            raise RunFailed(
+                f"{self._folder} was taken over by another process while this one was silent, or "
+                f"its lock {self._path.name} was deleted: nothing more is written by this one"
+            )
+
+    def _beat(self) -> None:
+        while not self._done.wait(BEAT):
+            with suppress(OSError):
+                os.utime(self._path)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A lock file as it was read: equal as long as nobody has touched it."""
+
+    text: str
+    touched: int
+
+    @classmethod
+    def at(cls, path: Path) -> _Seen | None:
+        """Read it; None where there is none. Opening it makes a network file system look anew."""
+        with suppress(FileNotFoundError), path.open(errors="replace") as file:
+            return cls(file.read(), os.fstat(file.fileno()).st_mtime_ns)
+        return None
+
+    @property
+    def owner(self) -> Owner | None:
+        """Its holder; None if it had no time to write who it is."""
+        try:
+            return Owner.parse(self.text.splitlines()[0])
+        except (ValueError, IndexError):
+            return None
+
+    def __str__(self) -> str:
+        if self.owner is None:
+            return "an unknown process"
+        return f"process {self.owner.pid} on {self.owner.host}, since {self.text.splitlines()[-1]}"
+
+
+def _take(folder: Path) -> Path:
+    """Make this process's lock and return its path."""
+    try:
+        while True:
+            dead = {path: _dead(folder, path) for path in _locks(folder)}
+            mine = folder / f".lock-{max(map(_number, dead), default=0) + 1}"
+            if _create(mine):
+                others = {path: _Seen.at(path) for path in _locks(folder) if path != mine}
+                if all(seen is None or dead.get(path) == seen for path, seen in others.items()):
+                    for path in others:
+                        path.unlink(missing_ok=True)
+                    return mine
+                mine.unlink()  # one that released its lock and took it again was faster
+            time.sleep(random.uniform(0.01, 0.2))
+    except OSError as error:
+        raise UserError(
+            f"cannot write the run directory {folder}: {error.strerror or error}; "
+            "choose another with --runs-dir"
+        ) from error
+
+
+def _locks(folder: Path) -> list[Path]:
+    return [path for path in folder.glob(".lock-*") if path.name[6:].isdigit()]
+
+
+def _number(path: Path) -> int:
+    return int(path.name[6:])
+
+
+def _create(path: Path) -> bool:
+    """Make the file; False when another process has."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:
+        return False
+    try:
+        with open(descriptor, "w") as file:
+            file.write(f"{Owner.here()}\n{now()}\n")
+            file.flush()
+            os.fsync(descriptor)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _dead(folder: Path, path: Path) -> _Seen | None:
+    """A lock whose holder is dead, or None if it has just been released.
+
+    Raises:
+        UserError: its holder lives.
+    """
+    seen = _Seen.at(path)
+    if seen is None or (seen.owner is not None and seen.owner.is_dead()):
+        return seen
+    alive = seen.owner is not None and seen.owner.is_alive()
+    if alive or _shows_life(folder, path, seen):
+        raise UserError(
+            f"{folder} is being trained by {seen}: wait for it or end it, and the same command "
+            "continues"
+        )
+    return seen
+
+
+def _shows_life(folder: Path, path: Path, seen: _Seen) -> bool:
+    warnings.warn(
+        f"{folder} was being trained by {seen}: waiting up to {SILENCE:.0f} s for a sign of life",
+        stacklevel=2,
+    )
+    deadline = time.monotonic() + SILENCE
+    while time.monotonic() < deadline:
+        time.sleep(min(1.0, BEAT / 4))
+        now_seen = _Seen.at(path)
+        if now_seen != seen:
+            return now_seen is not None
+    return False
