@@ -4,9 +4,11 @@ import io
 import tarfile
 from collections.abc import Iterable
 from dataclasses import replace
+from email.message import Message
 from pathlib import Path
 from typing import BinaryIO
 from urllib.error import URLError
+from urllib.response import addinfourl
 
 import pytest
 
@@ -52,10 +54,10 @@ def small(archive: Path, monkeypatch: pytest.MonkeyPatch) -> CifarVersion:
     )
     monkeypatch.setitem(VERSIONS, "cifar100", version)
 
-    def open_url(url: str, timeout: float) -> BinaryIO:
+    def open_url(url: str, timeout: float) -> addinfourl:
         assert url == "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"
         assert timeout > 0
-        return archive.open("rb")
+        return addinfourl(archive.open("rb"), Message(), url)
 
     monkeypatch.setattr("urllib.request.urlopen", open_url)
     return version

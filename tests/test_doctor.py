@@ -343,8 +343,11 @@ def test_the_command_names_whatever_it_cannot_use(
     folder = Path("runs")
     for name in ("whole", "running", "broken"):
         shutil.copytree(trained, folder / "study" / name)
-    going = {**info(folder / "study/running"), "status": "running", "run": "f" * 16, "seed": 1}
+    config = tiny(seed=1, recording={"enabled": False})
+    identity = {"status": "running", "run": config.run_id(), "seed": 1}
+    going = {**info(folder / "study/running"), **identity}
     (folder / "study/running/run.json").write_text(json.dumps(going))
+    (folder / "study/running/config.yaml").write_text(json.dumps(config.as_dict()))
     (folder / "study/broken/run.json").write_text("{")
     (folder / "study/notes").mkdir()
     (folder / "figures/png").mkdir(parents=True)

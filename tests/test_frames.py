@@ -185,7 +185,7 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda run: (run / "run.json").write_text('{"loss": 1}'), "is not of format 1"),
     (lambda run: (run / "run.json").write_text('{"format": 1}'), "run.json or config.yaml lacks"),
     (lambda run: (run / "config.yaml").unlink(), "No such file"),
-    (lambda run: (run / "config.yaml").write_text("recipe: {}"), "lacks 'iterations'"),
+    (lambda run: (run / "config.yaml").write_text("recipe: {}"), "config.yaml is that of run "),
     (lambda run: (run / "config.yaml").write_text("a: [b"), "while parsing"),
     (
         lambda run: (run / "metrics.parquet").write_bytes(b"PAR1 and then nothing"),

@@ -369,7 +369,9 @@ def test_foreign_broken_running_and_diverged_entries_are_named_and_the_rest_used
     copies = {name: good.parent / name for name in ("running", "diverged", "broken", "older")}
     for number, copy in enumerate(copies.values(), start=1):
         shutil.copytree(good, copy)
-        change(copy, run=f"{number:016x}", name=copy.name, seed=number)
+        config = tiny(seed=number, trainer={"progress": False})
+        (copy / "config.yaml").write_text(json.dumps(config.as_dict()))
+        change(copy, run=config.run_id(), name=copy.name, seed=number)
     change(copies["running"], status="running")
     lost = info(copies["diverged"])["networks"]
     lost[0].update(status="diverged", diverged_at=7)

@@ -54,7 +54,7 @@ def runs(stem: str) -> list[Config]:
 def parsed(stem: str) -> list[Config]:
     sweep = read_sweep(ROOT / "sweeps" / f"{stem}.yaml")
     points = sweep.points() if stem in GRIDS else sweep.corners()
-    return [build_config(PARSER, PARSER.parse_args(point)) for point in points]
+    return [build_config(PARSER.parse_args(point)) for point in points]
 
 
 def names(stem: str) -> set[str]:

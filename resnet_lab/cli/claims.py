@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resnet_lab.cli.parsing import Parser
+from resnet_lab.cli.terminal import printable
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -16,9 +17,8 @@ def run(arguments: Sequence[str]) -> int:
         "--scoreboard", action="store_true", help="the papers' numbers beside these, cell by cell"
     )
     given = parser.parse_args(arguments)
-    print(
-        scoreboard(given.runs, given.json) if given.scoreboard else claims(given.runs, given.json)
-    )
+    told = scoreboard if given.scoreboard else claims
+    print(printable(told(given.runs, given.json)))
     return 0
 
 

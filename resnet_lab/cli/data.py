@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resnet_lab.cli.parsing import Parser
+from resnet_lab.cli.terminal import printable
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -20,5 +21,5 @@ def run(arguments: Sequence[str]) -> int:
     from resnet_lab.data.prepare import prepare, verify
 
     action = prepare if given.action == "prepare" else verify
-    print("\n".join(action(given.name, default_data_dir(given.data_dir))))
+    print(printable("\n".join(action(given.name, default_data_dir(given.data_dir)))))
     return 0

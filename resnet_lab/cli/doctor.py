@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resnet_lab.cli.parsing import Parser
+from resnet_lab.cli.terminal import printable
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -19,11 +20,10 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--data-dir", help="default: $RESNET_LAB_DATA, else ~/.cache/resnet_lab")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     given = parser.parse_args(arguments)
-    print(
-        _machine(given.data_dir, given.json)
-        if given.runs is None
-        else _runs(Path(given.runs), given.json)
-    )
+    if given.runs is None:
+        print(_machine(given.data_dir, given.json))
+    else:
+        print(printable(_runs(Path(given.runs), given.json)))
     return 0
 
 

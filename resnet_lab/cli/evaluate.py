@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from resnet_lab.cli.parsing import Parser
+from resnet_lab.cli.parsing import Parser, parse_config
 from resnet_lab.errors import UserError
 
-THIRD_PARTY = {"torchvision": "imagenet", "akamaster": "imagenet"}
+if TYPE_CHECKING:
+    from resnet_lab.data.config import DataConfig, NormaliseKind
+
+THIRD_PARTY: dict[str | None, NormaliseKind] = {"torchvision": "imagenet", "akamaster": "imagenet"}
 """How the inputs of third-party weights are normalised."""
 
 
@@ -55,6 +60,11 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
     load_weights(Path(given.weights), network)
     batches = data.evaluation_batches("test", batch_size=given.batch_size, device=device)
     score = evaluate([network.to(device)], batches, device)[0]
+    if not math.isfinite(score.loss):
+        raise UserError(
+            f"{given.weights}: with these weights {network.spec.name} puts out values that are not "
+            "finite: it has no error to be measured"
+        )
     return {
         "network": network.spec.name,
         "data": data.name,
@@ -71,30 +81,29 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _data_config(
-    given: argparse.Namespace, source: str | None, trained: dict[str, Any] | None
-) -> Any:
+    given: argparse.Namespace, source: str | None, trained: DataConfig | None
+) -> DataConfig:
     """The data as the weights saw them: of their run, of their authors, or as the flags say."""
     from resnet_lab.data.config import DataConfig
 
-    chosen = {"name": given.data, "test_view": given.test_view, "protocol": "full"}
-    if trained is not None and trained["name"] == given.data:
-        chosen = {**trained, "test_view": given.test_view, "test": True}
-    elif source in THIRD_PARTY:
-        chosen["normalise"] = THIRD_PARTY[source]
-    if given.normalise:
-        chosen["normalise"] = given.normalise
-    return DataConfig(**chosen)
+    if trained is not None and trained.name == given.data:
+        config = replace(trained, test_view=given.test_view, test=True)
+    else:
+        config = DataConfig(given.data, test_view=given.test_view, protocol="full")
+        if source in THIRD_PARTY:
+            config = replace(config, normalise=THIRD_PARTY[source])
+    return replace(config, normalise=given.normalise) if given.normalise else config
 
 
-def _training_data(weights: Path) -> dict[str, Any] | None:
+def _training_data(weights: Path) -> DataConfig | None:
     """The data section of the run that weights lie in; None outside a run directory."""
     file = weights.resolve().parent.parent / "config.yaml"
     if not file.exists() or weights.resolve().parent.name != "weights":
         return None
-    import yaml
-
-    values: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]
-    return values
+    try:
+        return parse_config(["--config", str(file)]).data
+    except UserError as error:
+        raise UserError(f"the configuration of the run that {weights} lies in: {error}") from error
 
 
 def _parser() -> Parser:

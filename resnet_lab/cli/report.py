@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from resnet_lab.cli.parsing import Parser
+from resnet_lab.cli.terminal import printable
 
 FOREIGN = "a foreign folder: no run.json in it or below it"
 
@@ -32,10 +33,7 @@ def run(arguments: Sequence[str]) -> int:
     runs = replace(runs, skipped=[*runs.skipped, *strangers])
     verdicts = evaluate_claims(runs)
     index = write_report(runs, out, verdicts)
-    print(results_text(runs))
-    print()
-    print(format_verdicts(verdicts))
-    for path, reason in runs.skipped:
-        print(f"left out: {path}: {reason}")
+    left_out = [f"left out: {path}: {reason}" for path, reason in runs.skipped]
+    print(printable("\n".join([results_text(runs), "", format_verdicts(verdicts), *left_out])))
     print(f"\nreport: {index.resolve()}")
     return 0

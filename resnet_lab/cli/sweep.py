@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from resnet_lab.cli.study import Study
     from resnet_lab.sweeps.space import Sweep
 
+LIMITS = (
+    ("workers", 1, 1_000),
+    ("retries", 0, 1_000),
+    ("count", 0, 10_000),
+    ("seed", 0, 2**63 - 1),
+    ("heartbeat", 1, 86_400),
+)
+"""Flag, least and largest number."""
+
 
 def run(arguments: Sequence[str]) -> int:
     """Train all runs of a sweep file; 1 if one failed or the sweep was interrupted."""
@@ -80,10 +89,12 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _check(given: argparse.Namespace) -> None:
-    for name, least in (("workers", 1), ("retries", 0), ("count", 0), ("heartbeat", 1)):
+    for name, least, most in LIMITS:
         value = getattr(given, name)
         if value is not None and value < least:
             raise UserError(f"--{name} is {value}: give {least} or more")
+        if value is not None and value > most:
+            raise UserError(f"--{name} is {value}: give {most:,} or less")
 
 
 def _run_on_wandb(given: argparse.Namespace, study: Study) -> int:

@@ -17,6 +17,8 @@ from resnet_lab.errors import UserError, suggest
 Device: TypeAlias = str | torch.device
 TrainingBatch: TypeAlias = tuple[Tensor, Tensor]
 EvaluationBatch: TypeAlias = tuple[list[Tensor], Tensor]
+MOST = 1_000_000
+"""Images of an evaluation batch."""
 
 
 class Data(ABC):
@@ -152,6 +154,8 @@ class Data(ABC):
     def _check_evaluation(self, split: str, batch_size: int) -> None:
         if batch_size < 1:
             raise UserError(f"evaluation batch size {batch_size}: it must be at least 1")
+        if batch_size > MOST:
+            raise UserError(f"evaluation batch size {batch_size}: it must be {MOST:,} at most")
         if split in self.counts:
             return
         if split == "validation":

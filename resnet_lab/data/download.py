@@ -70,7 +70,12 @@ def _extract(content: tarfile.TarFile, wanted: list[str], scratch: Path) -> None
     for name in wanted:
         if name not in members or not members[name].isfile():
             raise tarfile.ReadError(f"it holds no file {name}")
-        content.extract(members[name], scratch, filter="data")
+        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+        source = content.extractfile(members[name])
+        assert source is not None
+        # Copied, not extracted: the file then has the user's own permissions, not the archive's.
+        with source, (scratch / name).open("wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
 
 
 def _fetch(url: str, target: Path, by_hand: Path) -> None:
@@ -80,6 +85,8 @@ def _fetch(url: str, target: Path, by_hand: Path) -> None:
             urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response,
             target.open("wb") as file,
         ):
+            if not response.url.startswith("https://"):
+                raise OSError(f"redirected to {response.url}, which is not https")
             shutil.copyfileobj(response, file, 1 << 20)
     except (OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets import ImageFolder
-from torchvision.datasets.folder import pil_loader
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from resnet_lab.errors import UserError
 
 LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg (or .png and the like)"
+ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+"""What is decoded, whatever a file's ending says. Of Pillow's other formats one, EPS, is a program
+that it would hand to an interpreter."""
+MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB")
+"""Modes of up to 8 bits a channel: brighter values of the others would all become white."""
+MOST_PIXELS = 89_478_485
+"""Pillow's own limit, from which on it warns; the largest of ImageNet's has 61 million."""
+MOST_SLENDER = 100
+"""Longest side over shortest: with the shortest at 256 pixels or more, memory for one image."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +56,19 @@ class ImageTree:
         """
         path = self.paths[index]
         try:
-            image: Tensor = pil_to_tensor(pil_loader(path))
+            with _opened(path) as file:
+                image: Tensor = pil_to_tensor(file.convert("RGB"))
         except Exception as error:  # decoders raise almost anything on damaged bytes
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
-                f"data: {path} is not a readable image ({error}); replace it"
+                f"data: {path} is not a readable image ({reason}); replace it"
             ) from error
         return image
+
+    def left_out(self) -> list[str]:
+        """Files below the folder that are no image by their ending, sorted."""
+        found = {str(path) for path in _files(self.folder)}
+        return sorted(found - set(self.paths))
 
     def check_headers(self) -> None:
         """Open every file and read its header; raise UserError that names the first bad ones."""
@@ -96,9 +115,30 @@ def tree_root(name: str, data_dir: Path) -> Path:
     return data_dir / name if (data_dir / name).is_dir() else data_dir
 
 
+def _opened(path: str) -> Image.Image:
+    """Open an image and look at its header only; raise an exception if it is not to be decoded."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("it is no file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(path, formats=FORMATS)
+    width, height = image.size
+    fault = None
+    if width * height > MOST_PIXELS:
+        fault = f"{width} x {height} pixels are more than {MOST_PIXELS:,}"
+    elif max(width, height) > MOST_SLENDER * min(width, height):
+        fault = f"{width} x {height} pixels: one side is more than {MOST_SLENDER} times the other"
+    elif image.mode not in MODES:
+        fault = f"its mode {image.mode} has more than 8 bits a channel"
+    if fault is not None:
+        image.close()
+        raise ValueError(fault)
+    return image
+
+
 def _has_image_header(path: str) -> bool:
     try:
-        with Image.open(path):
+        with _opened(path):
             return True
     except Exception:  # as in ImageTree.read
         return False
@@ -110,9 +150,41 @@ def _read_tree(name: str, folder: Path) -> ImageTree:
             f"data: {name} has no folder {folder}; it must hold {LAYOUT}. "
             "Put the images there, or name their folder with --data-dir"
         )
-    try:
-        index = ImageFolder(folder)
-    except FileNotFoundError as error:
-        raise UserError(f"data: {name}: {error} It must hold {LAYOUT}") from error
-    paths, labels = zip(*index.samples, strict=True)
-    return ImageTree(folder, tuple(index.classes), paths, torch.tensor(labels))
+    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    found = {one: [*filter(_is_named_as_image, _files(folder / one))] for one in classes}
+    empty = [one for one, paths in found.items() if not paths]
+    if empty or not classes:
+        lack = f"no valid file for the classes {', '.join(empty)}" if empty else "no class folder"
+        raise UserError(
+            f"data: {name}: Found {lack} in {folder}. Known endings are {', '.join(ENDINGS)}. "
+            f"It must hold {LAYOUT}"
+        )
+    labels = [label for label, one in enumerate(classes) for _ in found[one]]
+    paths = tuple(path for one in classes for path in found[one])
+    return ImageTree(folder, tuple(classes), paths, torch.tensor(labels))
+
+
+def _is_named_as_image(path: str) -> bool:
+    return path.lower().endswith(ENDINGS)
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Every file at or below `folder`, folder by folder in the order of their paths.
+
+    Links to folders are followed.
+
+    Raises:
+        UserError: a link leads to a folder that is read already, so that images would count twice.
+    """
+    known: dict[tuple[int, int], str] = {}
+    folders: list[tuple[str, list[str]]] = []
+    for place, _, files in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        other = known.setdefault((status.st_dev, status.st_ino), place)
+        if other != place:
+            raise UserError(
+                f"data: {place} is a link to {other}, whose images are read already: remove it"
+            )
+        folders.append((place, sorted(files)))
+    for place, files in sorted(folders):
+        yield from (os.path.join(place, file) for file in files)

@@ -11,6 +11,8 @@ from resnet_lab.data.digits import read_digits
 from resnet_lab.data.download import fetched_archive, unpack
 from resnet_lab.errors import UserError
 
+MOST_NAMED = 5
+
 
 def prepare(name: str, data_dir: Path) -> list[str]:
     """Make data set `name` ready in `data_dir` and return lines that say what was done.
@@ -74,6 +76,14 @@ def _verify_cifar(version: CifarVersion, data_dir: Path) -> list[str]:
     ]
 
 
+def _left_out(paths: list[str]) -> str:
+    """Say how many files are no images by their endings, and the first of them."""
+    if not paths:
+        return ""
+    more = ", ..." if len(paths) > MOST_NAMED else ""
+    return f"; {len(paths)} others are left out: {', '.join(paths[:MOST_NAMED])}{more}"
+
+
 def _verify_folders(name: str, data_dir: Path) -> list[str]:
     from resnet_lab.data.image_tree import read_trees
 
@@ -82,6 +92,6 @@ def _verify_folders(name: str, data_dir: Path) -> list[str]:
         tree.check_headers()
         lines.append(
             f"{name}: {len(tree)} images of {len(tree.classes)} classes in {tree.folder}: "
-            "every file is an image"
+            f"every file is an image{_left_out(tree.left_out())}"
         )
     return lines

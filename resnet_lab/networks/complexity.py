@@ -14,6 +14,9 @@ from typing import Literal, NamedTuple
 from resnet_lab.errors import UserError
 from resnet_lab.networks.spec import NetworkSpec, Stage
 
+MOST = 1_000_000
+"""Classes, channels or pixels a side beyond which nothing is built or counted."""
+
 LayerKind = Literal["conv", "shortcut", "classifier"]
 
 
@@ -85,10 +88,12 @@ def layer_table(
 
 
 def check_at_least_one(**counts: int) -> None:
-    """Raise `UserError` naming the first of `counts` that is not a whole number of at least 1."""
+    """Raise `UserError` naming the first of `counts` that is no whole number from 1 to `MOST`."""
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise UserError(f"{name} {count}: it must be a whole number of at least 1")
+        if count > MOST:
+            raise UserError(f"{name} {count}: it must be {MOST:,} at most")
 
 
 class _Shape(NamedTuple):

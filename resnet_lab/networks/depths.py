@@ -19,6 +19,9 @@ IMAGENET_BLOCKS: dict[tuple[int, BlockKind], tuple[int, ...]] = {
 }
 IMAGENET_DEPTHS: tuple[int, ...] = tuple(depth for depth, _ in IMAGENET_BLOCKS)
 
+DEEPEST = 10_000
+"""Layers beyond which nothing is built: eight times the deepest network of the papers."""
+
 
 def default_layout(depth: int) -> Layout:
     """The depths of R Table 1 are ImageNet's, all others CIFAR's."""
@@ -40,6 +43,8 @@ def blocks_per_stage(depth: int, layout: Layout, block: BlockKind) -> tuple[int,
     """
     if layout == "imagenet":
         return _imagenet_blocks(depth, block)
+    if depth > DEEPEST:
+        raise UserError(f"depth {depth}: networks here have {DEEPEST:,} layers at most")
     layers = _layers_per_n(block)
     n, rest = divmod(depth - 2, layers)
     if n < 1 or rest:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import read_info
 from resnet_lab.runs.rows import LAYERS, METRICS
+from resnet_lab.runs.section import Section
 from resnet_lab.runs.stacking import Rows, Stack, read_rows
+from resnet_lab.training.config import Config
 
 FINAL = (
     "train_error",
@@ -36,11 +39,11 @@ RECIPE = (
     "precision",
     "compile",
 )
-_BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError, yaml.YAMLError)
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError)
 """What reading a damaged or foreign run may raise; UserError is a ValueError."""
-_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Seven times as fast where PyYAML was built with libyaml."""
-MEMBER = ("network", "family", "depth", "shortcut", "parameters", "multiply_adds", "diverged_at")
+STATES = ("running", "finished", "diverged", "stopped", "interrupted", "failed")
+COUNTS = ("parameters", "multiply_adds", "diverged_at")
+ORIGIN = ("device", "processor", "torch", "git", "created")
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,47 +150,74 @@ class _Run:
 
 def _read_run(folder: Path) -> tuple[_Run, Rows, Rows]:
     """Read one run directory: what it is, its metrics and its layers."""
-    info = read_info(folder)
-    config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), _YAML)
+    info = Section(read_info(folder))
+    config = _read_config(folder / "config.yaml", info.text("run"))
     run = _Run(
-        id=str(info["run"]),
+        id=info.text("run"),
         path=folder,
-        step=int(info["step"]),
+        step=info.whole("step"),
         members=list(_member_rows(folder, info, config)),
     )
     metrics = read_rows(folder / "metrics.parquet", METRICS)
     return run, metrics, read_rows(folder / "layers.parquet", LAYERS)
 
 
-def _member_rows(
-    folder: Path, info: Mapping[str, Any], config: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    data, origin = info["data"], info["provenance"]
-    for member in info["networks"]:
-        status = member["status"] if info["status"] == "finished" else info["status"]
+def _read_config(file: Path, run: str) -> Config:
+    """Read a run's configuration, whose hash the run's identity is: no damage goes unseen."""
+    try:
+        config = Config.from_dict(load_yaml(read_text(file)))
+    except (DocumentError, TypeError) as error:
+        raise UserError(f"config.yaml cannot be read: {error}") from error
+    if config.run_id() != run:
+        raise UserError(f"config.yaml is that of run {config.run_id()}, run.json of {run}")
+    return config
+
+
+def _member_rows(folder: Path, info: Section, config: Config) -> Iterator[dict[str, Any]]:
+    data, origin, settings = info.section("data"), info.section("provenance"), config.data
+    recipe = config.as_dict()["recipe"]
+    info.check(seed=config.seed)
+    data.check(
+        name=settings.name,
+        split_seed=settings.split_seed,
+        normalise=settings.normalise,
+        augment=settings.augment,
+        test_view=settings.test_view,
+    )
+    counts = data.section("counts")
+    state = info.one_of("status", STATES)
+    for member, spec in zip(info.sections("networks"), config.specs(), strict=True):
+        member.check(
+            network=spec.name, family=spec.family, depth=spec.depth, shortcut=spec.shortcut
+        )
+        final = member.section("final")
         yield {
-            "run": info["run"],
-            "name": info["name"],
-            "study": info["study"],
+            "run": info.text("run"),
+            "name": info.text("name"),
+            "study": info.text_or_none("study"),
             "path": str(folder),
-            "seed": info["seed"],
-            **{key: member.get(key) for key in MEMBER},
-            "status": status,
-            "warmup_ended_at": member.get("warmup_ended_at"),
-            "step": info["step"],
-            "data": data["name"],
-            "protocol": data["protocol"],
-            "split_seed": data["split_seed"],
-            "normalise": data["normalise"],
-            "augment": data["augment"],
-            "test_view": data["test_view"],
-            "test_images": data["counts"].get("test", 0),
-            **{key: config["recipe"][key] for key in RECIPE},
-            **{key: _number(member["final"].get(key)) for key in FINAL},
-            "wall_seconds": _number(origin.get("wall_seconds")),
-            "images_per_second": _number(origin.get("images_per_second")),
-            **{key: origin.get(key) for key in ("device", "processor", "torch", "git", "created")},
-            "schedule": _schedule(config["recipe"]),
+            "seed": config.seed,
+            "network": spec.name,
+            "family": spec.family,
+            "depth": spec.depth,
+            "shortcut": spec.shortcut,
+            **{key: member.whole_or_none(key) for key in COUNTS},
+            "status": member.one_of("status", STATES) if state == "finished" else state,
+            "warmup_ended_at": member.whole_or_none("warmup_ended_at"),
+            "step": info.whole("step"),
+            "data": settings.name,
+            "protocol": data.text("protocol"),
+            "split_seed": settings.split_seed,
+            "normalise": settings.normalise,
+            "augment": settings.augment,
+            "test_view": settings.test_view,
+            "test_images": counts.whole("test") if "test" in counts.values else 0,
+            **{key: recipe[key] for key in RECIPE},
+            **{key: final.number(key, 100 if "error" in key else math.inf) for key in FINAL},
+            "wall_seconds": origin.number("wall_seconds"),
+            "images_per_second": origin.number("images_per_second"),
+            **{key: origin.text_or_none(key) for key in ORIGIN},
+            "schedule": _schedule(recipe),
         }
 
 
@@ -195,10 +225,6 @@ def _schedule(recipe: Mapping[str, Any]) -> str:
     """Everything else of the recipe that must agree for two runs to be compared."""
     keys = sorted(set(recipe) - set(RECIPE) - {"log_every", "evaluate_every", "test_curve"})
     return " ".join(f"{key}={recipe[key]}" for key in keys)
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
 
 
 def _reason(error: Exception) -> str:

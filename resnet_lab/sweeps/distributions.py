@@ -10,7 +10,8 @@ import json
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,9 +48,13 @@ class Distribution(ABC):
     def draw(self, trial: Trial, name: str) -> str:
         """Let an Optuna trial choose; the choice is stored there as `name`."""
 
-    def grid(self) -> tuple[str, ...] | None:
-        """All values, in order; None where they cannot be counted."""
+    def count(self) -> int | None:
+        """How many values there are; None where they cannot be counted."""
         return None
+
+    def grid(self) -> Iterable[str]:
+        """All values, in order, where they can be counted."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,10 @@ class Choices(Distribution):
     def extremes(self) -> tuple[str, ...]:
         return self.values
 
-    def grid(self) -> tuple[str, ...]:
+    def count(self) -> int:
+        return len(self.values)
+
+    def grid(self) -> Iterable[str]:
         return self.values
 
     def draw(self, trial: Trial, name: str) -> str:
@@ -90,8 +98,11 @@ class Integers(Distribution):
     def extremes(self) -> tuple[str, ...]:
         return str(self.low), str(self.high)
 
-    def grid(self) -> tuple[str, ...]:
-        return tuple(str(value) for value in range(self.low, self.high + 1))
+    def count(self) -> int:
+        return self.high - self.low + 1
+
+    def grid(self) -> Iterable[str]:
+        return map(str, range(self.low, self.high + 1))
 
     def draw(self, trial: Trial, name: str) -> str:
         return str(trial.suggest_int(name, self.low, self.high))
@@ -184,7 +195,8 @@ def read_distribution(where: str, entry: Mapping[str, Any]) -> Distribution:
     Raises:
         UserError: an unknown distribution or key, a missing one, or an empty range.
     """
-    kind = entry.get("distribution") or _implied(where, entry)
+    kind = entry.get("distribution")
+    kind = _implied(where, entry) if kind is None else kind
     if kind not in DISTRIBUTIONS:
         raise UserError(
             f"{where}: unknown distribution '{kind}'{suggest(str(kind), DISTRIBUTIONS)} "
@@ -224,8 +236,8 @@ def _choices(where: str, kind: str, entry: Mapping[str, Any]) -> Choices:
     if not isinstance(values, list) or not values:
         raise UserError(f"{where}: values is {values!r}: give a list with at least one value")
     flags = tuple(as_flag(value) for value in values)
-    for flag in flags:
-        if flags.count(flag) > 1:
+    for flag, times in Counter(flags).items():
+        if times > 1:
             raise UserError(f"{where}: the value {flag} is there twice: give each once")
     return Choices(flags, _probabilities(where, kind, entry, len(flags)))
 
@@ -253,8 +265,8 @@ def _number(where: str, kind: str, key: str, entry: Mapping[str, Any]) -> float:
     value = entry.get(key, _DEFAULTS.get(key))
     if isinstance(value, str):
         raise UserError(
-            f"{where}: {key} is the text '{value}': YAML reads a number in the form 1.0e-4, "
-            "with a point"
+            f"{where}: {key} is the text '{value}': YAML reads a number in the form 1.0e-4 or "
+            "1.0e+4, with a point and a sign"
         )
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UserError(f"{where}: {kind} needs a number as '{key}', not {value!r}")
@@ -276,12 +288,26 @@ def _numbers(where: str, kind: str, given: dict[str, float]) -> Distribution:
     if shape.endswith("_values"):
         if first <= 0:
             raise UserError(f"{where}: min is {first}: {kind} needs a number above 0")
-        return Continuous("log_uniform", first, second, quantum)
+        return _finite(where, Continuous("log_uniform", first, second, quantum))
     if shape == "log_uniform":  # the bounds are exponents of e
-        return Continuous("log_uniform", _exp(where, first), _exp(where, second), quantum)
+        return _finite(where, _log_uniform(where, first, second, quantum))
     if shape == "inv_log_uniform":  # log(1/x) is uniform, so that log(x) is, turned round
-        return Continuous("log_uniform", _exp(where, -second), _exp(where, -first), quantum)
-    return Continuous(_SHAPES[shape], first, second, quantum)
+        return _finite(where, _log_uniform(where, -second, -first, quantum))
+    return _finite(where, Continuous(_SHAPES[shape], first, second, quantum))
+
+
+def _finite(where: str, values: Continuous) -> Continuous:
+    """Return a distribution whose extreme values are numbers; raise UserError for another."""
+    try:
+        found = [float(one) for one in values.extremes()]
+    except ArithmeticError:
+        found = [math.inf]
+    if not all(map(math.isfinite, found)):
+        raise UserError(
+            f"{where}: {values.shape} with {values.first:g}, {values.second:g} and q "
+            f"{values.quantum} goes beyond the largest number"
+        )
+    return values
 
 
 _SHAPES: dict[str, Shape] = {
@@ -298,9 +324,17 @@ def _integers(where: str, low: float, high: float) -> Integers:
     return Integers(low, high)
 
 
+def _log_uniform(where: str, low: float, high: float, quantum: float | None) -> Continuous:
+    return Continuous("log_uniform", _exp(where, low), _exp(where, high), quantum)
+
+
 def _exp(where: str, exponent: float) -> float:
+    """e to the power of an exponent: above 0, and no more than the largest number."""
     try:
-        return math.exp(exponent)
+        value = math.exp(exponent)
+        if value > 0:
+            return value
+        raise OverflowError("too small")
     except OverflowError as error:
         raise UserError(
             f"{where}: e to the power of {exponent} is no number: the bounds of log_uniform are "

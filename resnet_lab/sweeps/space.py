@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
-
+from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest
 from resnet_lab.sweeps.distributions import Distribution, read_distribution
 
@@ -30,7 +31,11 @@ KEYS = (
     "command",
     "run_cap",
 )
+MOST_RUNS = 10_000
+"""Runs of a study: each is parsed before the first is trained."""
 METHODS = ("grid", "random", "bayes")
+MOST_EVALUATIONS = 10**9
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 METRICS = ("validation_error", "validation_loss", "validation_top5_error")
 """What may choose between runs. Test numbers never do."""
 
@@ -94,7 +99,7 @@ class Sweep:
 
     def points(self) -> Iterator[list[str]]:
         """The flags of each run of a grid; the last parameter varies fastest."""
-        columns = [values.grid() or () for values in self.parameters.values()]
+        columns = [values.grid() for values in self.parameters.values()]
         points = (
             flags(dict(zip(self.parameters, values, strict=True)))
             for values in itertools.product(*columns)
@@ -162,11 +167,11 @@ def read_sweep(path: Path) -> Sweep:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(read_text(path))
     except OSError as error:
         raise UserError(f"cannot read the sweep file {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    except DocumentError as error:
+        raise UserError(f"{path} is no YAML: {error}") from error
     if not isinstance(content, dict) or "parameters" not in content:
         raise UserError(f"{path} is no sweep file: it has no 'parameters'")
     return content
@@ -180,6 +185,8 @@ def _flatten(path: Path, parameters: Any, prefix: str = "") -> Iterator[tuple[st
         )
     for name, entry in parameters.items():
         flag = f"{prefix}{name}"
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise UserError(f"{path}: parameter {name!r}: give the name of a flag, such as seed")
         if not isinstance(entry, dict):
             raise UserError(f"{path}: parameter '{flag}' is {entry!r}: write {{value: {entry!r}}}")
         if set(entry) == {"parameters"}:
@@ -201,9 +208,13 @@ def _metric(path: Path, entry: Any) -> Metric:
     if entry.get("goal", "minimize") != "minimize":
         raise UserError(f"{path}: goal is '{entry['goal']}': {entry['name']} is to be minimized")
     target = entry.get("target")
-    if target is not None and (isinstance(target, bool) or not isinstance(target, int | float)):
+    if target is not None and not _is_number(target):
         raise UserError(f"{path}: target is {target!r}: give a number, or leave it out")
     return Metric(entry["name"], target)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _early_terminate(path: Path, entry: Any) -> Hyperband | None:
@@ -219,8 +230,11 @@ def _early_terminate(path: Path, entry: Any) -> Hyperband | None:
     numbers = {key: entry[key] for key in ("min_iter", "max_iter", "s", "eta") if key in entry}
     for key, value in numbers.items():
         least = 2 if key == "eta" else 1
-        if type(value) is not int or value < least:
-            raise UserError(f"{where}: {key} is {value!r}: give a whole number, {least} or more")
+        if type(value) is not int or not least <= value <= MOST_EVALUATIONS:
+            raise UserError(
+                f"{where}: {key} is {value!r}: give a whole number, {least} or more, up to "
+                f"{MOST_EVALUATIONS:,}"
+            )
     return _bracket(where, **numbers)
 
 
@@ -234,7 +248,7 @@ def _bracket(
     if min_iter is not None and max_iter is None and s is None:
         return Hyperband(min_iter, eta)
     if min_iter is None and max_iter is not None and s is not None:
-        first = max_iter // eta**s
+        first = max_iter // eta ** min(s, 64)
         if first:
             return Hyperband(first, eta)
         raise UserError(f"{where}: max_iter {max_iter} cannot be divided {s} times by {eta}")
@@ -242,8 +256,10 @@ def _bracket(
 
 
 def _run_cap(path: Path, value: Any) -> int | None:
-    if value is not None and (type(value) is not int or value < 1):
-        raise UserError(f"{path}: run_cap is {value!r}: give a whole number, 1 or more")
+    if value is not None and (type(value) is not int or not 1 <= value <= MOST_RUNS):
+        raise UserError(
+            f"{path}: run_cap is {value!r}: give a whole number, 1 or more, up to {MOST_RUNS:,}"
+        )
     return value
 
 
@@ -251,11 +267,14 @@ def _check(path: Path, sweep: Sweep) -> None:
     """Raise UserError where the parts of a file do not fit each other."""
     if not sweep.searches:
         for name, values in sweep.parameters.items():
-            if values.grid() is None:
+            if values.count() is None:
                 raise UserError(
                     f"{path}: parameter '{name}' has endlessly many values: a grid needs value, "
                     "values or whole numbers between min and max"
                 )
+        points = math.prod(values.count() or 1 for values in sweep.parameters.values())
+        if min(points, sweep.run_cap or points) > MOST_RUNS:
+            raise UserError(f"{path} is a grid of {points:,} runs: {MOST_RUNS:,} are the most")
     test = sweep.parameters.get("data.test")
     if sweep.chooses and (test is None or test.extremes() != ("false",)):
         raise UserError(

@@ -7,6 +7,7 @@ of a worker that died is found and requeued in the same way with either.
 from __future__ import annotations
 
 import importlib.util
+import json
 import time
 import warnings
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from resnet_lab.errors import UserError
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
-    from optuna.storages.journal import JournalStorage
+    from optuna.storages.journal import JournalFileSymlinkLock, JournalStorage
 
 DEATHS = 3
 """How often a run whose worker died is tried again: one that kills its workers must not do so
@@ -49,7 +50,7 @@ def open_storage(url: str | None, folder: Path, heartbeat: int) -> BaseStorage:
         return _open_database(url, heartbeat)
     hint = "sqlite locks when several workers write" if url.startswith("sqlite") else "unknown kind"
     raise UserError(
-        f"storage '{_without_password(url)}': {hint}; leave --storage out for a journal file of "
+        f"storage '{without_secrets(url)}': {hint}; leave --storage out for a journal file of "
         "the study, or give a path ending in .journal, or postgresql://USER@HOST/DATABASE"
     )
 
@@ -71,6 +72,12 @@ def _open_database(url: str, heartbeat: int) -> RDBStorage:
                     grace_period=GRACE * heartbeat,
                     heartbeat_stale_trial_callback=retry_after_death(),
                 )
+        except (ValueError, TypeError):
+            # Its message may hold a piece of the password: what stands where a port should.
+            raise UserError(
+                f"storage '{without_secrets(url)}' is no URL that SQLAlchemy reads: a password "
+                "with other signs than letters and digits must be percent-encoded"
+            ) from None
         except SQLAlchemyError as error:
             problem = error
             time.sleep(1)
@@ -79,7 +86,7 @@ def _open_database(url: str, heartbeat: int) -> RDBStorage:
                 "postgresql:// needs the package psycopg: pip install 'resnet-lab[postgresql]'"
             ) from error
     reason = str(problem).split("\n")[0]
-    raise UserError(f"storage '{_without_password(url)}' cannot be used: {reason}") from problem
+    raise UserError(f"storage '{without_secrets(url)}' cannot be used: {reason}") from None
 
 
 def retry_after_death() -> Callable[[Any, Any], None]:
@@ -92,14 +99,48 @@ def retry_after_death() -> Callable[[Any, Any], None]:
 
 
 def _open_journal(path: Path, heartbeat: int) -> JournalStorage:
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
+    lock = JournalFileSymlinkLock(str(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        journal: JournalStorage = _heartbeat_journal()(JournalFileBackend(str(path)), heartbeat)
+        _mend(path, lock)
+        backend = JournalFileBackend(str(path), lock)
+        journal: JournalStorage = _heartbeat_journal()(backend, heartbeat)
     except OSError as error:
         raise UserError(f"cannot write the journal {path}: {error.strerror or error}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise UserError(
+            f"the journal {path} is damaged, or no journal ({type(error).__name__}): move it away. "
+            "Runs that are finished are not trained again"
+        ) from error
     return journal
+
+
+def _mend(path: Path, lock: JournalFileSymlinkLock) -> None:
+    """Cut off a last line that was not written to its end: what is added to it would be lost.
+
+    Whoever writes holds the lock, so that no line is being written meanwhile.
+
+    Raises:
+        ValueError: the file is no journal, and is left as it is.
+    """
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise ValueError("no file")
+    lock.acquire()
+    try:
+        with path.open("rb+") as file:
+            content = file.read()
+            if content and not content.startswith(b'{"op_code":'):
+                raise ValueError("no journal")
+            whole = content[: content.rfind(b"\n") + 1]
+            for line in whole.splitlines():
+                json.loads(line)
+            file.truncate(len(whole))
+    finally:
+        lock.release()
 
 
 def _heartbeat_journal() -> type[Any]:
@@ -137,7 +178,14 @@ def _heartbeat_journal() -> type[Any]:
     return HeartbeatJournal
 
 
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    user, at, place = rest.rpartition("@")
-    return f"{scheme}{separator}{user.split(':')[0]}{at}{place}"
+def without_secrets(url: str) -> str:
+    """A storage's URL as it may be shown: no password, and no parameters, which may hold one.
+
+    Without a scheme all before the last @ is left out, as any of it may be a password.
+    """
+    place, _, _ = url.partition("?")
+    scheme, separator, rest = place.partition("://")
+    if not separator:
+        return place.rpartition("@")[2]
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}{user.split(':')[0]}{at}{host}"

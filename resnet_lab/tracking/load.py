@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnet_lab.documents import load_json, read_text
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import FILES
 from resnet_lab.runs.frames import Runs, read_runs
@@ -51,7 +52,7 @@ def load_wandb(
     except (ValueError, wandb.Error) as error:
         raise UserError(f"W&B does not list the runs of '{project}': {error}") from error
     with _folder(cache) as folder, ThreadPoolExecutor(DOWNLOADS) as pool:
-        copies = list(pool.map(lambda run: _download(run, folder / run.id), runs))
+        copies = list(pool.map(lambda run: _download(run, folder / _folder_name(run.id)), runs))
         return _read(project, dict(zip(map(_path, runs), copies, strict=True)))
 
 
@@ -64,9 +65,17 @@ def _folder(cache: str | Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
+def _folder_name(run_id: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", run_id):
+        raise UserError(f"W&B names a run '{run_id}', which is no folder's name")
+    return run_id
+
+
 def _download(run: wandb.apis.public.Run, folder: Path) -> Path | None:
     """Download the files of a run directory; None where there is none."""
-    files = {file.name: file for file in run.files(names=[f"{FOLDER}/{name}" for name in FILES])}
+    names = [f"{FOLDER}/{name}" for name in FILES]
+    # Whatever else a server might offer, under a name that leads elsewhere, is not asked for.
+    files = {file.name: file for file in run.files(names=names) if file.name in names}
     if f"{FOLDER}/run.json" not in files:
         return None
     for name, file in files.items():
@@ -105,7 +114,7 @@ def _renamed(text: str, names: Mapping[str, str]) -> str:
 def _place(folder: Path) -> tuple[str, ...]:
     """Where the run directory lay, so that runs come in the order of `load_runs`."""
     try:
-        info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        info = load_json(read_text(folder / "run.json"))
         return tuple(str(part) for part in (info["study"], info["name"]) if part)
     except (OSError, ValueError, KeyError, TypeError):
         return ()

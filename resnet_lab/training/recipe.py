@@ -8,6 +8,9 @@ from typing import Literal
 
 from resnet_lab.errors import UserError
 
+MOST = 10**9
+"""Iterations and images that no training comes to."""
+
 
 @dataclass(frozen=True)
 class RecipeConfig:
@@ -90,6 +93,8 @@ class RecipeConfig:
         for name in ("iterations", "batch_size", "evaluate_every", "log_every", "warmup_window"):
             if getattr(self, name) < 1:
                 raise UserError(f"recipe.{name} is {getattr(self, name)}: give 1 or more")
+            if getattr(self, name) > MOST:
+                raise UserError(f"recipe.{name} is {getattr(self, name)}: give {MOST:,} or less")
         for name in ("lr", "warmup_lr"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"recipe.{name} is {getattr(self, name)}: give a positive number")
