@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,11 @@ from resnet_lab.training.stretches import StretchedCohort
 
 
 def train(
-    config: Config, *, judge: Judge | None = None, illustrate: Illustrate | None = None
+    config: Config,
+    *,
+    judge: Judge | None = None,
+    illustrate: Illustrate | None = None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> Path:
     """Train a cohort, or continue it, and return its run directory.
 
@@ -58,6 +62,8 @@ def train(
         judge: may end the run after any evaluation on the validation split but the last; a
             search does so with runs that are not worth their time.
         illustrate: draws the pictures of the run that tracking sends; none without it.
+        callbacks: further ones for Lightning, called after the project's own. One
+            on_train_batch_end may follow many updates (see `stretches`).
 
     Raises:
         UserError: the configuration does not fit the data, the machine or the directory, or
@@ -84,7 +90,7 @@ def train(
         info.update(status="running", error=None)
         info["provenance"].setdefault("resumed", []).append(checkpoint[1])
         run.resume(checkpoint[1])
-    return _fit(config, data, cohort, run, info, device, checkpoint, judge, mirror)
+    return _fit(config, data, cohort, run, info, device, checkpoint, judge, mirror, callbacks)
 
 
 def _with_arithmetic(
@@ -140,6 +146,7 @@ def _fit(
     checkpoint: tuple[Path, int] | None,
     judge: Judge | None,
     mirror: Mirror | None,
+    further: Sequence[pl.Callback],
 ) -> Path:
     start = checkpoint[1] if checkpoint else 0
     seconds = float(info["provenance"].get("wall_seconds") or 0.0) if checkpoint else 0.0
@@ -148,7 +155,7 @@ def _fit(
         if mirror is not None:
             mirror.start(info, start, interruption.request)
         callbacks = _callbacks(config, data, run, logbook, interruption, mirror)
-        trainer = make_trainer(config, callbacks, device)
+        trainer = make_trainer(config, [*callbacks, *further], device)
         batches: Iterable[Any]
         if isinstance(cohort, StretchedCohort):
             cohort.interrupted = lambda: interruption.requested
