@@ -183,6 +183,7 @@ def _member_rows(
             "test_view": data["test_view"],
             "test_images": data["counts"].get("test", 0),
             **{key: config["recipe"][key] for key in RECIPE},
+            **{key: origin[key] for key in ("precision", "compile") if key in origin},
             **{key: _number(member["final"].get(key)) for key in FINAL},
             "wall_seconds": _number(origin.get("wall_seconds")),
             "images_per_second": _number(origin.get("images_per_second")),
