@@ -65,19 +65,19 @@ def _computing() -> Iterator[Fact]:
 
 
 def _processors(name: str, threads: int) -> Fact:
-    fast = _has_fast_bfloat16()
+    fast = has_fast_bfloat16()
     state = f"{name}, {os.cpu_count()} cores, torch uses {threads} threads, bfloat16 " + (
         "in hardware" if fast else "without hardware support" if fast is not None else "unknown"
     )
     hint = (
-        "--recipe.precision bfloat16 --recipe.compile true trains about twice as fast"
+        "--recipe.precision auto --recipe.compile auto trains long runs about twice as fast"
         if fast
         else "stay with float32 on this processor"
     )
     return Fact("processor", state, hint)
 
 
-def _has_fast_bfloat16() -> bool | None:
+def has_fast_bfloat16() -> bool | None:
     """Whether the processor multiplies bfloat16 in hardware; None where nobody says."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

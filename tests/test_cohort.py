@@ -77,15 +77,15 @@ def test_recording_changes_nothing_that_is_trained() -> None:
 
 def poison(monkeypatch: pytest.MonkeyPatch, steps: dict[str, int]) -> None:
     """Make the weights of networks NaN just before the given steps."""
-    healthy = Cohort.training_step
+    healthy = Cohort.learn
 
-    def training_step(self: Cohort, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor | None:
-        for name, network in zip(self.names, self.networks, strict=True):
-            if steps.get(name) == self.global_step:
-                torch.nn.init.constant_(network.get_parameter("stem.conv.weight"), torch.nan)
-        return healthy(self, batch, batch_idx)
+    def learn(self: Cohort, member: int, images: Tensor, labels: Tensor) -> Tensor:
+        if steps.get(self.names[member]) == self.global_step:
+            weight = self.networks[member].get_parameter("stem.conv.weight")
+            torch.nn.init.constant_(weight, torch.nan)
+        return healthy(self, member, images, labels)
 
-    monkeypatch.setattr(Cohort, "training_step", training_step)
+    monkeypatch.setattr(Cohort, "learn", learn)
 
 
 def test_a_member_that_diverges_is_frozen_and_the_other_trains_on_unharmed(

@@ -109,15 +109,15 @@ def assert_same_rows(frame: pd.DataFrame, other: pd.DataFrame) -> None:
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object]) -> None:
     """Do `act` once, in the midst of the update of `step`."""
-    undisturbed = Cohort.training_step
+    undisturbed = Cohort.learn
 
-    def training_step(self: Cohort, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor | None:
+    def learn(self: Cohort, member: int, images: Tensor, labels: Tensor) -> Tensor:
         if self.global_step == step:
-            monkeypatch.setattr(Cohort, "training_step", undisturbed)
+            monkeypatch.setattr(Cohort, "learn", undisturbed)
             act()
-        return undisturbed(self, batch, batch_idx)
+        return undisturbed(self, member, images, labels)
 
-    monkeypatch.setattr(Cohort, "training_step", training_step)
+    monkeypatch.setattr(Cohort, "learn", learn)
 
 
 def interrupt(number: int = signal.SIGTERM) -> None:

@@ -81,16 +81,31 @@ class InMemoryData(Data):
         world_size: int = 1,
         device: Device = "cpu",
     ) -> TrainingBatch:
-        count = self.counts["train"]
-        check_training_batch(batch_size, count, world_size)
-        positions = self._split.train[batch_positions(step, batch_size, count, seed)]
-        share = rank_slice(batch_size, rank, world_size)
+        check_training_batch(batch_size, self.counts["train"], world_size)
+        plan = self.train_plan(step, seed=seed, batch_size=batch_size)
+        return self.planned_batch(plan[:, rank_slice(batch_size, rank, world_size)], device)
+
+    def train_plan(self, step: int, *, seed: int, batch_size: int) -> Tensor:
+        """Return all that chance decides of a step, on the host: `planned_batch` does the rest.
+
+        Returns:
+            int64 (rows, batch_size): which image stands where and, with augmentation, three more
+            rows of how it is cropped and mirrored.
+        """
+        positions = self._split.train[batch_positions(step, batch_size, self.counts["train"], seed)]
         if self._augmentation is None:
-            return self._gather("train", positions[share], device)
+            return positions[None]
         draws = self._augmentation.draw(batch_size, derived_generator(seed, "augment", step))
-        plan = _to_device(torch.cat([positions[None], draws])[:, share], device)
+        return torch.cat([positions[None], draws])
+
+    def planned_batch(self, plan: Tensor, device: Device) -> TrainingBatch:
+        """Return the images that `plan` describes, (rows, b), on `device`.
+
+        Where the plan lies on the device already, the host has no part in it.
+        """
+        plan = _to_device(plan, device)
         x, y = self._gather("train", plan[0], device)
-        return self._augmentation.apply(x, plan[1:]), y
+        return (x if self._augmentation is None else self._augmentation.apply(x, plan[1:])), y
 
     def evaluation_batches(
         self,

@@ -39,6 +39,7 @@ RECIPE = (
     "precision",
     "compile",
 )
+PRECISIONS = ("float32", "bfloat16")
 _BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError)
 """What reading a damaged or foreign run may raise; UserError is a ValueError."""
 STATES = ("running", "finished", "diverged", "stopped", "interrupted", "failed")
@@ -213,12 +214,23 @@ def _member_rows(folder: Path, info: Section, config: Config) -> Iterator[dict[s
             "test_view": settings.test_view,
             "test_images": counts.whole("test") if "test" in counts.values else 0,
             **{key: recipe[key] for key in RECIPE},
+            **_arithmetic(origin),
             **{key: final.number(key, 100 if "error" in key else math.inf) for key in FINAL},
             "wall_seconds": origin.number("wall_seconds"),
             "images_per_second": origin.number("images_per_second"),
             **{key: origin.text_or_none(key) for key in ORIGIN},
             "schedule": _schedule(recipe),
         }
+
+
+def _arithmetic(origin: Section) -> dict[str, Any]:
+    """What "auto" came to be: runs in different arithmetics are not alike. Old runs do not say."""
+    if "precision" not in origin.values:
+        return {}
+    compiled = origin.values.get("compile")
+    if not isinstance(compiled, bool):
+        raise UserError(f"provenance.compile is {compiled!r}, not true or false")
+    return {"precision": origin.one_of("precision", PRECISIONS), "compile": compiled}
 
 
 def _schedule(recipe: Mapping[str, Any]) -> str:

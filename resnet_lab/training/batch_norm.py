@@ -28,31 +28,33 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise (N, C, H, W) over each group of images and all positions."""
-        images, channels, height, width = input.shape
+        images = len(input)
         if not self.training or images == self.ghost:
             return super().forward(input)
-        groups = images // self.ghost
-        assert groups * self.ghost == images, "the ghost batch must divide the batch"
+        assert images % self.ghost == 0, "the ghost batch must divide the batch"
         assert self.running_mean is not None
         assert self.running_var is not None
-        # Groups become channels, so that one call normalises each of them by itself.
-        folded = input.view(groups, self.ghost, channels, height, width).transpose(0, 1)
-        folded = folded.reshape(self.ghost, groups * channels, height, width)
-        means, variances = self.running_mean.repeat(groups), self.running_var.repeat(groups)
-        output = F.batch_norm(
-            folded,
-            means,
-            variances,
-            self.weight.repeat(groups),
-            self.bias.repeat(groups),
-            training=True,
-            momentum=self._step_size(),
-            eps=self.eps,
-        )
-        self.running_mean.copy_(means.view(groups, channels).mean(0))
-        self.running_var.copy_(variances.view(groups, channels).mean(0))
-        output = output.view(self.ghost, groups, channels, height, width).transpose(0, 1)
-        return output.reshape(images, channels, height, width)
+        step_size = self._step_size()
+        # Whole images: each group is one piece of memory, channels last or not.
+        groups = torch.split(input, self.ghost)
+        means = self.running_mean.repeat(len(groups), 1)
+        variances = self.running_var.repeat(len(groups), 1)
+        outputs = [
+            F.batch_norm(
+                group,
+                mean,
+                variance,
+                self.weight,
+                self.bias,
+                training=True,
+                momentum=step_size,
+                eps=self.eps,
+            )
+            for group, mean, variance in zip(groups, means, variances, strict=True)
+        ]
+        self.running_mean.copy_(means.mean(0))
+        self.running_var.copy_(variances.mean(0))
+        return torch.cat(outputs)
 
     def _step_size(self) -> float:
         assert self.num_batches_tracked is not None

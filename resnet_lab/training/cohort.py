@@ -36,11 +36,13 @@ class Cohort(pl.LightningModule):
         steps_per_epoch: iterations in which every training image is seen once (rounded up).
 
     Attributes:
+        loop: who counts the iterations, as run.json says it; here Lightning.
         names: of the members.
         progress: of each member's conditional schedules.
         diverged_at: for each member the step at which its loss was no longer finite, or None.
     """
 
+    loop = "plain"
     losses: Tensor
     errors: Tensor
     first_bad: Tensor
@@ -77,12 +79,20 @@ class Cohort(pl.LightningModule):
 
     def member_lr(self, member: int) -> float:
         """Learning rate of a member's next update."""
+        return self.lr_at(member, self.global_step)
+
+    def lr_at(self, member: int, step: int) -> float:
+        """Learning rate of a member's update at `step`, if nothing happens to it until then."""
         if member in self.frozen:
             return 0.0
-        return learning_rate(self.recipe, self.global_step, self.progress[member])
+        return learning_rate(self.recipe, step, self.progress[member])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """SGD with one parameter group a member; the paper decays every parameter (R 3.4)."""
+        """SGD with one parameter group a member; the paper decays every parameter (R 3.4).
+
+        On CUDA one kernel updates a whole member. On the CPU that would gain nothing and round
+        differently.
+        """
         recipe = self.recipe
         groups = [{"params": list(network.parameters())} for network in self.networks]
         return torch.optim.SGD(
@@ -91,43 +101,63 @@ class Cohort(pl.LightningModule):
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
             nesterov=recipe.nesterov,
+            fused=True if self.device.type == "cuda" else None,
         )
+
+    @property
+    def optimiser(self) -> torch.optim.Optimizer:
+        """The optimiser itself, without Lightning's wrapping."""
+        return cast(torch.optim.Optimizer, self.optimizers(use_pl_optimizer=False))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set every member's learning rate."""
-        optimiser = cast(torch.optim.Optimizer, self.optimizers(use_pl_optimizer=False))
-        for i, group in enumerate(optimiser.param_groups):
+        self.set_learning_rates()
+
+    def set_learning_rates(self) -> None:
+        """Give every member the learning rate of the next update."""
+        for i, group in enumerate(self.optimiser.param_groups):
             group["lr"] = self.member_lr(i)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor | None:
         """Return the sum of the members' mean cross-entropies on (images, labels)."""
         images, labels = batch
         images = images.contiguous(memory_format=torch.channels_last)
-        losses = [
-            self._member_loss(i, images, labels) for i in range(len(self.names)) if self._trains(i)
-        ]
+        losses = [self.learn(i, images, labels) for i in self.training_members()]
         return torch.stack(losses).sum() if losses else None
 
-    def _trains(self, member: int) -> bool:
-        # Under data parallelism every parameter must take part in the gradients' reduction.
-        return member not in self.frozen or self.trainer.world_size > 1
+    def training_members(self) -> list[int]:
+        """The members that take part in an update.
 
-    def _member_loss(self, member: int, images: Tensor, labels: Tensor) -> Tensor:
-        logits = self._forwards[member](images).float()
-        loss = F.cross_entropy(logits, labels)
-        self._remember(member, loss.detach(), logits.detach(), labels)
-        return loss
+        Under data parallelism every parameter must take part in the gradients' reduction.
+        """
+        together = self.trainer.world_size > 1
+        return [i for i in range(len(self.names)) if together or i not in self.frozen]
 
-    def _remember(self, member: int, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+    def learn(self, member: int, images: Tensor, labels: Tensor) -> Tensor:
+        """Return a member's loss on a batch, and remember loss and error as those of this step."""
+        loss, error = self.score(member, images, labels)
         step = self.global_step
         slot = step % self.losses.shape[1]
-        self.losses[member, slot] = loss
-        self.errors[member, slot] = 100 * (logits.argmax(1) != labels).float().mean()
+        self.losses[member, slot], self.errors[member, slot] = loss.detach(), error
         bad = torch.where(loss.isfinite(), NEVER, step)
         self.first_bad[member] = torch.minimum(self.first_bad[member], bad)
+        return loss
+
+    def score(self, member: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a member's mean cross-entropy and its error in percent, in training mode."""
+        narrow = self.recipe.precision == "bfloat16"
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=narrow):
+            logits = self._forwards[member](images)
+        logits = logits.float()
+        error = 100 * (logits.detach().argmax(1) != labels).float().mean()
+        return F.cross_entropy(logits, labels), error
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Limit gradients, after the recorder (a callback, called before) has read them."""
+        self.limit_gradients()
+
+    def limit_gradients(self) -> None:
+        """Clip each member's gradients as the recipe says."""
         if self.recipe.clip is not None:
             for network in self.networks:
                 clip_gradients(network, self.recipe.clip, self.recipe.clip_scope)
@@ -199,7 +229,12 @@ class Cohort(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up schedules and frozen members."""
+        """Take up schedules and frozen members, whichever loop has counted the updates."""
+        loops = checkpoint["loops"]["fit_loop"]
+        automatic = loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
+        manual = loops["epoch_loop.manual_optimization.optim_step_progress"]
+        for counter in (automatic["total"], manual["total"]):
+            counter.update(ready=checkpoint["global_step"], completed=checkpoint["global_step"])
         state = checkpoint["cohort"]
         assert tuple(state["names"]) == self.names
         self.progress = [Progress(**values) for values in state["progress"]]

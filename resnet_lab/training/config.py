@@ -11,13 +11,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from resnet_lab.data.config import DataConfig
 from resnet_lab.errors import UserError
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.training.recipe import RecipeConfig
+
+Loop: TypeAlias = Literal["plain", "stretches", "graph"]
+"""Who counts the iterations: Lightning, one by one; or it sees many at once; or a CUDA graph."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class TrainerConfig:
         checkpoint_seconds: time between two checkpoints; an interruption costs at most this much.
         checkpoint_steps: updates between two checkpoints, whatever the time; 0: by time alone.
         progress: show a progress bar; it is silent in any case where there is no terminal.
+        loop: "plain" is Lightning's own, one iteration a step; "stretches" makes many, up to the
+            next at which anything is recorded or written; "graph" replays them on a GPU without
+            the host. "auto" takes the fastest that can be had. On the CPU all give the same bits.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -44,6 +50,7 @@ class TrainerConfig:
     checkpoint_seconds: float = 300.0
     checkpoint_steps: int = 0
     progress: bool = True
+    loop: Literal["auto", "plain", "stretches", "graph"] = "auto"
 
     @property
     def processes_here(self) -> int:

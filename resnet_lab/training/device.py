@@ -30,4 +30,7 @@ def choose_device(name: str, count: int = 1) -> torch.device:
         raise UserError(
             f"trainer.devices is {count}, but this machine has {torch.cuda.device_count()} GPU(s)"
         )
-    return torch.device(chosen, 0) if chosen == "cuda" else torch.device(chosen)
+    if chosen != "cuda":
+        return torch.device(chosen)
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32, in convolutions as well
+    return torch.device(chosen, 0)

@@ -20,6 +20,9 @@ from resnet_lab.training.evaluation import Score, evaluate
 from resnet_lab.training.schedules import after_validation_error
 
 EVALUATION_BATCH = 500
+EVALUATION_BATCH_ON_GPU = 2500
+"""Of small images, which would not fill a GPU otherwise."""
+LARGEST_SMALL_IMAGE = 64
 
 Scores: TypeAlias = dict[str, dict[str, float]]
 """Network -> error, top5_error (percent) and loss on one split; diverged networks are absent."""
@@ -135,7 +138,7 @@ class Logbook(pl.Callback):
         for split in (split for split in splits if self.data.counts.get(split)):
             batches = self.data.evaluation_batches(
                 split,
-                batch_size=EVALUATION_BATCH,
+                batch_size=self._evaluation_batch(cohort.device),
                 rank=trainer.global_rank,
                 world_size=trainer.world_size,
                 device=cohort.device,
@@ -147,6 +150,10 @@ class Logbook(pl.Callback):
                 if final:
                     self._final[i].update({f"{split}_{name}": v for name, v in values.items()})
         return found
+
+    def _evaluation_batch(self, device: torch.device) -> int:
+        small = self.data.image_shape[1] <= LARGEST_SMALL_IMAGE
+        return EVALUATION_BATCH_ON_GPU if small and device.type == "cuda" else EVALUATION_BATCH
 
     def _log_score(
         self, trainer: pl.Trainer, cohort: Cohort, i: int, split: str, score: Score
@@ -220,6 +227,9 @@ class Logbook(pl.Callback):
         self.info["provenance"].update(
             wall_seconds=round(self.wall_seconds + seconds, 1),
             images_per_second=round(images / seconds, 1) if images else None,
+            precision=cohort.recipe.precision,
+            compile=cohort.recipe.compile,
+            loop=cohort.loop,
             updated=now(),
         )
 

@@ -41,7 +41,7 @@ class ProgressBar(pl.Callback):
         """Advance; now and then read the training errors of the last steps."""
         if self._bar is None:
             return
-        self._bar.update()
+        self._bar.update(trainer.global_step - self._bar.n)
         if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
             self._looked = time.monotonic()
             cohort = cast(Cohort, pl_module)

@@ -37,8 +37,10 @@ class RecipeConfig:
         clip: limit on the gradient norm; of each layer's tensor or of each member's whole
             gradient (clip_scope). Members never share a limit.
         clip_scope: what `clip` limits.
-        precision: arithmetic of the forward and backward pass; weights stay float32.
-        compile: compile the members with torch.compile; changes rounding.
+        precision: arithmetic of the forward and backward pass; weights stay float32. "auto" is
+            bfloat16 where the machine is fast with it.
+        compile: compile the members with torch.compile; changes rounding. "auto" does so where
+            it saves more time than it takes.
         ghost_batch: batch norm sees groups of this many images (R's two GPUs: 64); 0: the batch.
         precise_bn: re-estimate the batch-norm statistics on this many training images before
             the last evaluation (the authors' released models do); 0: keep the running ones.
@@ -63,8 +65,8 @@ class RecipeConfig:
     warmup_window: int = 100
     clip: float | None = None
     clip_scope: Literal["layer", "network"] = "layer"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = False
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    compile: bool | Literal["auto"] = False
     ghost_batch: int = 0
     precise_bn: int = 0
     evaluate_every: int = 1000

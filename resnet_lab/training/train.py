@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -19,8 +20,9 @@ from resnet_lab.data.batches import check_training_batch
 from resnet_lab.data.config import default_data_dir
 from resnet_lab.data.data import Data
 from resnet_lab.data.load import load_data
+from resnet_lab.data.memory import InMemoryData
 from resnet_lab.errors import RunFailed
-from resnet_lab.networks.complexity import complexity
+from resnet_lab.networks.complexity import Complexity, complexity
 from resnet_lab.networks.network import Network, build_network
 from resnet_lab.networks.weights import save_weights
 from resnet_lab.recording.recorder import Recorder
@@ -29,21 +31,29 @@ from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.runs.provenance import note_resumption, provenance
 from resnet_lab.tracking.callback import MirrorCallback
 from resnet_lab.tracking.mirror import Illustrate, Mirror, replay
+from resnet_lab.training.arithmetic import as_begun, choose_arithmetic
 from resnet_lab.training.batch_norm import use_ghost_batches
 from resnet_lab.training.checkpoint_files import Checkpoint, newest_checkpoint
 from resnet_lab.training.checkpoints import Checkpointer
 from resnet_lab.training.cohort import Cohort
-from resnet_lab.training.config import Config
+from resnet_lab.training.config import Config, Loop
 from resnet_lab.training.device import choose_device
 from resnet_lab.training.failures import in_words
 from resnet_lab.training.interruption import Interruption
 from resnet_lab.training.logbook import Judge, Logbook, device_in_words
+from resnet_lab.training.loop import choose_loop
 from resnet_lab.training.processes import is_first_process
 from resnet_lab.training.progress import ProgressBar
+from resnet_lab.training.recipe import RecipeConfig
+from resnet_lab.training.stretches import StretchedCohort
 
 
 def train(
-    config: Config, *, judge: Judge | None = None, illustrate: Illustrate | None = None
+    config: Config,
+    *,
+    judge: Judge | None = None,
+    illustrate: Illustrate | None = None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> Path:
     """Train a cohort, or continue it, and return its run directory.
 
@@ -56,6 +66,8 @@ def train(
         judge: may end the run after any evaluation on the validation split but the last; a
             search does so with runs that are not worth their time.
         illustrate: draws the pictures of the run that tracking sends; none without it.
+        callbacks: further ones for Lightning, called after the project's own. One
+            on_train_batch_end may follow many updates (see `stretches`).
 
     Raises:
         UserError: the configuration does not fit the data, the machine or the directory, or
@@ -70,13 +82,15 @@ def train(
     device = choose_device(config.trainer.device, config.trainer.processes_here)
     data = load_data(config.data, default_data_dir(config.data_dir))
     check_training_batch(config.recipe.batch_size, data.counts["train"], config.trainer.processes)
-    cohort = build_cohort(config, data)
+    loop = choose_loop(config.trainer, data, device)
     with run.held() if is_first_process() else nullcontext():
         known = run.read()
         if _is_finished(known):  # by a process that had it until now
             replay(config, run, known, illustrate)
             return run.path
         checkpoint = newest_checkpoint(run)
+        recipe = _with_arithmetic(config, data, device, checkpoint)
+        cohort = build_cohort(config, data, recipe, loop)
         info = _describe(config, data, device)
         if checkpoint is not None:
             info = _continued(checkpoint, known or {}, info["provenance"], device)
@@ -85,15 +99,35 @@ def train(
             info["tracking"] = known["tracking"]
         if is_first_process():
             run.create(config)
-        return _fit(config, data, cohort, run, info, device, checkpoint, judge, mirror)
+        return _fit(config, data, cohort, run, info, device, checkpoint, judge, mirror, callbacks)
 
 
 def _is_finished(known: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
     return known is not None and known.get("status") == "finished"
 
 
-def build_cohort(config: Config, data: Data) -> Cohort:
-    """Build the members with the run's seed, fit to the data."""
+def _with_arithmetic(
+    config: Config, data: Data, device: torch.device, checkpoint: Checkpoint | None
+) -> RecipeConfig:
+    """The recipe without any "auto": as the run has begun, or as suits the machine."""
+    recipe = config.recipe
+    if checkpoint is not None:
+        recipe = as_begun(recipe, checkpoint.info["provenance"])
+    return choose_arithmetic(recipe, _sizes(config, data), device)
+
+
+def build_cohort(
+    config: Config, data: Data, recipe: RecipeConfig | None = None, loop: Loop = "plain"
+) -> Cohort:
+    """Build the members with the run's seed, fit to the data.
+
+    Args:
+        config: of the run.
+        data: what it trains on.
+        recipe: the run's with its arithmetic chosen; the configuration's own without.
+        loop: what is to count the iterations.
+    """
+    recipe = recipe or config.recipe
     members: dict[str, Network] = {}
     for spec in config.specs():
         network = build_network(
@@ -103,7 +137,18 @@ def build_cohort(config: Config, data: Data) -> Cohort:
             use_ghost_batches(network, config.ghost_batch)
         members[spec.name] = network
     steps_per_epoch = -(-data.counts["train"] // config.recipe.batch_size)
-    return Cohort(members, config.recipe, steps_per_epoch)
+    if loop == "plain":
+        return Cohort(members, recipe, steps_per_epoch)
+    assert isinstance(data, InMemoryData)
+    return StretchedCohort(
+        members,
+        recipe,
+        steps_per_epoch,
+        data=data,
+        seed=config.seed,
+        recording_steps=recording_steps(config.recipe.iterations, config.recording),
+        capture=loop == "graph",
+    )
 
 
 def _fit(
@@ -116,6 +161,7 @@ def _fit(
     checkpoint: Checkpoint | None,
     judge: Judge | None,
     mirror: Mirror | None,
+    further: Sequence[pl.Callback],
 ) -> Path:
     start = checkpoint.step if checkpoint else 0
     seconds = float(info["provenance"].get("wall_seconds") or 0.0) if checkpoint else 0.0
@@ -124,16 +170,21 @@ def _fit(
         if mirror is not None:
             mirror.start(info, start, interruption.request)
         callbacks = _callbacks(config, data, run, logbook, interruption, mirror, checkpoint)
-        trainer = make_trainer(config, callbacks, device)
-        batches = data.train_batches(
-            seed=config.seed,
-            batch_size=config.recipe.batch_size,
-            start=lambda: start,
-            stop=config.recipe.iterations,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            device=device if trainer.world_size == 1 else "cpu",
-        )
+        trainer = make_trainer(config, [*callbacks, *further], device)
+        batches: Iterable[Any]
+        if isinstance(cohort, StretchedCohort):
+            cohort.interrupted = lambda: interruption.requested
+            batches = cohort.stretches()
+        else:
+            batches = data.train_batches(
+                seed=config.seed,
+                batch_size=config.recipe.batch_size,
+                start=lambda: start,
+                stop=config.recipe.iterations,
+                rank=trainer.global_rank,
+                world_size=trainer.world_size,
+                device=device if trainer.world_size == 1 else "cpu",
+            )
         path = str(checkpoint.path) if checkpoint else None
         try:
             # SIGTERM, or the second Ctrl-C: the log book knows how far the run came.
@@ -198,7 +249,6 @@ def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.dev
         devices=config.trainer.processes_here,
         num_nodes=config.trainer.nodes,
         strategy=_strategy(config.trainer.processes),
-        precision="bf16-mixed" if config.recipe.precision == "bfloat16" else "32-true",
         max_steps=config.recipe.iterations,
         callbacks=callbacks,
         logger=False,
@@ -206,6 +256,7 @@ def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.dev
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
+        benchmark=device.type == "cuda",
         limit_val_batches=0,
         num_sanity_val_steps=0,
     )
@@ -277,13 +328,7 @@ def _inexact(processes: int, device: torch.device) -> list[str]:
 
 def _describe_members(config: Config, data: Data) -> list[dict[str, Any]]:
     members = []
-    for spec in config.specs():
-        size = complexity(
-            spec,
-            num_classes=data.num_classes,
-            in_channels=data.image_shape[0],
-            image_size=data.image_shape[1],
-        )
+    for spec, size in zip(config.specs(), _sizes(config, data), strict=True):
         members.append(
             {
                 "network": spec.name,
@@ -297,6 +342,18 @@ def _describe_members(config: Config, data: Data) -> list[dict[str, Any]]:
             }
         )
     return members
+
+
+def _sizes(config: Config, data: Data) -> list[Complexity]:
+    return [
+        complexity(
+            spec,
+            num_classes=data.num_classes,
+            in_channels=data.image_shape[0],
+            image_size=data.image_shape[1],
+        )
+        for spec in config.specs()
+    ]
 
 
 class _quiet(warnings.catch_warnings):

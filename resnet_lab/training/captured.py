@@ -1,0 +1,223 @@
+"""One iteration as a program that the GPU replays by itself: a CUDA graph.
+
+A ResNet-20 step on a large GPU is shorter than the time in which Python launches its kernels. Here
+everything that differs from one iteration to the next (which images, how they are augmented, the
+learning rates, the step) lies in tensors on the device, filled for a whole stretch at once. So
+the kernels of one iteration are recorded once and replayed as they are. Members of a cohort run
+side by side, each on a stream of its own.
+
+A graph is not trusted before it is proven: its first replay must lead where the same iteration,
+run kernel by kernel, has led. Otherwise the run goes on without it, with a warning.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from resnet_lab.data.memory import InMemoryData
+from resnet_lab.training.cohort import NEVER, Cohort
+
+LONGEST = 256
+"""Iterations that are planned at once, at most."""
+WARM_UP = 3
+"""Iterations before the capture: libraries choose kernels, compilers compile."""
+TOLERANCE = 0.05
+"""Of the length of an update: kernels that add in changing order differ by far less."""
+
+
+class CapturedIterations:
+    """The iterations of some members, replayed; on the CPU, which has no graphs, simply run.
+
+    Args:
+        cohort: on its device, after its first update.
+        data: images in memory.
+        seed: of the run.
+        members: indices of those that train.
+    """
+
+    def __init__(self, cohort: Cohort, data: InMemoryData, seed: int, members: list[int]) -> None:
+        self.members = members
+        self._cohort = cohort
+        self._data = data
+        self._seed = seed
+        device = cohort.device
+        rows, batch = self._plan(0).shape
+        self._plans = torch.zeros(LONGEST, rows, batch, dtype=torch.int64, device=device)
+        self._rates = torch.zeros(LONGEST, len(cohort.names), device=device)
+        self._place = torch.zeros(1, dtype=torch.int64, device=device)
+        self._step = torch.zeros(1, dtype=torch.int64, device=device)
+        self._rate_of = [torch.zeros((), device=device) for _ in cohort.names]
+        self._lanes = [_lane(device, number) for number in range(len(members))]
+        self._replay: Callable[[], None] = self._iterate
+
+    @classmethod
+    def of(
+        cls, cohort: Cohort, data: InMemoryData, seed: int, members: list[int]
+    ) -> CapturedIterations | None:
+        """Capture and prove; None, with a warning, where the graph cannot be had or trusted."""
+        made = cls(cohort, data, seed, members)
+        return made if cohort.device.type != "cuda" else made.proven()
+
+    def proven(self) -> CapturedIterations | None:
+        """Capture; return this, or None with a warning."""
+        try:
+            with self._rates_on_device():
+                trusted = self._capture()
+        except RuntimeError as error:
+            reason = str(error)
+        else:
+            reason = "its first update differs from the one made kernel by kernel"
+            if trusted:
+                return self
+        warnings.warn(f"no CUDA graph, the run goes on without: {reason}", stacklevel=2)
+        return None
+
+    def run(self, step: int, stop: int) -> int:
+        """Make the updates from `step` to before `stop`, at most LONGEST; return how many."""
+        count = min(stop - step, LONGEST)
+        steps = range(step, step + count)
+        self._load(steps)
+        with self._rates_on_device():
+            for _ in steps:
+                self._replay()
+        for i, group in enumerate(self._cohort.optimiser.param_groups):
+            group["lr"] = self._cohort.lr_at(i, steps[-1])
+        return count
+
+    def _plan(self, step: int) -> Tensor:
+        batch_size = self._cohort.recipe.batch_size
+        return self._data.train_plan(step, seed=self._seed, batch_size=batch_size)
+
+    def _load(self, steps: range) -> None:
+        """Tell the device what is to come, without waiting for it."""
+        cohort = self._cohort
+        plans = torch.stack([self._plan(step) for step in steps])
+        rates = torch.tensor(
+            [[cohort.lr_at(i, step) for i in range(len(cohort.names))] for step in steps]
+        )
+        for there, here in ((self._plans, plans), (self._rates, rates)):
+            pinned = here.pin_memory() if there.device.type == "cuda" else here
+            there[: len(steps)].copy_(pinned, non_blocking=True)
+        self._place.zero_()
+        self._step.fill_(steps[0])
+
+    def _iterate(self) -> None:
+        """One iteration that reads nothing of the host."""
+        cohort = self._cohort
+        plan = self._plans.index_select(0, self._place)[0]
+        rates = self._rates.index_select(0, self._place)[0]
+        for rate, value in zip(self._rate_of, rates.unbind(), strict=True):
+            rate.copy_(value)
+        images, labels = self._data.planned_batch(plan, cohort.device)
+        images = images.contiguous(memory_format=torch.channels_last)
+        cohort.optimiser.zero_grad()
+        for member, lane in zip(self.members, self._lanes, strict=True):
+            with _beside(lane):
+                loss, error = cohort.score(member, images, labels)
+                loss.backward()  # type: ignore[no-untyped-call]
+                self._remember(member, loss.detach(), error)
+        for lane in self._lanes:
+            if lane is not None:
+                torch.cuda.current_stream().wait_stream(lane)
+        cohort.limit_gradients()
+        cohort.optimiser.step()
+        self._place += 1
+        self._step += 1
+
+    def _remember(self, member: int, loss: Tensor, error: Tensor) -> None:
+        """What `Cohort.learn` does with the host's step, done with the device's."""
+        cohort = self._cohort
+        slot = self._step % cohort.losses.shape[1]
+        cohort.losses[member].index_copy_(0, slot, loss.reshape(1))
+        cohort.errors[member].index_copy_(0, slot, error.reshape(1))
+        bad = torch.where(loss.isfinite(), NEVER, self._step[0])
+        first = cohort.first_bad[member]
+        first.copy_(torch.minimum(first, bad))
+
+    @contextmanager
+    def _rates_on_device(self) -> Iterator[None]:
+        """The optimiser's learning rates are these tensors for a while."""
+        groups = self._cohort.optimiser.param_groups
+        before = [group["lr"] for group in groups]
+        for group, rate in zip(groups, self._rate_of, strict=True):
+            group["lr"] = rate
+        try:
+            yield
+        finally:
+            for group, rate in zip(groups, before, strict=True):
+                group["lr"] = rate
+
+    def _capture(self) -> bool:
+        """Capture an iteration; say whether it does what the same kernels did one by one."""
+        self._load(range(self._cohort.global_step, self._cohort.global_step + 1))
+        state = self._state()
+        before = [tensor.clone() for tensor in state]
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UP):
+                torch._foreach_copy_(state, before)
+                self._iterate()
+            expected = [tensor.clone() for tensor in state]
+            torch._foreach_copy_(state, before)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            self._iterate()
+        graph.replay()
+        trusted = lead_to_the_same(before, expected, state)
+        torch._foreach_copy_(state, before)
+        self._replay = graph.replay
+        return trusted
+
+    def _state(self) -> list[Tensor]:
+        """Everything that an iteration changes."""
+        cohort = self._cohort
+        momenta = [value for held in cohort.optimiser.state.values() for value in held.values()]
+        return [
+            *(parameter.data for parameter in cohort.parameters()),
+            *cohort.buffers(),
+            *(value for value in momenta if isinstance(value, Tensor)),
+            self._place,
+            self._step,
+        ]
+
+
+def lead_to_the_same(before: list[Tensor], expected: list[Tensor], found: list[Tensor]) -> bool:
+    """Whether each tensor went from `before` to `found` as it went to `expected`, about.
+
+    What did not change must not have changed; otherwise the way between the two ends may be
+    `TOLERANCE` of the way made. NaN equals NaN.
+    """
+    gaps = [_distance(*pair) for pair in zip(expected, found, strict=True)]
+    ways = [_distance(*pair) for pair in zip(before, expected, strict=True)]
+    return all(gap == 0 or gap <= TOLERANCE * way for gap, way in zip(gaps, ways, strict=True))
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    difference = torch.where(one == other, 0, one.double() - other.double())
+    both_nan = one.isnan() & other.isnan()
+    return float(torch.where(both_nan, 0, difference).norm())
+
+
+def _lane(device: torch.device, number: int) -> torch.cuda.Stream | None:
+    """A stream for each member but the first, which stays where the batch was made."""
+    if device.type != "cuda" or not number:
+        return None
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _beside(lane: torch.cuda.Stream | None) -> Iterator[None]:
+    """Work on `lane` after what has been queued so far."""
+    if lane is None:
+        yield
+        return
+    lane.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(lane):
+        yield

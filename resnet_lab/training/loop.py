@@ -1,0 +1,47 @@
+"""Which loop trains: Lightning's own, one with many updates a Lightning step, or a CUDA graph."""
+
+from __future__ import annotations
+
+import torch
+
+from resnet_lab.data.data import Data
+from resnet_lab.data.memory import InMemoryData
+from resnet_lab.errors import UserError
+from resnet_lab.training.config import Loop, TrainerConfig
+
+
+def choose_loop(trainer: TrainerConfig, data: Data, device: torch.device) -> Loop:
+    """Turn "auto" into the fastest loop that this training can have.
+
+    Args:
+        trainer: whose `loop` is asked for.
+        data: what the cohort trains on.
+        device: where.
+
+    Raises:
+        UserError: a loop is asked for by name that this training cannot have.
+    """
+    hindrance = _hindrance(trainer, data, device)
+    if trainer.loop == "auto":
+        if hindrance:
+            return "plain"
+        return "graph" if device.type == "cuda" else "stretches"
+    if trainer.loop != "plain" and hindrance:
+        raise UserError(f"trainer.loop is '{trainer.loop}', but {hindrance}: give auto or plain")
+    if trainer.loop == "graph" and device.type != "cuda":
+        raise UserError(
+            f"trainer.loop is 'graph', but a CUDA graph needs a GPU and this is {device.type}: "
+            "give auto or stretches"
+        )
+    return trainer.loop
+
+
+def _hindrance(trainer: TrainerConfig, data: Data, device: torch.device) -> str | None:
+    """Why nothing but Lightning's own loop will do; None where another one may."""
+    if trainer.processes > 1:
+        return f"{trainer.processes} processes train together"
+    if not isinstance(data, InMemoryData):
+        return f"the images of {data.name} are read from files"
+    if device.type == "mps":
+        return "it is not tried on MPS"
+    return None

@@ -1,0 +1,154 @@
+"""Many iterations a Lightning step, so that what stands around them costs next to nothing.
+
+Between two steps at which anything looks at the training (a recording, a row, an evaluation)
+nobody needs Lightning's hooks. Such a stretch is one Lightning step here. Every number is that of
+the plain loop bit for bit, which a test holds; the plain loop stays for several processes and
+for images read from files.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
+from typing import Any
+
+import torch
+
+from resnet_lab.data.batches import Batches
+from resnet_lab.data.memory import InMemoryData
+from resnet_lab.networks.network import Network
+from resnet_lab.training.captured import CapturedIterations
+from resnet_lab.training.cohort import Cohort
+from resnet_lab.training.recipe import RecipeConfig
+
+PATIENCE = 0.25
+"""Seconds after which a stretch ends early, so that signals and clocks are looked at."""
+
+
+def next_look(step: int, recipe: RecipeConfig, recording_steps: Sequence[int]) -> int:
+    """Return where the stretch that begins at `step` ends: the step before which somebody looks.
+
+    A pure function, so that a resumed run is looked at where the whole one is.
+
+    Args:
+        step: updates made so far.
+        recipe: when rows are written, networks evaluated and conditions checked.
+        recording_steps: in increasing order; each is a stretch of its own.
+    """
+    place = bisect_right(recording_steps, step)
+    if place and recording_steps[place - 1] == step:
+        return step + 1
+    every = [recipe.log_every, recipe.evaluate_every]
+    if recipe.warmup_until_error is not None:
+        every.append(recipe.warmup_window)
+    ends = [(step // steps + 1) * steps for steps in every]
+    return min([*ends, recipe.iterations, *recording_steps[place : place + 1]])
+
+
+class StretchedCohort(Cohort):
+    """A cohort that makes its own batches and many updates a Lightning step.
+
+    Args:
+        members: the networks, by name.
+        recipe: how to train them.
+        steps_per_epoch: iterations in which every training image is seen once (rounded up).
+        data: images in memory.
+        seed: of the run.
+        recording_steps: at these, in increasing order, all of Lightning's hooks are called.
+        capture: replay the iterations of a stretch as a CUDA graph.
+
+    Attributes:
+        interrupted: asked after every update; the stretch ends where it says so.
+    """
+
+    def __init__(
+        self,
+        members: dict[str, Network],
+        recipe: RecipeConfig,
+        steps_per_epoch: int,
+        *,
+        data: InMemoryData,
+        seed: int,
+        recording_steps: Sequence[int],
+        capture: bool = False,
+    ) -> None:
+        super().__init__(members, recipe, steps_per_epoch)
+        self.automatic_optimization = False
+        self.interrupted: Callable[[], bool] = lambda: False
+        self.loop = "graph" if capture else "stretches"
+        self._data = data
+        self._seed = seed
+        self._recording_steps = recording_steps
+        self._captured: CapturedIterations | None = None
+        self._is_warm = False
+
+    def stretches(self) -> Batches[int]:
+        """Return what the Trainer iterates over: nothing, as often as it likes."""
+        return Batches(self._for_ever)
+
+    @staticmethod
+    def _for_ever() -> Iterator[int]:
+        return repeat(0)
+
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
+        """There is nothing to move."""
+        return batch
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Learning rates are set update by update."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Make every update up to the next look, or fewer where time runs out."""
+        step = self.global_step
+        stop = next_look(step, self.recipe, self._recording_steps)
+        if stop == step + 1:
+            self._gradients()
+            self.optimizers().step()  # type: ignore[union-attr]  # calls the hooks, and counts
+        elif self.loop == "graph" and self._is_warm:
+            self._replay(step, stop)
+        else:
+            self._iterate(stop)
+        self._is_warm = True
+
+    def _iterate(self, stop: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while self.global_step < stop:
+            self._gradients()
+            self.limit_gradients()
+            self.optimiser.step()
+            self._count(1)
+            if self.interrupted() or time.monotonic() > deadline or not self._is_warm:
+                return
+
+    def _gradients(self) -> None:
+        """Compute the gradients of the next update, member after member to save memory."""
+        self.set_learning_rates()
+        images, labels = self._data.train_batch(
+            self.global_step,
+            seed=self._seed,
+            batch_size=self.recipe.batch_size,
+            device=self.device,
+        )
+        images = images.contiguous(memory_format=torch.channels_last)
+        self.optimiser.zero_grad()
+        for member in self.training_members():
+            self.learn(member, images, labels).backward()  # type: ignore[no-untyped-call]
+
+    def _replay(self, step: int, stop: int) -> None:
+        members = self.training_members()
+        if self._captured is None or self._captured.members != members:
+            self._captured = None  # its memory first
+            self._captured = CapturedIterations.of(self, self._data, self._seed, members)
+        if self._captured is None:
+            self.loop = "stretches"
+            return self._iterate(stop)
+        self._count(self._captured.run(step, stop))
+        return None
+
+    def _count(self, updates: int) -> None:
+        """Tell Lightning, whose `global_step` counts the updates, of those made without it."""
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.total.ready += updates
+        progress.total.completed += updates
