@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -295,7 +296,12 @@ def test_on_a_disk_that_stays_full_the_run_ends_and_continues_once_there_is_room
 def test_without_room_for_the_last_files_a_run_is_not_finished(
     undisturbed: Path, a_full_disk: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_step(monkeypatch, 11, a_full_disk)
+    def after_the_checkpoint() -> None:
+        while not list(Path("runs").glob("*/checkpoints/step-000000010.ckpt")):
+            time.sleep(0.01)  # it is written beside the training
+        a_full_disk()
+
+    at_step(monkeypatch, 11, after_the_checkpoint)
     with pytest.raises(RunFailed, match=r"cannot be written \(File too large\): the run ends at"):
         train(small(checkpoint_steps=5))
     [run] = Path("runs").iterdir()

@@ -29,7 +29,6 @@ from resnet_lab.training import captured, loop, stretches
 from resnet_lab.training import train as training
 from resnet_lab.training.cohort import Cohort
 from resnet_lab.training.config import Loop, TrainerConfig
-from resnet_lab.training.recipe import RecipeConfig
 from resnet_lab.training.stretches import next_look
 from resnet_lab.training.train import train
 
@@ -144,17 +143,19 @@ def test_a_stretch_ends_early_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_a_stretch_ends_where_somebody_looks(step: int, stop: int) -> None:
-    recipe = RecipeConfig(iterations=110, log_every=50, evaluate_every=60, warmup_window=9)
-    assert next_look(step, recipe, [0, 20, 40, 103]) == stop
+    assert next_look(step, [50, 60], 110, [0, 20, 40, 103]) == stop
 
 
-def test_the_condition_of_the_warm_up_is_looked_at_and_the_end_is_an_end() -> None:
-    settings: dict[str, Any] = {"iterations": 110, "log_every": 50, "evaluate_every": 60}
-    conditional = RecipeConfig(warmup_until_error=80.0, warmup_window=9, **settings)
-    assert [next_look(step, conditional, []) for step in (0, 9, 48, 108)] == [9, 18, 50, 110]
-    assert [next_look(step, RecipeConfig(**settings), []) for step in (0, 50, 60, 100)] == [
-        *(50, 60, 100, 110)
-    ]
+@pytest.mark.parametrize(
+    ("recipe", "trainer", "intervals"),
+    [
+        ({}, {}, [4, 6]),
+        ({"warmup_until_error": 80.0, "warmup_window": 9}, {}, [4, 6, 9]),
+        ({}, {"checkpoint_steps": 25}, [4, 6, 25]),
+    ],
+)
+def test_who_looks(recipe: dict[str, Any], trainer: dict[str, Any], intervals: list[int]) -> None:
+    assert stretches.looks(tiny(trainer=trainer, **recipe)) == intervals
 
 
 @pytest.fixture(scope="module")

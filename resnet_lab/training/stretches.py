@@ -21,30 +21,42 @@ from resnet_lab.data.memory import InMemoryData
 from resnet_lab.networks.network import Network
 from resnet_lab.training.captured import CapturedIterations
 from resnet_lab.training.cohort import Cohort
+from resnet_lab.training.config import Config
 from resnet_lab.training.recipe import RecipeConfig
 
 PATIENCE = 0.25
 """Seconds after which a stretch ends early, so that signals and clocks are looked at."""
 
 
-def next_look(step: int, recipe: RecipeConfig, recording_steps: Sequence[int]) -> int:
+def looks(config: Config) -> list[int]:
+    """Return the intervals at whose multiples somebody looks at the training: rows are written,
+    networks evaluated, conditions checked, checkpoints saved.
+    """
+    recipe = config.recipe
+    every = [recipe.log_every, recipe.evaluate_every]
+    if recipe.warmup_until_error is not None:
+        every.append(recipe.warmup_window)
+    if config.trainer.checkpoint_steps:
+        every.append(config.trainer.checkpoint_steps)
+    return every
+
+
+def next_look(step: int, every: Sequence[int], last: int, recording_steps: Sequence[int]) -> int:
     """Return where the stretch that begins at `step` ends: the step before which somebody looks.
 
     A pure function, so that a resumed run is looked at where the whole one is.
 
     Args:
         step: updates made so far.
-        recipe: when rows are written, networks evaluated and conditions checked.
+        every: intervals at whose multiples somebody looks.
+        last: length of the training.
         recording_steps: in increasing order; each is a stretch of its own.
     """
     place = bisect_right(recording_steps, step)
     if place and recording_steps[place - 1] == step:
         return step + 1
-    every = [recipe.log_every, recipe.evaluate_every]
-    if recipe.warmup_until_error is not None:
-        every.append(recipe.warmup_window)
     ends = [(step // steps + 1) * steps for steps in every]
-    return min([*ends, recipe.iterations, *recording_steps[place : place + 1]])
+    return min([*ends, last, *recording_steps[place : place + 1]])
 
 
 class StretchedCohort(Cohort):
@@ -56,6 +68,7 @@ class StretchedCohort(Cohort):
         steps_per_epoch: iterations in which every training image is seen once (rounded up).
         data: images in memory.
         seed: of the run.
+        every: intervals at whose multiples somebody looks at the training.
         recording_steps: at these, in increasing order, all of Lightning's hooks are called.
         capture: replay the iterations of a stretch as a CUDA graph.
 
@@ -71,6 +84,7 @@ class StretchedCohort(Cohort):
         *,
         data: InMemoryData,
         seed: int,
+        every: Sequence[int],
         recording_steps: Sequence[int],
         capture: bool = False,
     ) -> None:
@@ -80,6 +94,7 @@ class StretchedCohort(Cohort):
         self.loop = "graph" if capture else "stretches"
         self._data = data
         self._seed = seed
+        self._every = every
         self._recording_steps = recording_steps
         self._captured: CapturedIterations | None = None
         self._is_warm = False
@@ -102,7 +117,7 @@ class StretchedCohort(Cohort):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Make every update up to the next look, or fewer where time runs out."""
         step = self.global_step
-        stop = next_look(step, self.recipe, self._recording_steps)
+        stop = next_look(step, self._every, self.recipe.iterations, self._recording_steps)
         if stop == step + 1:
             self._gradients()
             self.optimizers().step()  # type: ignore[union-attr]  # calls the hooks, and counts

@@ -45,7 +45,7 @@ from resnet_lab.training.loop import choose_loop
 from resnet_lab.training.processes import is_first_process
 from resnet_lab.training.progress import ProgressBar
 from resnet_lab.training.recipe import RecipeConfig
-from resnet_lab.training.stretches import StretchedCohort
+from resnet_lab.training.stretches import StretchedCohort, looks
 
 
 def train(
@@ -146,6 +146,7 @@ def build_cohort(
         steps_per_epoch,
         data=data,
         seed=config.seed,
+        every=looks(config),
         recording_steps=recording_steps(config.recipe.iterations, config.recording),
         capture=loop == "graph",
     )
