@@ -1,6 +1,6 @@
 """What every reader does with damaged, foreign and hostile input: inputs tried, and crashes.
 
-    python benchmarks/bad_input.py [--share 1.0] [--seed 0] [--only WORD] [--out results/reliability]
+    python benchmarks/bad_input.py [--share 1.0] [--seed 0] [--only WORD] [--out DIR]
 
 Feeds the targets of tests/bad_inputs.py, which the test suite tries with few inputs, with many.
 Each target runs in a process of its own with a limit on its memory, so that a fault of a library in
@@ -88,7 +88,7 @@ def in_a_process(name: str, given: argparse.Namespace) -> dict[str, Any]:
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
+        preexec_fn=limit_memory,
     )
     if result.returncode == 0:
         found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
@@ -102,6 +102,13 @@ def in_a_process(name: str, given: argparse.Namespace) -> dict[str, Any]:
         "seconds": 0.0,
         "faults": [died],
     }
+
+
+def limit_memory() -> None:
+    """Limit this process's address space, if nobody has set a tighter limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY or hard > MEMORY:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 def feed(name: str, share: float, seed: int) -> dict[str, Any]:

@@ -70,6 +70,25 @@ def load_yaml(text: str) -> Any:
     return value
 
 
+def dump_yaml(values: Any) -> str:
+    """Write plain values as YAML, such that every reader of it takes a text for a text.
+
+    To jsonargparse 1e5 is a number, to PyYAML a text, which it would write without quotes.
+    """
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what looks like a number with an exponent."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9._]+[eE][-+]?[0-9]+"),
+    list("-+.0123456789"),
+)
+
+
 def check_yaml(text: str) -> None:
     """Go through a YAML document without building anything from it.
 

@@ -13,6 +13,10 @@ class UserError(ValueError):
     """
 
 
+class RunHeld(UserError):
+    """Another process that lives trains the run: whoever can wait need not fail."""
+
+
 class RunFailed(RuntimeError):
     """A run broke off for a reason outside the program: the message names it and the way out.
 

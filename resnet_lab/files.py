@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A disk is full, or what one may use of it."""
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
+"""A file system that took writes takes none any more."""
 
 
 @contextmanager
@@ -59,6 +66,22 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` to `path` atomically as strict JSON: a number that is not finite is null."""
     write_text(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def seal(value: dict[str, Any]) -> dict[str, Any]:
+    """Return `value` with its own checksum under "sha256", for `is_sealed` to compare."""
+    return {**value, "sha256": _checksum(value)}
+
+
+def is_sealed(value: dict[str, Any]) -> bool:
+    """Whether `value`, as read from a file, is what `seal` has returned."""
+    return value.get("sha256") == _checksum(value)
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    rest = {key: entry for key, entry in value.items() if key != "sha256"}
+    text = json.dumps(_finite(rest), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _finite(value: Any) -> Any:

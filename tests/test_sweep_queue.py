@@ -153,6 +153,7 @@ def test_a_worker_elsewhere_that_is_silent_is_taken_for_dead(
         for trial in (silent, lively):
             trial.set_user_attr(OWNER, "another-host pid:[1] 7 123")
         queue.storage.record_heartbeat(silent._trial_id)  # type: ignore[attr-defined]
+        queue.requeue_dead()
         with Heartbeat(queue.storage, lively, 1):
             time.sleep(GRACE + 1.5)
             queue.requeue_dead()

@@ -13,8 +13,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from resnet_lab.cli.terminal import message, print_anything
+from resnet_lab.cli.terminal import check_arguments, message, print_anything
 from resnet_lab.errors import RunFailed, UserError, suggest
+from resnet_lab.files import NO_ROOM
 
 COMMANDS = {
     "train": "train a cohort of networks, or continue it",
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunFailed as error:
         return _say(error, 1)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            return _say(RunFailed(f"{error.strerror}: make room, and give the command again"), 1)
         if error.filename is None or isinstance(error, BrokenPipeError):
             raise
         return _say(UserError(f"cannot use {error.filename!s}: {error.strerror}"), 2)
@@ -56,8 +59,7 @@ def _say(error: Exception, code: int) -> int:
 
 
 def _dispatch(given: list[str]) -> int:
-    if any("\0" in argument for argument in given):
-        raise UserError("an argument holds a NUL character, which no name or value has")
+    check_arguments(given)
     if not given or given[0] in ("-h", "--help"):
         print(_overview())
         return 0 if given else 2

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_type_hints
 
 import yaml
 
+from resnet_lab.cli.terminal import check_arguments
 from resnet_lab.documents import DocumentError, check_values, check_yaml, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest
 
@@ -128,6 +129,7 @@ def parse_config(arguments: Sequence[str], command: str = "train") -> Config:
     Raises:
         UserError: an unknown key, a value of the wrong type or out of range.
     """
+    check_arguments(arguments)
     parser = config_parser(command)
     for file in _config_files(arguments):
         _check_file(file)
@@ -151,9 +153,9 @@ def _config_files(arguments: Sequence[str]) -> list[str]:
 def _check_file(name: str) -> None:
     """Raise UserError for what the parser would take amiss, or show the whole content of."""
     path = Path(name)
-    if not path.is_file():
-        return
     try:
+        if not path.is_file():
+            return
         values = load_yaml(read_text(path))
     except (OSError, DocumentError) as error:
         raise UserError(f"Problems parsing config: {error} (reading {name})") from error

@@ -1,10 +1,13 @@
-"""Text on its way to a terminal: names in files come from anywhere and may hold control codes."""
+"""Text from and to a terminal: names in files come from anywhere and may hold control codes."""
 
 from __future__ import annotations
 
 import io
 import re
 import sys
+from collections.abc import Sequence
+
+from resnet_lab.errors import UserError
 
 LONGEST_MESSAGE = 2000
 _CONTROL = re.compile(
@@ -25,6 +28,12 @@ def message(error: Exception) -> str:
         return text
     half = LONGEST_MESSAGE // 2
     return f"{text[:half]} [...] {text[-half:]}"
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Raise UserError for what no terminal can pass on, but a file of parameters can."""
+    if any("\0" in argument for argument in arguments):
+        raise UserError("an argument holds a NUL character, which no name or value has")
 
 
 def print_anything() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.train import train_illustrated
-from resnet_lab.errors import UserError
-from resnet_lab.sweeps.group import MISTAKE, VARIABLE
+from resnet_lab.errors import RunHeld, UserError
+from resnet_lab.sweeps.group import HELD, MISTAKE, VARIABLE
+from resnet_lab.sweeps.parent import end_with
 from resnet_lab.sweeps.verdict import TrialJudge
 from resnet_lab.training.config import Config
 from resnet_lab.training.processes import is_first_process
@@ -22,12 +24,14 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Train the run of the configuration file that is named; only the first process reports."""
+    told = json.loads(os.environ[VARIABLE])
+    end_with(told["worker"], signal.SIGKILL)
     try:
         config = parse_config(["--config", sys.argv[1]])
-        train_illustrated(config, _judge(config, json.loads(os.environ[VARIABLE])))
+        train_illustrated(config, _judge(config, told))
     except UserError as error:
         print(f"{MISTAKE}{error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(HELD if isinstance(error, RunHeld) else 2)
 
 
 def _judge(config: Config, told: dict[str, Any]) -> Judge:

@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from resnet_lab.documents import load_json, load_yaml, read_text
+from resnet_lab.documents import dump_yaml, load_json, load_yaml, read_text
 from resnet_lab.errors import UserError
-from resnet_lab.files import remove_leftovers, write_json, write_text
+from resnet_lab.files import is_sealed, remove_leftovers, seal, write_json, write_text
 from resnet_lab.runs.lock import RunLock
 from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
 from resnet_lab.training.config import Config
@@ -89,7 +89,7 @@ class RunDirectory:
         self.read()
         with self._writing():
             self._make_folders()
-            write_text(self.path / "config.yaml", yaml.safe_dump(config.as_dict(), sort_keys=False))
+            write_text(self.path / "config.yaml", dump_yaml(config.as_dict()))
             self.flush()
             self.flush()
 
@@ -98,7 +98,8 @@ class RunDirectory:
         """While entered, no other process trains this run; see `resnet_lab.runs.lock`.
 
         Raises:
-            UserError: one does already, or the folder cannot be written.
+            RunHeld: one does already.
+            UserError: the folder cannot be written.
         """
         with self._writing():
             self._make_folders()
@@ -207,9 +208,9 @@ class RunDirectory:
         return info is not None and info.get("status") == "finished"
 
     def write(self, info: dict[str, Any]) -> None:
-        """Save run.json."""
+        """Save run.json, with a checksum."""
         self.check_held()
-        write_json(self.path / "run.json", {"format": FORMAT, **info})
+        write_json(self.path / "run.json", seal({"format": FORMAT, **info}))
 
     def flush(self) -> None:
         """Write all rows to disk."""
@@ -229,7 +230,7 @@ class RunDirectory:
 
 
 def read_info(path: Path) -> dict[str, Any]:
-    """Read the run.json of a run directory.
+    """Read the run.json of a run directory. One without a checksum, as older ones are, is believed.
 
     Raises:
         UserError: no run directory, a damaged file (`DamagedFile`), or another format.
@@ -245,6 +246,9 @@ def read_info(path: Path) -> dict[str, Any]:
         raise DamagedFile(f"{file} cannot be read: {error}") from error
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         raise UserError(f"{file} is not of format {FORMAT}, the one that this version reads")
+    if "sha256" in info and not is_sealed(info):
+        raise DamagedFile(f"{file} cannot be read: its checksum is another one")
+    info.pop("sha256", None)
     return info
 
 

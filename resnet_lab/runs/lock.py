@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_lab.errors import RunFailed, UserError
+from resnet_lab.errors import RunFailed, RunHeld, UserError
 from resnet_lab.runs.owner import Owner
 from resnet_lab.runs.provenance import now
 
@@ -28,6 +28,9 @@ BEAT = 10.0
 """Seconds between two touches of a lock by its holder."""
 SILENCE = 60.0
 """Seconds without a touch after which a holder on another machine counts as dead."""
+
+MOMENT = 2.0
+"""Seconds that a holder may take from making its lock to writing who it is."""
 
 
 class RunLock:
@@ -37,7 +40,8 @@ class RunLock:
         folder: an existing run directory.
 
     Raises:
-        UserError: another process that lives trains it, or the folder cannot be written.
+        RunHeld: another process that lives trains it.
+        UserError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -152,17 +156,25 @@ def _dead(folder: Path, path: Path) -> _Seen | None:
     """A lock whose holder is dead, or None if it has just been released.
 
     Raises:
-        UserError: its holder lives.
+        RunHeld: its holder lives.
     """
-    seen = _Seen.at(path)
+    seen = _written(path)
     if seen is None or (seen.owner is not None and seen.owner.is_dead()):
         return seen
     alive = seen.owner is not None and seen.owner.is_alive()
     if alive or _shows_life(folder, path, seen):
-        raise UserError(
+        raise RunHeld(
             f"{folder} is being trained by {seen}: wait for it or end it, and the same command "
             "continues"
         )
+    return seen
+
+
+def _written(path: Path) -> _Seen | None:
+    """Read a lock; its holder is given a moment to write who it is."""
+    deadline = time.monotonic() + MOMENT
+    while (seen := _Seen.at(path)) is not None and not seen.text and time.monotonic() < deadline:
+        time.sleep(0.01)
     return seen
 
 

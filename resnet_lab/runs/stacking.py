@@ -59,12 +59,18 @@ def read_rows(file: Path, schema: pa.Schema) -> Rows:
     for name in schema.names:
         if table.column(name).null_count:
             raise UserError(f"{file.name} has empty cells in column {name}")
+    words = {name: _words(table.column(name)) for name in names}
+    for name, column in words.items():
+        if column.codes.size and not 0 <= column.codes.min() <= column.codes.max() < len(
+            column.known
+        ):
+            raise UserError(f"{file.name} has codes without words in column {name}")
     for name in PLACES:
         if name in schema.names:
             _check_places(file, name, table.column(name))
     return Rows(
         table.num_rows,
-        {name: _words(table.column(name)) for name in names},
+        words,
         {name: table.column(name).to_numpy() for name in schema.names if name not in names},
     )
 

@@ -1,7 +1,8 @@
 """Runs whose networks several processes train together, started by a worker of a sweep.
 
 They are new processes, ranked as torchrun would: Lightning starts its own by repeating the command
-line, and a worker's command line is the sweep's. The first reports to the study; all obey.
+line, and a worker's command line is the sweep's. The first reports to the study; all obey. They end
+with their worker, even with one that is killed, so that its run can be taken over.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
-from resnet_lab.errors import UserError
+from resnet_lab.documents import dump_yaml
+from resnet_lab.errors import RunHeld, UserError
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.training.config import Config
 from resnet_lab.training.interruption import Interruption
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MISTAKE = "resnet-lab: "
 """Comes before the message of a user's mistake, the last thing that a process says then."""
+HELD = 3
+"""Exit code of a process whose run another one trains."""
 VARIABLE = "RESNET_LAB_TRIAL"
 """Tells the first process where to report; in the environment, as a storage's URL may hold a
 password and command lines are seen by everybody."""
@@ -41,6 +43,7 @@ def train_in_group(work: Work, config: Config, trial: Trial) -> Path:
     """Train a run in processes of its own and return its run directory.
 
     Raises:
+        RunHeld: another process trains it.
         UserError: it needs more than one machine, or its processes say so.
         RuntimeError: the processes failed; the message ends with their last words.
     """
@@ -51,7 +54,7 @@ def train_in_group(work: Work, config: Config, trial: Trial) -> Path:
         )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.yaml"
-        file.write_text(yaml.safe_dump(config.as_dict()), encoding="utf-8")
+        file.write_text(dump_yaml(config.as_dict()), encoding="utf-8")
         _start_and_wait(file, config.trainer.processes_here, _environment(work, trial))
     return RunDirectory.of(config).path
 
@@ -59,6 +62,7 @@ def train_in_group(work: Work, config: Config, trial: Trial) -> Path:
 def _environment(work: Work, trial: Trial) -> dict[str, str]:
     sweep = work.sweep
     told = {
+        "worker": os.getpid(),
         "storage": work.storage,
         "folder": str(work.folder),
         "heartbeat": work.heartbeat,
@@ -94,8 +98,9 @@ def _start_and_wait(file: Path, processes: int, environment: dict[str, str]) -> 
         words.seek(0)
         said = words.read().strip()
     codes = [process.returncode for process in group]
-    if 2 in codes and MISTAKE in said:
-        raise UserError(said.rsplit(MISTAKE, 1)[1].splitlines()[0])
+    for code, error in ((HELD, RunHeld), (2, UserError)):
+        if code in codes and MISTAKE in said:
+            raise error(said.rsplit(MISTAKE, 1)[1].splitlines()[0])
     if any(codes):
         raise RuntimeError(f"its processes ended with codes {codes}: {said[-2000:]}")
 

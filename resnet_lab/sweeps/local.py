@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.errors import UserError
+from resnet_lab.files import NO_ROOM
+from resnet_lab.sweeps.parent import end_with
 from resnet_lab.sweeps.progress import View
 from resnet_lab.sweeps.queue import ERROR, RUN, Queue, Slot
 from resnet_lab.sweeps.storage import DEATHS
@@ -186,9 +189,23 @@ class _Crew:
 
 
 def _work_in_a_process(work: Work, mouth: Connection, tickets: Any, devices: Sequence[str]) -> None:
+    command = multiprocessing.parent_process()
+    assert command is not None
+    end_with(int(command.pid or 0), signal.SIGTERM)
     use_devices(devices)
-    with contextlib.suppress(KeyboardInterrupt):
-        run_worker(work, lambda kind, run, detail: mouth.send((kind, run, detail)), tickets)
+
+    def tell(kind: str, run: str, detail: str) -> None:
+        with contextlib.suppress(OSError):  # the command is dead, and this worker about to end
+            mouth.send((kind, run, detail))
+
+    try:
+        run_worker(work, tell, tickets)
+    except KeyboardInterrupt:
+        pass
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        tell("refused", "", f"{error.strerror}: make room, and give the command again")
 
 
 def _cores() -> int:

@@ -25,6 +25,7 @@ VERBS = {
     "stopped": "stopped early",
     "interrupted": "interrupted",
     "failed": "failed",
+    "left": "left until later",
 }
 
 
@@ -47,6 +48,7 @@ class View:
         self.begun = 0
         self.interrupted = False
         self.refusal: str | None = None
+        self._left: set[str] = set()
         self._queue = queue
         self._keys = keys
         self._metric = metric
@@ -58,9 +60,11 @@ class View:
             )
 
     def tell(self, kind: str, run: str, detail: str) -> None:
-        """Say what has happened to a run."""
+        """Say what has happened to a run; once of one that is left and tried again and again."""
         if kind == "refused":
             self.refusal = detail
+        elif run in self._left and kind in ("begun", "left"):
+            return
         elif kind == "begun":
             self.begun += 1
             attempts = self._queue.attempts()
@@ -68,6 +72,8 @@ class View:
             self.say(f"run {len(self._keys) - waiting} of {len(self._keys)}: {run}")
         else:
             self.interrupted |= kind == "interrupted"
+            if kind == "left":
+                self._left.add(run)
             self.say(f"{VERBS[kind]}: {run}: {detail}")
 
     def look(self) -> None:

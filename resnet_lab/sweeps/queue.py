@@ -8,7 +8,7 @@ and one only, takes it. A slot's last attempt says how it stands.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,16 +92,19 @@ class Queue:
             elif slot.key in again and last.state.is_finished():
                 self.retry(last, {AGAIN: last.number})
 
-    def take(self) -> Trial | None:
-        """Take the first waiting run; None when none waits."""
+    def take(self, left: Container[str] = ()) -> Trial | None:
+        """Take the first waiting run; None when none waits.
+
+        Args:
+            left: keys of slots to pass over.
+        """
         import optuna
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        waiting = self.storage.get_all_trials(
-            self._id, deepcopy=False, states=(TrialState.WAITING,)
-        )
-        for frozen in sorted(waiting, key=lambda trial: trial.number):
+        for frozen in sorted(self.waiting(), key=lambda trial: trial.number):
+            if frozen.user_attrs.get(SLOT) in left:
+                continue
             try:
                 mine = self.storage.set_trial_state_values(frozen._trial_id, TrialState.RUNNING)
             except UpdateFinishedTrialError:
@@ -164,6 +167,12 @@ class Queue:
             except UpdateFinishedTrialError:
                 continue  # another one has seen it first, and has queued it
             retry_after_death()(self.study, trial)
+
+    def waiting(self) -> list[FrozenTrial]:
+        """The runs that no worker has."""
+        from optuna.trial import TrialState
+
+        return self.storage.get_all_trials(self._id, deepcopy=False, states=(TrialState.WAITING,))
 
     def running(self) -> list[FrozenTrial]:
         """The runs that workers have, the dead ones' among them."""

@@ -99,7 +99,10 @@ class Sweep:
 
     def points(self) -> Iterator[list[str]]:
         """The flags of each run of a grid; the last parameter varies fastest."""
-        columns = [values.grid() for values in self.parameters.values()]
+        # No further value of any parameter is in the first MOST_RUNS points.
+        columns = [
+            itertools.islice(values.grid(), MOST_RUNS) for values in self.parameters.values()
+        ]
         points = (
             flags(dict(zip(self.parameters, values, strict=True)))
             for values in itertools.product(*columns)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -155,19 +156,22 @@ def _heartbeat_journal() -> type[Any]:
         def __init__(self, backend: Any, heartbeat: int) -> None:
             super().__init__(backend)
             self._heartbeat = heartbeat
+            self._signs: dict[int, tuple[Any, float]] = {}
 
         def record_heartbeat(self, trial_id: int) -> None:
             self.set_trial_system_attr(trial_id, "heartbeat", time.time())
 
         def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-            limit = time.time() - GRACE * self._heartbeat
             running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-            return [trial._trial_id for trial in running if self._last_sign(trial) < limit]
+            limit = GRACE * self._heartbeat
+            return [trial._trial_id for trial in running if self._silence(trial) > limit]
 
-        @staticmethod
-        def _last_sign(trial: Any) -> float:
-            began = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-            return float(max(began, trial.system_attrs.get("heartbeat", 0.0)))
+        def _silence(self, trial: Any) -> float:
+            """Seconds since this process has seen a new sign: clocks of machines differ."""
+            sign, now = trial.system_attrs.get("heartbeat"), time.monotonic()
+            if trial._trial_id not in self._signs or self._signs[trial._trial_id][0] != sign:
+                self._signs[trial._trial_id] = sign, now
+            return now - self._signs[trial._trial_id][1]
 
         def get_heartbeat_interval(self) -> int:
             return self._heartbeat
@@ -188,4 +192,5 @@ def without_secrets(url: str) -> str:
     if not separator:
         return place.rpartition("@")[2]
     user, at, host = rest.rpartition("@")
+    host = re.sub(r":(?!\d+(/|$))[^/]*", "", host)  # no port, so perhaps a piece of a password
     return f"{scheme}{separator}{user.split(':')[0]}{at}{host}"

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from resnet_lab.errors import UserError
+from resnet_lab.errors import RunHeld, UserError
 from resnet_lab.runs.directory import RunDirectory, read_info
 from resnet_lab.sweeps.heartbeat import Heartbeat
-from resnet_lab.sweeps.queue import ERROR, EVALUATIONS, FAILURES, RUN, Queue
+from resnet_lab.sweeps.queue import ERROR, EVALUATIONS, FAILURES, RUN, SLOT, Queue
 from resnet_lab.sweeps.storage import GRACE
 from resnet_lab.sweeps.verdict import TrialJudge, final_value, in_words
 from resnet_lab.sweeps.work import Work
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str, str, str], None]
 """Told of what happens: (kind, run, detail); kinds are begun, finished, stopped, interrupted,
-failed, and refused, when the first run cannot begin by the user's mistake."""
+failed, left, when another process trains the run, and refused, when the user has to act first: the
+first run cannot begin by a mistake, or the journal's disk is full."""
+LONGEST_PAUSE = 60.0
+"""Seconds after which a run that another process trains is looked at again, at the latest."""
 
 
 class Tickets(Protocol):
@@ -43,6 +46,21 @@ class _Stopped(Exception):
     """The worker is to end: it was interrupted, or the user has to act first."""
 
 
+class _Left:
+    """Slots whose runs are left to other processes: for a second, and longer each time."""
+
+    def __init__(self) -> None:
+        self._pauses: dict[str, float] = {}
+        self._ends: dict[str, float] = {}
+
+    def leave(self, slot: str) -> None:
+        pause = min(2 * self._pauses.get(slot, 0.5), LONGEST_PAUSE)
+        self._pauses[slot], self._ends[slot] = pause, time.monotonic() + pause
+
+    def __contains__(self, slot: object) -> bool:
+        return time.monotonic() < self._ends.get(str(slot), 0.0)
+
+
 def run_worker(work: Work, tell: Tell, tickets: Tickets | None = None) -> None:
     """Train runs until none waits, none is left to fear for, or the worker is interrupted.
 
@@ -56,35 +74,44 @@ def run_worker(work: Work, tell: Tell, tickets: Tickets | None = None) -> None:
         Interruption() as interruption,
         contextlib.suppress(_Stopped),
     ):
-        while not interruption.requested and _one(work, queue, tell, tickets, interruption):
+        left = _Left()
+        while not interruption.requested and _one(work, queue, tell, tickets, interruption, left):
             pass
 
 
 def _one(
-    work: Work, queue: Queue, tell: Tell, tickets: Tickets | None, interruption: Interruption
+    work: Work,
+    queue: Queue,
+    tell: Tell,
+    tickets: Tickets | None,
+    interruption: Interruption,
+    left: _Left,
 ) -> bool:
     """Train the next run; False when there is none."""
     if _reached(work, queue) or (tickets is not None and not tickets.acquire(False)):
         return False
-    trial = _next(work, queue, interruption)
-    if trial is None:
-        if tickets is not None:
-            tickets.release()
-        return False
-    with Heartbeat(queue.storage, trial, work.heartbeat):
-        _train(work, queue, trial, tell)
-    return True
+    trial = _next(work, queue, interruption, left)
+    begun = trial is not None
+    if trial is not None:
+        with Heartbeat(queue.storage, trial, work.heartbeat):
+            begun = _train(work, queue, trial, tell, left)
+    if not begun and tickets is not None:
+        tickets.release()
+    return trial is not None
 
 
-def _next(work: Work, queue: Queue, interruption: Interruption) -> Trial | None:
-    """Take a waiting run. Where others still train, stay long enough to see one of them die."""
+def _next(work: Work, queue: Queue, interruption: Interruption, left: _Left) -> Trial | None:
+    """Take a waiting run. Where others still train, stay long enough to see one of them die.
+
+    Runs that are left to other processes are waited for as long as it takes.
+    """
     deadline = time.monotonic() + GRACE * work.heartbeat + 1
     while not interruption.requested:
         queue.requeue_dead()
-        trial = queue.take()
+        trial = queue.take(left)
         if trial is not None:
             return trial
-        if not queue.running() or time.monotonic() > deadline:
+        if not queue.waiting() and (not queue.running() or time.monotonic() > deadline):
             return None
         time.sleep(min(1.0, work.heartbeat / 2))
     return None
@@ -99,7 +126,8 @@ def _reached(work: Work, queue: Queue) -> bool:
     return any(value <= target for value in values)
 
 
-def _train(work: Work, queue: Queue, trial: Trial, tell: Tell) -> None:
+def _train(work: Work, queue: Queue, trial: Trial, tell: Tell, left: _Left) -> bool:
+    """Train a run; False when another process does."""
     name = f"trial {trial.number}"
     try:
         config = work.config(trial)
@@ -111,13 +139,19 @@ def _train(work: Work, queue: Queue, trial: Trial, tell: Tell) -> None:
         stops = work.sweep.early_terminate is not None
         judge = TrialJudge(trial, config, work.sweep.metric.name, stops)
         info = read_info(_run(work, config, judge, trial))
+    except RunHeld as error:
+        left.leave(trial.user_attrs[SLOT])
+        queue.put_back(trial)
+        tell("left", name, str(error))
+        return False
     except Exception as error:
         _failed(work, queue, trial, tell, name, error)
-        return
+        return True
     except BaseException:
         queue.put_back(trial)
         raise
     _conclude(work, queue, trial, tell, info)
+    return True
 
 
 def _run(work: Work, config: Config, judge: TrialJudge, trial: Trial) -> Path:
@@ -170,10 +204,15 @@ def _failed(
 
 
 def _others_train(work: Work, queue: Queue) -> bool:
-    """Whether another run is being trained, or has been since this command began."""
+    """Whether another run is being trained, or has been since this command began.
+
+    A run that a worker has taken counts once it has a directory: its worker may be about to find
+    the same mistake.
+    """
     ended = [trial.datetime_complete for trial in queue.attempts().values() if trial.value]
     since = any(when is not None and when.timestamp() >= work.began for when in ended)
-    return since or len(queue.running()) > 1
+    names = [str(trial.user_attrs.get(RUN)) for trial in queue.running()]
+    return since or any((work.folder / name / "run.json").exists() for name in names)
 
 
 def _patiently(act: Callable[[], Any]) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 import torch
 
 from resnet_lab.errors import RunFailed
+from resnet_lab.files import CLOSED, NO_ROOM
 from resnet_lab.training.config import Config
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 """How torch says it where it has no exception of its own: on the CPU and on MPS."""
 
@@ -24,9 +23,10 @@ def in_words(error: Exception, config: Config, run: Path, step: int) -> Exceptio
         run: its directory.
         step: updates made before.
     """
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
+    if isinstance(error, OSError) and error.errno in (*NO_ROOM, *CLOSED):
+        way_out = "make room" if error.errno in NO_ROOM else "let it be written again"
         return RunFailed(
-            f"{run} cannot be written ({error.strerror}): the run ends at step {step}; make room, "
+            f"{run} cannot be written ({error.strerror}): the run ends at step {step}; {way_out}, "
             "and the same command continues from its last checkpoint"
         )
     if _is_memory(error):
