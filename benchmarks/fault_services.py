@@ -163,7 +163,7 @@ class _Server:
         os.close(say)
         self._ear = os.fdopen(ear)
         self.environment: dict[str, str] = json.loads(self._ear.readline())
-        self.environment["WANDB_FINISH_TIMEOUT"] = "5"
+        self.environment |= {"WANDB_MODE": "online", "WANDB_FINISH_TIMEOUT": "5"}
 
     def ask(self, what: str) -> str:
         """Have something done; returns when it is."""

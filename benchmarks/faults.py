@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["WANDB_MODE"] = "online"
 
 import argparse
 import sys

@@ -17,7 +17,7 @@ import pytest
 from tiny_runs import PLAIN, ROOT, at_step, info, tiny
 
 from resnet_lab.cli import main
-from resnet_lab.errors import RunFailed, UserError
+from resnet_lab.errors import RunFailed, RunHeld, UserError
 from resnet_lab.runs import lock
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.runs.lock import RunLock
@@ -85,6 +85,16 @@ def test_a_second_process_is_refused_at_once_and_told_who_trains() -> None:
         pass
 
 
+def test_a_holder_has_a_moment_to_write_who_it_is() -> None:
+    Path(".lock-1").touch()
+    text = f"{Owner.here()}\n2026-01-01T00:00:00+00:00\n"
+    timer = threading.Timer(0.2, lambda: Path(".lock-1").write_text(text))
+    timer.start()
+    with pytest.raises(RunHeld, match=f"by process {os.getpid()} on "), RunLock(Path()):
+        pass
+    timer.join()
+
+
 def test_the_lock_of_a_killed_process_is_taken_over_at_once() -> None:
     with holding() as process:
         process.send_signal(signal.SIGKILL)
@@ -101,6 +111,7 @@ def test_a_silent_holder_on_another_machine_is_dead_whatever_the_clocks_say(
     text: str, when: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock, "SILENCE", 0.05)
+    monkeypatch.setattr(lock, "MOMENT", 0.05)
     Path(".lock-3").write_text(text)
     os.utime(".lock-3", (when, when))
     with pytest.warns(UserWarning, match="waiting up to 0 s for a sign of life"), RunLock(Path()):

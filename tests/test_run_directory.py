@@ -21,7 +21,7 @@ from resnet_lab.data.config import DataConfig
 from resnet_lab.errors import UserError
 from resnet_lab.files import replacing, write_json, write_text
 from resnet_lab.recording.schedule import RecordingConfig
-from resnet_lab.runs.directory import RunDirectory, read_info, run_name
+from resnet_lab.runs.directory import DamagedFile, RunDirectory, read_info, run_name
 from resnet_lab.runs.provenance import note_resumption
 from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
 from resnet_lab.runs.stacking import read_rows
@@ -496,6 +496,36 @@ def test_a_damaged_run_is_refused(text: str, reason: str) -> None:
     Path("run.json").write_text(text)
     with pytest.raises(UserError, match=f"^run.json {reason}"):
         read_info(Path())
+
+
+def test_a_description_with_another_number_in_it_is_noticed() -> None:
+    finished = train(tiny(network=PLAIN))
+    sound = read_info(finished)
+    assert sound == info(finished)
+    text = (finished / "run.json").read_text()
+    assert '"step": 12,' in text
+    for other in (text.replace('"step": 12,', '"step": 13,'), text.replace('"run":', '"rum":')):
+        Path("run.json").write_text(other)
+        with pytest.raises(
+            DamagedFile, match=r"^run\.json cannot be read: its checksum is another"
+        ):
+            read_info(Path())
+    older = {key: value for key, value in json.loads(text).items() if key != "sha256"}
+    Path("run.json").write_text(json.dumps({**older, "step": 13}))
+    assert read_info(Path())["step"] == 13, "as before there were checksums"
+
+
+def test_a_finished_run_whose_description_is_damaged_is_made_anew_from_its_checkpoint() -> None:
+    config = tiny(network=PLAIN, trainer={"checkpoint_steps": 5})
+    run = train(config)
+    sound, weights = info(run), (run / f"weights/{PLAIN}.pt").read_bytes()
+    text = (run / "run.json").read_text()
+    (run / "run.json").write_text(text.replace('"step": 12,', '"step": 13,'))
+    with pytest.warns(UserWarning, match="its checksum is another one: made anew"):
+        train(config)
+    assert info(run)["networks"] == sound["networks"]
+    assert info(run)["step"] == 12
+    assert (run / f"weights/{PLAIN}.pt").read_bytes() == weights
 
 
 def test_a_folder_that_is_no_run_is_refused() -> None:

@@ -160,6 +160,28 @@ def test_a_worker_elsewhere_that_is_silent_is_taken_for_dead(
             assert states(queue) == {"a": "WAITING", "b": "RUNNING"}
 
 
+def test_a_clock_that_jumps_makes_nobody_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = time.time
+    with opened(None, tmp_path.name, heartbeat=1) as queue:
+        queue.fill(SLOTS[:1])
+        trial = take(queue)
+        trial.set_user_attr(OWNER, "another-host pid:[1] 7 123")
+        for jump in (1e6, -1e6, 1e9):
+            monkeypatch.setattr(time, "time", lambda jump=jump: clock() + jump)
+            queue.storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
+            queue.requeue_dead()
+        assert states(queue) == {"a": "RUNNING"}
+
+
+def test_slots_are_passed_over(queue: Queue) -> None:
+    trial = queue.take(left=["a"])
+    assert trial is not None
+    assert slot(trial) == "b"
+    assert "a" in {each.user_attrs["slot"] for each in queue.waiting()}
+
+
 def take_all(url: str | None, name: str, folder: str, start: Any, found: Any) -> None:
     os.chdir(folder)
     with opened(url, name) as queue:

@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import shutil
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from optuna.storages.journal import JournalFileBackend
 from tiny_runs import PLAIN, RESIDUAL, ROOT, at_step, info, interrupt, member
 
 from resnet_lab.cli import main
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.networks.spec import NetworkSpec
+from resnet_lab.runs.lock import RunLock
+from resnet_lab.sweeps.queue import Queue
 from resnet_lab.sweeps.space import read_sweep
 from resnet_lab.training.train import train
 
@@ -275,6 +282,65 @@ def test_bad_input_that_comes_up_late_costs_its_own_run_only(
         assert main(["sweep", str(file)]) == code
     assert "is larger than the training part, 1294 images" in capsys.readouterr().err
     assert len(runs()) == 2
+
+
+def test_a_run_that_another_process_trains_is_left_to_it_and_looked_at_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = sweep_file({**SHORT, "network": {"values": [PLAIN, RESIDUAL]}})
+    assert main(["sweep", str(file), "--count", "1"]) == 0
+    [done] = runs()
+    undisturbed = (done / f"weights/{PLAIN}.pt").read_bytes()
+    shutil.rmtree("runs")
+    done.mkdir(parents=True)
+    capsys.readouterr()
+    with ExitStack() as held:
+        held.enter_context(RunLock(done))
+        timer = threading.Timer(4, held.close)
+        timer.start()
+        assert main(["sweep", str(file)]) == 0
+        timer.join()
+    printed = capsys.readouterr()
+    assert printed.out == "2 of 2 runs finished\n"
+    first, left, second, *ended = printed.err.splitlines()
+    assert first == f"run 1 of 2: {done.name}"
+    assert left.startswith(f"left until later: {done.name}: {done} is being trained by process ")
+    assert second.startswith(f"run 1 of 2: {RESIDUAL}_digits_seed0_")
+    assert [line.split(":")[0] for line in ended] == ["finished"] * 2
+    assert statuses() == {PLAIN: "finished", RESIDUAL: "finished"}
+    assert (done / f"weights/{PLAIN}.pt").read_bytes() == undisturbed
+
+
+def test_a_mistake_is_one_although_another_worker_is_about_to_find_it_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = sweep_file({**SHORT, "data.name": {"value": "cifar10"}, "seed": {"values": [0, 1]}})
+    take = Queue.take
+
+    def take_both(self: Queue, *given: Any) -> Any:
+        trial = take(self, *given)
+        take(self)
+        return trial
+
+    monkeypatch.setattr(Queue, "take", take_both)
+    assert main(["sweep", str(file), "--data-dir", "nowhere"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("resnet-lab: data: cifar10 is not")
+
+
+def test_a_journal_without_room_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file = sweep_file({**SHORT, "network": {"value": PLAIN}})
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFileBackend, "append_logs", refuse)
+        assert main(["sweep", str(file)]) == 1
+    assert capsys.readouterr().err == (
+        "resnet-lab: No space left on device: make room, and give the command again\n"
+    )
+    assert main(["sweep", str(file)]) == 0
 
 
 def test_an_interruption_ends_the_sweep(

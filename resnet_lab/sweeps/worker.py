@@ -189,7 +189,7 @@ def _failed(
     """
     from optuna.trial import TrialState
 
-    if isinstance(error, UserError) and not _others_train(work, queue):
+    if isinstance(error, UserError) and not _others_train(work, queue, trial):
         queue.put_back(trial)
         tell("refused", name, str(error))
         raise _Stopped
@@ -203,7 +203,7 @@ def _failed(
     tell("failed", name, text)
 
 
-def _others_train(work: Work, queue: Queue) -> bool:
+def _others_train(work: Work, queue: Queue, mine: Trial) -> bool:
     """Whether another run is being trained, or has been since this command began.
 
     A run that a worker has taken counts once it has a directory: its worker may be about to find
@@ -211,7 +211,8 @@ def _others_train(work: Work, queue: Queue) -> bool:
     """
     ended = [trial.datetime_complete for trial in queue.attempts().values() if trial.value]
     since = any(when is not None and when.timestamp() >= work.began for when in ended)
-    names = [str(trial.user_attrs.get(RUN)) for trial in queue.running()]
+    others = [trial for trial in queue.running() if trial.number != mine.number]
+    names = [str(trial.user_attrs.get(RUN)) for trial in others]
     return since or any((work.folder / name / "run.json").exists() for name in names)
 
 
