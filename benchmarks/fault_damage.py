@@ -27,7 +27,7 @@ from fault_runs import (
 )
 
 CIFAR = "cifar-10-batches-bin"
-STOPPED_AT = 13
+STOPPED_AT = 26
 
 
 def damage(ground: Ground, times: int) -> Tally:

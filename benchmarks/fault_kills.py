@@ -11,6 +11,7 @@ from pathlib import Path
 from fault_commands import Command, fork_workers
 from fault_runs import (
     PLAIN,
+    STEPS,
     SWEEP,
     TRAIN,
     Case,
@@ -110,7 +111,7 @@ def kill_groups(ground: Ground, times: int) -> Tally:
         raise RuntimeError(f"the undisturbed command failed: {undisturbed.told}")
     [reference] = runs_in(ground.folder / "group").values()
     while tally.injected < times:
-        folder, wanted = ground.fresh(), ground.random.randrange(3, 24, 3)
+        folder, wanted = ground.fresh(), ground.random.randrange(3, STEPS // 2, 3)
         command = begin(folder)
         command.wait(met=lambda folder=folder, wanted=wanted: _saved(folder) >= wanted)
         owners = list(_owners(folder).values())

@@ -17,10 +17,9 @@ from fault_commands import Command, elsewhere, fork_workers
 
 from resnet_lab.runs.rows import LAYERS, METRICS, read_table
 
-STEPS = 24
+STEPS = 48
 PLAIN, RESIDUAL = NETWORKS = ("plain-8-x0.25", "resnet-8-x0.25")
 SETTINGS: dict[str, Any] = {
-    "recipe.iterations": STEPS,
     "recipe.batch_size": 16,
     "recipe.log_every": 4,
     "recipe.evaluate_every": 6,
@@ -31,12 +30,13 @@ SETTINGS: dict[str, Any] = {
 }
 TRAIN = [
     "train",
+    f"--recipe.iterations={STEPS}",
     f"--network={','.join(NETWORKS)}",
     *(f"--{name}={json.dumps(value).strip(chr(34))}" for name, value in SETTINGS.items()),
 ]
-"""A second of training: 24 updates of a pair, recorded, with a checkpoint every third."""
+"""A second of training: 48 updates of a pair, recorded, with a checkpoint every third."""
 SWEEP = ["sweep", "grid.yaml", "--heartbeat=1"]
-"""Four runs; those of two seeds and two networks."""
+"""Four runs of half as many updates: those of two networks and two seeds."""
 
 
 @dataclass
@@ -169,7 +169,8 @@ class Ground:
 
 def write_grid(folder: Path, **more: Any) -> None:
     """Write the sweep's file."""
-    parameters = {name: {"value": value} for name, value in {**SETTINGS, **more}.items()}
+    values = {"recipe.iterations": STEPS // 2, **SETTINGS, **more}
+    parameters = {name: {"value": value} for name, value in values.items()}
     lists = {"network": {"values": list(NETWORKS)}, "seed": {"values": [0, 1]}}
     content = {"program": "resnet-lab", "name": "study", "method": "grid"}
     text = yaml.safe_dump({**content, "parameters": {**lists, **parameters}})

@@ -79,7 +79,9 @@ TEXT = st.text(min_size=1, max_size=30).filter(lambda text: text not in ("None",
 
 @given(
     network=st.sampled_from([PLAIN, ",".join(PAIR)]),
-    study=TEXT.filter(lambda text: "/" not in text and text not in ("null", "~", "Null", "NULL")),
+    study=TEXT.filter(
+        lambda text: "/" not in text and text.isprintable() and text.lower() not in ("null", "~")
+    ),
     tags=st.lists(st.text(max_size=10), max_size=3),
     recipe=st.fixed_dictionaries(
         {},

@@ -51,7 +51,7 @@ def tiny(
 def info(run: Path) -> dict[str, Any]:
     """The contents of run.json, without its checksum: a test may write others."""
     contents: dict[str, Any] = json.loads((run / "run.json").read_text())
-    contents.pop("sha256")
+    contents.pop("sha256", None)
     return contents
 
 

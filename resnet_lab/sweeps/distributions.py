@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
+from resnet_lab.documents import LARGEST_WHOLE
 from resnet_lab.errors import UserError, suggest
 
 if TYPE_CHECKING:
@@ -262,15 +263,17 @@ def _probabilities(
 
 
 def _number(where: str, kind: str, key: str, entry: Mapping[str, Any]) -> float:
-    value = entry.get(key, _DEFAULTS.get(key))
+    value: Any = entry.get(key, _DEFAULTS.get(key))
     if isinstance(value, str):
         raise UserError(
             f"{where}: {key} is the text '{value}': YAML reads a number in the form 1.0e-4 or "
             "1.0e+4, with a point and a sign"
         )
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    largest = {int: LARGEST_WHOLE, float: math.inf}.get(type(value))
+    if largest is None or not abs(value) < largest:
         raise UserError(f"{where}: {kind} needs a number as '{key}', not {value!r}")
-    return value
+    number: float = value
+    return number
 
 
 def _numbers(where: str, kind: str, given: dict[str, float]) -> Distribution:
