@@ -82,8 +82,6 @@ def main() -> int:
     finally:
         ground.close()
     print("\n" + tally_table(found, seconds))
-    for tally in found.values():
-        print("".join(f"\n{fault}" for fault in tally.faults))
     total = {name: sum(getattr(t, name) for t in found.values()) for name in TITLES[1:6]}
     contents = {
         "seed": given.seed,
@@ -99,11 +97,12 @@ def main() -> int:
 
 
 def line(kind: str, tally: Tally, seconds: float) -> str:
-    """What came of one kind, while the others go on."""
-    return (
+    """What came of one kind, and each fault that was not survived."""
+    told = (
         f"{KINDS[kind][0]}: {tally.survived} of {tally.injected} survived, {tally.lost} lost, "
         f"{tally.equal} of {tally.resumes} resumes equal ({seconds:.0f} s)"
     )
+    return "\n  ".join([told, *tally.faults])
 
 
 def tally_table(found: dict[str, Tally], seconds: dict[str, float]) -> str:

@@ -424,7 +424,7 @@ def sweep_files(folder: Path) -> tuple[st.SearchStrategy[bytes], Feed]:
     return texts | changed(SWEEP).map(as_yaml) | changed(grid).map(as_yaml), feed
 
 
-@target("distributions", few=150, many=20_000)
+@target("distributions", few=150, many=10_000)
 def distributions(folder: Path) -> tuple[st.SearchStrategy[dict[str, Any]], Feed]:
     """Values lie between the extremes, which are numbers."""
     numbers = st.floats() | st.integers(-5, 5) | st.sampled_from([0.1, 1e-9, 1e300, 5e-324, -800])
@@ -495,7 +495,7 @@ def _runs() -> list[Path]:
     return [train(tiny(folder, seed=seed, iterations=4)) for seed in (0, 1)]
 
 
-@target("run directories: values of run.json", few=5, many=400)
+@target("run directories: values of run.json", few=5, many=250)
 def values_of_run_files(folder: Path) -> tuple[st.SearchStrategy[Any], Feed]:
     """The other run is read in any case, one that is not is named; analysis takes what is read."""
     run, other = trained(folder)
@@ -515,7 +515,7 @@ def values_of_run_files(folder: Path) -> tuple[st.SearchStrategy[Any], Feed]:
     return changed(sound), feed
 
 
-@target("run directories: bytes of run.json", few=15, many=1500)
+@target("run directories: bytes of run.json", few=15, many=1000)
 def bytes_of_run_files(folder: Path) -> tuple[st.SearchStrategy[bytes], Feed]:
     """Strict JSON, read as Python reads it."""
     run, _ = trained(folder)
@@ -530,7 +530,7 @@ def bytes_of_run_files(folder: Path) -> tuple[st.SearchStrategy[bytes], Feed]:
     return damaged((run / "run.json").read_bytes()), feed
 
 
-@target("run directories: config.yaml", few=15, many=1500)
+@target("run directories: config.yaml", few=15, many=1000)
 def configurations_of_runs(folder: Path) -> tuple[st.SearchStrategy[bytes], Feed]:
     """A configuration that is not the run's is refused: the run's identity is its checksum."""
     run, _ = trained(folder)
@@ -573,13 +573,13 @@ def named(words: Any) -> list[str]:
     return [words.known[code] for code in words.codes]
 
 
-@target("run directories: metrics.parquet", few=100, many=20_000)
+@target("run directories: metrics.parquet", few=100, many=10_000)
 def metrics_files(folder: Path) -> tuple[st.SearchStrategy[bytes], Feed]:
     """See `parquet_files`."""
     return parquet_files(folder, "metrics")
 
 
-@target("run directories: layers.parquet", few=100, many=20_000)
+@target("run directories: layers.parquet", few=100, many=10_000)
 def layers_files(folder: Path) -> tuple[st.SearchStrategy[bytes], Feed]:
     """See `parquet_files`."""
     return parquet_files(folder, "layers")
@@ -590,7 +590,7 @@ def layers_files(folder: Path) -> tuple[st.SearchStrategy[bytes], Feed]:
 NETWORK = "plain-8-x0.25"
 
 
-@target("weights: bytes", few=60, many=8000)
+@target("weights: bytes", few=60, many=5000)
 def bytes_of_weights(folder: Path) -> tuple[st.SearchStrategy[bytes], Feed]:
     """Every part of a file has a checksum: weights are those that were saved, or none."""
     saved = build_network(NETWORK, num_classes=10, in_channels=1, seed=1)

@@ -337,6 +337,17 @@ def test_a_digit_that_changed_in_a_configuration_is_seen(run: Path) -> None:
     assert reason(run).startswith("config.yaml is that of run ")
 
 
+def test_a_truth_value_is_no_number(run: Path) -> None:
+    edit_config(run, "ghost_batch: 0", "ghost_batch: false")
+    assert reason(run) == "config.yaml cannot be read: ghost_batch is False, which is no number"
+
+
+def test_a_table_without_a_column_is_named(run: Path) -> None:
+    table = pq.read_table(run / "metrics.parquet").drop_columns(["network"])
+    pq.write_table(table, run / "metrics.parquet")
+    assert reason(run).startswith("metrics.parquet ")
+
+
 def test_what_determines_no_result_may_differ(run: Path) -> None:
     edit_config(run, "checkpoint_seconds: 300.0", "checkpoint_seconds: 5.0")
     assert "the same run as" in reason(run)

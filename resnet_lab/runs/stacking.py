@@ -87,7 +87,7 @@ def _read(file: Path, words: list[str]) -> pa.Table:
             if table.num_rows != parquet.metadata.num_rows:
                 raise OSError(f"{table.num_rows} of {parquet.metadata.num_rows} rows are there")
             return table
-    except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
+    except (OSError, ValueError, LookupError, MemoryError, pa.ArrowException) as error:
         raise UserError(f"{file.name} cannot be read: {error}") from error
 
 

@@ -11,7 +11,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from functools import cache
+from typing import Any, Literal, TypeAlias, get_args, get_type_hints
 
 from resnet_lab.data.config import DataConfig
 from resnet_lab.errors import UserError
@@ -220,6 +221,9 @@ class Config:
             "trainer": TrainerConfig,
             "wandb": WandbConfig,
         }
+        _check_truth_values(cls, values)
+        for name, part in parts.items():
+            _check_truth_values(part, values.get(name, {}))
         built = {name: part(**values[name]) for name, part in parts.items() if name in values}
         return cls(**{**values, **built})
 
@@ -239,3 +243,17 @@ class Config:
         """16 hexadecimal digits: equal for two configurations that give the same result."""
         text = json.dumps(self.identity(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check_truth_values(kind: type, values: Mapping[str, Any]) -> None:
+    """Raise TypeError for a truth value in a number's place: Python takes them for 1 and 0."""
+    for name in _numbers(kind):
+        if isinstance(values.get(name), bool):
+            raise TypeError(f"{name} is {values[name]}, which is no number")
+
+
+@cache
+def _numbers(kind: type) -> tuple[str, ...]:
+    """Fields of a part of the configuration that are never true or false."""
+    hints = get_type_hints(kind)
+    return tuple(name for name in hints if bool not in (hints[name], *get_args(hints[name])))
