@@ -538,3 +538,14 @@ def test_a_place_that_cannot_be_written_is_refused() -> None:
     Path("runs").write_text("a file, not a folder")
     with pytest.raises(UserError, match=r"^cannot write the run directory runs/plain.*--runs-dir$"):
         train(tiny(iterations=2))
+
+
+@pytest.mark.filterwarnings("ignore:.*config.yaml is damaged")
+def test_a_configuration_that_is_cut_off_anywhere_is_the_runs_own() -> None:
+    config = tiny(iterations=123, log_every=45)
+    run = RunDirectory.of(config)
+    run.create(config)
+    whole = (run.path / "config.yaml").read_text()
+    for length in range(0, len(whole), 3):
+        (run.path / "config.yaml").write_text(whole[:length])
+        assert run.read() is None, whole[:length]

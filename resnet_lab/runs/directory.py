@@ -185,7 +185,10 @@ class RunDirectory:
         if self.config is None or not file.exists():
             return []
         try:
-            values = load_yaml(read_text(file))
+            text = read_text(file)
+            if not text.endswith("\n"):  # a number that was cut off is another number
+                raise ValueError("it is cut off")
+            values = load_yaml(text)
             other = _flat(Config.from_dict(values).identity())
             there = _flat(values)
         except (OSError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
