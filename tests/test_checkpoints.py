@@ -246,10 +246,19 @@ def test_new_checkpoints_are_kept_although_damaged_ones_have_higher_steps(
 
 
 @pytest.fixture
-def a_full_disk() -> Iterator[Callable[[], None]]:
-    """Return what keeps files of this process from growing beyond 8 kB."""
+def a_full_disk() -> Iterator[Callable[[int], None]]:
+    """Return what keeps files of this process from growing beyond 8 kB.
+
+    It waits for the checkpoint of this step, which is written beside the training.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, hard))
+
+    def fill(after: int) -> None:
+        while not list(Path("runs").glob(f"*/checkpoints/step-{after:09}.ckpt")):
+            time.sleep(0.01)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, hard))
+
+    yield fill
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
@@ -271,11 +280,11 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(
 @pytest.mark.filterwarnings("ignore:no checkpoint could be written")
 def test_on_a_disk_that_stays_full_the_run_ends_and_continues_once_there_is_room(
     undisturbed: Path,
-    a_full_disk: Callable[[], None],
+    a_full_disk: Callable[[int], None],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    at_step(monkeypatch, 3, a_full_disk)
+    at_step(monkeypatch, 3, lambda: a_full_disk(2))
     flags = ["--recipe.iterations=12", "--recipe.batch_size=16", "--recording.probe_size=16"]
     flags += ["--recipe.log_every=4", "--recipe.evaluate_every=6", "--trainer.device=cpu"]
     command = ["train", f"--network={PLAIN}", *flags, "--trainer.checkpoint_steps=2"]
@@ -294,14 +303,9 @@ def test_on_a_disk_that_stays_full_the_run_ends_and_continues_once_there_is_room
 
 
 def test_without_room_for_the_last_files_a_run_is_not_finished(
-    undisturbed: Path, a_full_disk: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    undisturbed: Path, a_full_disk: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def after_the_checkpoint() -> None:
-        while not list(Path("runs").glob("*/checkpoints/step-000000010.ckpt")):
-            time.sleep(0.01)  # it is written beside the training
-        a_full_disk()
-
-    at_step(monkeypatch, 11, after_the_checkpoint)
+    at_step(monkeypatch, 11, lambda: a_full_disk(10))
     with pytest.raises(RunFailed, match=r"cannot be written \(File too large\): the run ends at"):
         train(small(checkpoint_steps=5))
     [run] = Path("runs").iterdir()

@@ -6,6 +6,8 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
+from resnet_lab.sweeps.storage import away
+
 if TYPE_CHECKING:
     from optuna import Trial
     from optuna.storages import BaseStorage
@@ -30,10 +32,11 @@ class Heartbeat:
         self._thread.join()
 
     def _run(self) -> None:
-        from optuna.exceptions import StorageInternalError
+        from optuna.exceptions import UpdateFinishedTrialError
 
         while True:
-            with contextlib.suppress(StorageInternalError):  # it is away; the next may reach it
+            # The storage is away, and the next may reach it; or others took this one for dead.
+            with contextlib.suppress(*away(), UpdateFinishedTrialError):
                 self._beat.record_heartbeat(self._trial._trial_id)
             if self._done.wait(self._seconds):
                 return

@@ -7,22 +7,23 @@ and one only, takes it. A slot's last attempt says how it stands.
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Container, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.errors import UserError
 from resnet_lab.runs.owner import Owner
-from resnet_lab.sweeps.storage import retry_after_death
+from resnet_lab.sweeps.storage import GRACE, OWNER, patiently, retry_after_death
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, TrialState
 
 SLOT = "slot"
-OWNER = "owner"
 RUN = "run"
 FLAGS = "flags"
 EVALUATIONS = "evaluations"
@@ -30,8 +31,8 @@ ERROR = "error"
 FAILURES = "failures"
 AGAIN = "again_after"
 DUPLICATE = "duplicate_of"
-"""User attributes of trials: the slot's key, the worker's process, the run directory's name, what
-a search has drawn, how many evaluations make the run, what went wrong, how often it had before,
+"""User attributes of trials, beside OWNER: the slot's key, the run directory's name, what a search
+has drawn, how many evaluations make the run, what went wrong, how often it had before,
 the attempts that no longer count, and the attempt that counts instead of this one."""
 
 
@@ -49,17 +50,20 @@ class Slot:
 
 
 class Queue:
-    """The slots of one study in a storage.
+    """The slots of one study in a storage, which is waited for where it is away.
 
     Args:
         study: an Optuna study.
         storage: the storage that it is in.
+        heartbeat: seconds between two signs of life of a worker.
     """
 
-    def __init__(self, study: Study, storage: BaseStorage) -> None:
+    def __init__(self, study: Study, storage: BaseStorage, heartbeat: int = 30) -> None:
+        self._heartbeat = heartbeat
         self.study = study
         self.storage = storage
         self._id = storage.get_study_id_from_name(study.study_name)
+        self._ownerless: dict[int, float] = {}
 
     def close(self) -> None:
         """Close the connections of this process to a database; a journal has none."""
@@ -70,7 +74,7 @@ class Queue:
     def attempts(self) -> dict[str, FrozenTrial]:
         """The last attempt at each slot."""
         found = {}
-        for trial in self.storage.get_all_trials(self._id, deepcopy=False):
+        for trial in patiently(lambda: self.storage.get_all_trials(self._id, deepcopy=False)):
             if SLOT in trial.user_attrs and DUPLICATE not in trial.user_attrs:
                 found[trial.user_attrs[SLOT]] = trial
         return found
@@ -98,6 +102,9 @@ class Queue:
         Args:
             left: keys of slots to pass over.
         """
+        return patiently(lambda: self._take(left))
+
+    def _take(self, left: Container[str]) -> Trial | None:
         import optuna
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
@@ -110,8 +117,9 @@ class Queue:
             except UpdateFinishedTrialError:
                 continue
             if mine and not self._give_up_duplicate(frozen):
-                self.storage.set_trial_user_attr(frozen._trial_id, OWNER, str(Owner.here()))
-                return optuna.Trial(self.study, frozen._trial_id)
+                trial = optuna.Trial(self.study, frozen._trial_id)
+                self.note(trial, OWNER, str(Owner.here()))
+                return trial
         return None
 
     def _give_up_duplicate(self, mine: FrozenTrial) -> bool:
@@ -131,7 +139,25 @@ class Queue:
         """Let an interrupted run of this worker's wait again."""
         from optuna.trial import TrialState
 
-        self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        self.note(trial, OWNER, "")
+        self._change(trial, TrialState.WAITING)
+
+    def note(self, trial: Trial, name: str, value: Any) -> None:
+        """Set a user attribute of a trial that this worker has; nothing if it was taken away."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        with suppress(UpdateFinishedTrialError):
+            patiently(lambda: self.storage.set_trial_user_attr(trial._trial_id, name, value))
+
+    def _change(self, trial: FrozenTrial | Trial, state: TrialState) -> bool:
+        """Change a trial's state; False where it has ended already."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        try:
+            patiently(lambda: self.storage.set_trial_state_values(trial._trial_id, state))
+        except UpdateFinishedTrialError:
+            return False
+        return True
 
     def retry(self, trial: FrozenTrial, attributes: Mapping[str, Any] | None = None) -> None:
         """Queue a run once more, with the same values, and these attributes added."""
@@ -151,34 +177,43 @@ class Queue:
 
     def requeue_dead(self) -> None:
         """Queue again what workers were training that are dead: seen to be, or silent too long."""
-        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.storages import fail_stale_trials
         from optuna.trial import TrialState
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            fail_stale_trials(self.study)
+            patiently(lambda: fail_stale_trials(self.study))
         for trial in self.running():
-            owner = trial.user_attrs.get(OWNER)
-            if owner is None or not Owner.parse(owner).is_dead():
-                continue
-            try:
-                self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-            except UpdateFinishedTrialError:
-                continue  # another one has seen it first, and has queued it
-            retry_after_death()(self.study, trial)
+            # Another one may have seen it first, and has queued it then.
+            if self._is_dead(trial) and self._change(trial, TrialState.FAIL):
+                patiently(lambda trial=trial: retry_after_death()(self.study, trial))  # type: ignore[misc]
+
+    def _is_dead(self, trial: FrozenTrial) -> bool:
+        """Whether its worker is; one that was killed just when it took the run is known to nobody.
+
+        Of that one no database sees a sign of life, so that it is waited for here.
+        """
+        owner = trial.user_attrs.get(OWNER)
+        if owner:
+            return Owner.parse(owner).is_dead()
+        since = self._ownerless.setdefault(trial._trial_id, time.monotonic())
+        return time.monotonic() - since > GRACE * self._heartbeat
 
     def waiting(self) -> list[FrozenTrial]:
         """The runs that no worker has."""
         from optuna.trial import TrialState
 
-        return self.storage.get_all_trials(self._id, deepcopy=False, states=(TrialState.WAITING,))
+        states = (TrialState.WAITING,)
+        return patiently(
+            lambda: self.storage.get_all_trials(self._id, deepcopy=False, states=states)
+        )
 
     def running(self) -> list[FrozenTrial]:
         """The runs that workers have, the dead ones' among them."""
         from optuna.trial import TrialState
 
-        return self.storage.get_all_trials(self._id, states=(TrialState.RUNNING,))
+        states = (TrialState.RUNNING,)
+        return patiently(lambda: self.storage.get_all_trials(self._id, states=states))
 
 
 def open_study(name: str, storage: BaseStorage, fingerprint: str | None) -> Study:

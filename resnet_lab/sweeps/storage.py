@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from resnet_lab.errors import UserError
 
@@ -27,6 +27,12 @@ for ever."""
 GRACE = 3
 """Heartbeats that a worker may miss before it counts as dead."""
 VARIABLE = "RESNET_LAB_STORAGE"
+OWNER = "owner"
+"""User attribute of a trial: the worker's process. Empty while no worker has it."""
+PAUSES = (0.5, 1.0, 2.0, 5.0, *59 * (10.0,))
+"""Seconds between attempts to reach a storage that is away: ten minutes in all."""
+
+T = TypeVar("T")
 
 
 def open_storage(url: str | None, folder: Path, heartbeat: int) -> BaseStorage:
@@ -90,13 +96,37 @@ def _open_database(url: str, heartbeat: int) -> RDBStorage:
     raise UserError(f"storage '{without_secrets(url)}' cannot be used: {reason}") from None
 
 
+def patiently(act: Callable[[], T]) -> T:
+    """Do what needs the storage, and wait for it for ten minutes if it is away."""
+    for pause in PAUSES:
+        try:
+            return act()
+        except away():
+            time.sleep(pause)
+    return act()
+
+
+def away() -> tuple[type[Exception], ...]:
+    """The exceptions that say that a database is away, such as one that restarts."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    return StorageInternalError, InterfaceError, OperationalError
+
+
 def retry_after_death() -> Callable[[Any, Any], None]:
-    """What queues the run of a dead worker again: Optuna's own, a few times."""
+    """What queues the run of a dead worker again, as nobody's: Optuna's own, a few times."""
     from optuna.storages import RetryHeartbeatStaleTrialCallback
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return RetryHeartbeatStaleTrialCallback(max_retry=DEATHS, inherit_intermediate_values=True)
+        retry = RetryHeartbeatStaleTrialCallback(max_retry=DEATHS, inherit_intermediate_values=True)
+
+    def retry_as_nobodys(study: Any, trial: Any) -> None:
+        trial.user_attrs = {**trial.user_attrs, OWNER: ""}
+        retry(study, trial)
+
+    return retry_as_nobodys
 
 
 def _open_journal(path: Path, heartbeat: int) -> JournalStorage:

@@ -65,7 +65,7 @@ class Work:
         study = open_study(self.study, storage, fingerprint)
         study.sampler = sampler(self.sweep.method, self.seed)
         study.pruner = pruner(self.sweep.early_terminate)
-        return Queue(study, storage)
+        return Queue(study, storage, self.heartbeat)
 
     def exists(self) -> bool:
         """Whether the study has been begun; a storage elsewhere is taken to have it."""

@@ -13,7 +13,7 @@ from resnet_lab.errors import RunHeld, UserError
 from resnet_lab.runs.directory import RunDirectory, read_info
 from resnet_lab.sweeps.heartbeat import Heartbeat
 from resnet_lab.sweeps.queue import ERROR, EVALUATIONS, FAILURES, RUN, SLOT, Queue
-from resnet_lab.sweeps.storage import GRACE
+from resnet_lab.sweeps.storage import GRACE, patiently
 from resnet_lab.sweeps.verdict import TrialJudge, final_value, in_words
 from resnet_lab.sweeps.work import Work
 from resnet_lab.training.config import Config
@@ -130,14 +130,14 @@ def _train(work: Work, queue: Queue, trial: Trial, tell: Tell, left: _Left) -> b
     """Train a run; False when another process does."""
     name = f"trial {trial.number}"
     try:
-        config = work.config(trial)
+        config = patiently(lambda: work.config(trial))
         name = RunDirectory.of(config).path.name
-        trial.set_user_attr(RUN, name)
+        queue.note(trial, RUN, name)
         recipe = config.recipe
-        trial.set_user_attr(EVALUATIONS, max(1, recipe.iterations // recipe.evaluate_every))
+        queue.note(trial, EVALUATIONS, max(1, recipe.iterations // recipe.evaluate_every))
         tell("begun", name, "")
         stops = work.sweep.early_terminate is not None
-        judge = TrialJudge(trial, config, work.sweep.metric.name, stops)
+        judge = patiently(lambda: TrialJudge(trial, config, work.sweep.metric.name, stops))
         info = read_info(_run(work, config, judge, trial))
     except RunHeld as error:
         left.leave(trial.user_attrs[SLOT])
@@ -169,10 +169,10 @@ def _conclude(work: Work, queue: Queue, trial: Trial, tell: Tell, info: Mapping[
     name, status = str(info["name"]), str(info["status"])
     if status == "finished":
         value = final_value(info, work.sweep.metric.name)
-        _patiently(lambda: queue.study.tell(trial, value, skip_if_finished=True))
+        patiently(lambda: queue.study.tell(trial, value, skip_if_finished=True))
         tell("finished", name, in_words(work.sweep.metric.name, value))
     elif status == "stopped":
-        _patiently(lambda: queue.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True))
+        patiently(lambda: queue.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True))
         tell("stopped", name, f"at step {info['step']:,}")
     else:
         queue.put_back(trial)
@@ -195,10 +195,12 @@ def _failed(
         raise _Stopped
     text = f"{type(error).__name__}: {error}"
     failures = trial.user_attrs.get(FAILURES, 0)
-    trial.set_user_attr(ERROR, text)
-    frozen = queue.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+    queue.note(trial, ERROR, text)
+    frozen = patiently(
+        lambda: queue.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+    )
     if failures < work.retries:
-        queue.retry(frozen, {FAILURES: failures + 1})
+        patiently(lambda: queue.retry(frozen, {FAILURES: failures + 1}))
         text += f" (trying again, {failures + 1} of {work.retries})"
     tell("failed", name, text)
 
@@ -214,19 +216,6 @@ def _others_train(work: Work, queue: Queue, mine: Trial) -> bool:
     others = [trial for trial in queue.running() if trial.number != mine.number]
     names = [str(trial.user_attrs.get(RUN)) for trial in others]
     return since or any((work.folder / name / "run.json").exists() for name in names)
-
-
-def _patiently(act: Callable[[], Any]) -> None:
-    """Do what needs the storage, and wait for it for ten minutes if it is away."""
-    from optuna.exceptions import StorageInternalError
-
-    for pause in (1, 2, 5, 10, 30, 60, 120, 180, 192):
-        try:
-            act()
-            return
-        except StorageInternalError:
-            time.sleep(pause)
-    act()
 
 
 def use_devices(devices: Sequence[str]) -> None:
