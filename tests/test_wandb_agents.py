@@ -74,10 +74,7 @@ def test_any_nested_parameters_come_back_equal(parameters: Json) -> None:
     assert flat(parser.parse_args(flags).as_dict()) == wanted
 
 
-# A text that begins with # is a comment to the parser of flags, as on any YAML line.
-TEXT = st.text(min_size=1, max_size=30).filter(
-    lambda text: text not in ("None", ".", "..") and not text.startswith("#")
-)
+TEXT = st.text(min_size=1, max_size=30).filter(lambda text: text not in ("None", ".", ".."))
 
 
 @given(

@@ -105,10 +105,15 @@ def config_parser(command: str = "train") -> jsonargparse.ArgumentParser:
 
 
 def _load(text: str) -> Any:
-    """Read a file or a flag's value, within limits, as jsonargparse reads YAML: 1e-4 is one."""
+    """Read a file or a flag's value, within limits, as jsonargparse reads YAML: 1e-4 is one.
+
+    A flag's value has no comments: `--study="#1"` is a name.
+    """
     import jsonargparse
 
     check_yaml(text)
+    if text.startswith("#") and len(text.splitlines()) == 1:
+        return text
     value = jsonargparse.get_loader("yaml")(text)
     check_values(value)
     return value
