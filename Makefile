@@ -1,11 +1,12 @@
 # make demo   train matched pairs on handwritten digits and write a report
 # make test   lint, types and tests
+# make test-slow, make reliability   what takes longer: minutes; faults and inputs by the thousand
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint types clean
+.PHONY: demo test test-slow reliability lint types clean
 
 # One thread a worker: a second one makes these small networks no faster, and results depend on it.
 demo: $(INSTALLED)
@@ -17,6 +18,10 @@ test: lint types
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+reliability: $(INSTALLED)
+	$(BIN)/python benchmarks/faults.py
+	$(BIN)/python benchmarks/bad_input.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -138,7 +138,7 @@ def _number(path: Path) -> int:
 def _create(path: Path) -> bool:
     """Make the file; False when another process has."""
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except FileExistsError:
         return False
     try:
