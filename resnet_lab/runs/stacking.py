@@ -26,7 +26,7 @@ MOST_ROWS = 20_000_000
 MOST_BYTES = 2**31
 """Bytes of one file's columns in memory."""
 GROWTH = 1_000_000
-"""Rows by which a full stack grows: no second copy of it is ever made."""
+"""Rows by which a full stack grows at most: no second copy of a large one is ever made."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ class Stack:
         start, stop = self._count, self._count + rows.count
         for column in self._columns.values():
             if stop > len(column):
-                column.resize(len(column) + max(rows.count, GROWTH), refcheck=False)
+                more = max(rows.count, min(len(column), GROWTH))
+                column.resize(len(column) + more, refcheck=False)
         for name, numbers in rows.numbers.items():
             self._columns[name][start:stop] = numbers
         for name, words in rows.words.items():
