@@ -242,6 +242,17 @@ def test_new_checkpoints_are_kept_although_damaged_ones_have_higher_steps(
     assert resumed(run) == [3]
 
 
+def test_what_a_killed_run_had_no_time_to_delete_is_deleted(interrupted: Path) -> None:
+    run = Path("runs", interrupted.name)
+    shutil.copytree(interrupted, run)
+    shutil.copy(newest(run), run / "checkpoints" / "step-000000005.ckpt")
+    assert len(list((run / "checkpoints").iterdir())) == 3
+    train(small())
+    assert resumed(run) == [7]
+    kept = sorted(path.stem for path in (run / "checkpoints").iterdir())
+    assert kept == ["step-000000006", "step-000000007"]
+
+
 # No room, no memory
 
 

@@ -45,7 +45,8 @@ class Checkpointer(pl.Callback):
         steps: updates between two checkpoints; 0: by time alone.
         interruption: ends the training at the next step when requested.
         saved: called in the first process after each checkpoint, when all files are up to date.
-        resumed: the checkpoint that the training continues from; it counts as one of those kept.
+        resumed: the checkpoint that the training continues from; it and the one before it count
+            as those kept.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Checkpointer(pl.Callback):
         self._steps = steps
         self._interruption = interruption
         self._saved = saved
-        self._kept = [] if resumed is None else [resumed]
+        self._kept = [] if resumed is None else _up_to(resumed)
         self._last = time.monotonic()
         self._seen = 0
         self._failures = 0
@@ -154,6 +155,9 @@ class Checkpointer(pl.Callback):
         write_checkpoint(path, state, metrics, layers)
         self._run.write(state["info"])
         self._kept = [*(kept for kept in self._kept if kept != path), path][-KEPT:]
+        self._delete_others()
+
+    def _delete_others(self) -> None:
         for other in self._run.checkpoints.glob("step-*.ckpt"):
             if other not in self._kept:
                 other.unlink()
@@ -182,9 +186,11 @@ class Checkpointer(pl.Callback):
             self._saved()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Wait for what is being written."""
+        """Wait for what is being written; delete what one that was killed had no time to."""
         self._settle()
         self._writer.shutdown()
+        if trainer.is_global_zero:
+            self._delete_others()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -195,6 +201,12 @@ class Checkpointer(pl.Callback):
         except Exception as error:
             warnings.warn(f"the last checkpoint failed too: {error}", stacklevel=2)
         self._writer.shutdown()
+
+
+def _up_to(resumed: Path) -> list[Path]:
+    """The last checkpoints of a run, later ones left out as they are damaged."""
+    found = sorted(resumed.parent.glob("step-*.ckpt"))
+    return [path for path in found if path <= resumed][-KEPT:]
 
 
 def _passed(interval: int, before: int, now: int) -> bool:
