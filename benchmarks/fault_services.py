@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,9 @@ def restarts(ground: Ground, times: int) -> Tally:
         server = pg.get_server(folder, cleanup_mode="stop")
     study = ground.study
     try:
-        for number in range(times):
+        for number in count():
+            if tally.injected == times:
+                break
             here, name = ground.fresh(), f"study{number}"
             server.psql(f"CREATE DATABASE {name}")
             url = str(server.get_uri(database=name))
@@ -60,7 +63,7 @@ def restarts(ground: Ground, times: int) -> Tally:
             time.sleep(ground.random.uniform(0, 0.7) * ground.seconds("sweep"))
             if command.ended():
                 continue
-            case, how = Case(), STOPS[number % len(STOPS)]
+            case, how = Case(), STOPS[tally.injected % len(STOPS)]
             saved = {name: Saved.of(run, False) for name, run in runs_in(here).items()}
             _restart(pg, server, how)
             case.expect(command.wait() == 0, f"the sweep ended with {command.told}")
