@@ -1,4 +1,4 @@
-"""Files that are cut off, or in which one bit is another: every kind that the project reads."""
+"""Files cut off, missing, or with one other bit: every kind that the project reads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STOPPED_AT = 26
 
 
 def damage(ground: Ground, times: int) -> Tally:
-    """Damage each kind of file, in both ways; a command notices, or nothing depends on it."""
+    """Damage each kind of file, in every way; a command notices, or nothing depends on it."""
     tally = Tally()
     begun = the_run(_interrupted(ground))
     kinds: dict[str, Callable[[Case, Path, Callable[[Path], None]], None]] = {}
@@ -48,8 +48,8 @@ def damage(ground: Ground, times: int) -> Tally:
     else:
         tally.notes["CIFAR-10"] = "left out: RESNET_LAB_DATA names no folder that holds it"
     for kind, act in kinds.items():
-        for number in range(2 * times):
-            way, folder = (_cut, _flip)[number % 2], ground.fresh()
+        for number in range(len(WAYS) * times):
+            way, folder = WAYS[number % len(WAYS)], ground.fresh()
             said: list[str] = []
 
             def spoil(path: Path, way: Any = way, said: list[str] = said) -> None:
@@ -74,6 +74,14 @@ def _flip(path: Path, ground: Ground) -> str:
     content[place] ^= 1 << bit
     path.write_bytes(content)
     return f"bit {bit} of byte {place}"
+
+
+def _lose(path: Path, _: Ground) -> str:
+    path.unlink()
+    return "missing"
+
+
+WAYS = (_cut, _flip, _lose)
 
 
 def _interrupted(ground: Ground) -> Path:

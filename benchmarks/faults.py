@@ -50,7 +50,7 @@ KINDS: dict[str, tuple[str, Kind]] = {
     "sweep": ("SIGKILL over a sweep", kill_sweeps),
     "group": ("SIGKILL of a worker of two ranks", kill_groups),
     "disk": ("disk full, each kind of file", full_disks),
-    "damage": ("file cut off or bit flipped", damage),
+    "damage": ("file cut off, bit flipped, or missing", damage),
     "readonly": ("read-only runs directory", read_only),
     "two": ("two processes on one run", two_processes),
     "nan": ("NaN loss", nan_losses),

@@ -155,12 +155,20 @@ def test_a_run_that_is_going_on_or_interrupted_can_be_read(
     assert frame["status"].tolist() == ["interrupted"] * 2
     assert frame["step"].tolist() == [6, 6]
     assert frame["test_error"].isna().all()
-    (run / "metrics.parquet").unlink()
-    (run / "layers.parquet").unlink()
     edit(run, lambda contents: contents.update(status="running"))
-    loaded = load_runs("runs")
-    assert loaded.runs["status"].tolist() == ["running"] * 2
-    assert (len(loaded.metrics), len(loaded.layers)) == (0, 0)
+    assert load_runs("runs").runs["status"].tolist() == ["running"] * 2
+
+
+@pytest.mark.parametrize("name", ["metrics.parquet", "layers.parquet"])
+def test_a_run_whose_rows_are_missing_is_named_not_taken_for_one_without_any(
+    runs: Path, name: str
+) -> None:
+    run = next(Path("runs/depth").iterdir())
+    lost = copy_of(run, "lost")
+    (lost / name).unlink()
+    loaded = load_runs(runs)
+    assert loaded.skipped == [(str(lost), f"{name} is missing")]
+    assert loaded.runs["path"].tolist() == [str(run)] * 2
 
 
 def test_the_same_run_found_twice_counts_once(runs: Path) -> None:
@@ -213,8 +221,6 @@ def test_a_broken_or_foreign_entry_is_left_out_and_named(
 
 def test_no_nonsense_in_a_run_file_breaks_the_reading_of_others(runs: Path) -> None:
     run = next(Path("runs/depth").iterdir())
-    for table in ("metrics", "layers"):
-        (run / f"{table}.parquet").unlink()
     broken = copy_of(run, "broken")
     sound = info(broken)
     places: list[tuple[Any, ...]] = [(key,) for key in sound]

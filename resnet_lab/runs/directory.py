@@ -91,7 +91,6 @@ class RunDirectory:
             self._make_folders()
             write_text(self.path / "config.yaml", dump_yaml(config.as_dict()))
             self.flush()
-            self.flush()
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -47,14 +47,14 @@ class Rows:
 
 
 def read_rows(file: Path, schema: pa.Schema) -> Rows:
-    """Read a Parquet file of this schema; where there is none, no rows.
+    """Read a Parquet file of this schema.
 
     Raises:
-        UserError: the file is damaged, has other columns, or empty cells.
+        UserError: the file is missing or damaged, has other columns, or empty cells.
     """
     names = _names_of_words(schema)
-    table = _read(file, names) if file.exists() else schema.empty_table()
-    if file.exists() and not table.schema.equals(_as_read(schema)):
+    table = _read(file, names)
+    if not table.schema.equals(_as_read(schema)):
         raise UserError(f"{file.name} has columns {table.schema.names}, not {schema.names}")
     for name in schema.names:
         if table.column(name).null_count:
@@ -76,6 +76,8 @@ def read_rows(file: Path, schema: pa.Schema) -> Rows:
 
 
 def _read(file: Path, words: list[str]) -> pa.Table:
+    if not file.exists():
+        raise UserError(f"{file.name} is missing")
     try:
         if not file.is_file():
             raise OSError("it is no file")
@@ -118,8 +120,7 @@ def _as_read(schema: pa.Schema) -> pa.Schema:
 
 
 def _words(column: pa.ChunkedArray) -> Words:
-    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    whole = encoded.unify_dictionaries().combine_chunks()
+    whole = column.unify_dictionaries().combine_chunks()
     return Words(whole.indices.to_numpy(), whole.dictionary.to_pylist())
 
 
