@@ -106,7 +106,8 @@ def demo(repeat: int) -> dict[str, dict[str, Any]]:
     for _ in range(max(1, repeat // 3)):
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            wall = _lab(["sweep", str(ROOT / "sweeps/demo_digits.yaml")], ROOT, runs=place)
+            file = str(ROOT / "sweeps" / "demo_digits.yaml")
+            wall = _lab(["sweep", file, "--workers", "2"], ROOT, runs=place, OMP_NUM_THREADS="1")
             wall += _lab(
                 ["report", str(place / "demo_digits"), "--out", str(place / "report")], ROOT
             )
@@ -124,14 +125,15 @@ def _training_seconds(runs: Path) -> float:
     return round(sum(one["provenance"]["wall_seconds"] for one in known), 1)
 
 
-def _lab(arguments: list[str], folder: Path, runs: Path | None = None) -> float:
+def _lab(arguments: list[str], folder: Path, runs: Path | None = None, **environment: str) -> float:
     where = ["--runs-dir", str(runs)] if runs else []
-    return _timed([sys.executable, "-m", "resnet_lab", *arguments, *where], folder)
+    return _timed([sys.executable, "-m", "resnet_lab", *arguments, *where], folder, **environment)
 
 
-def _timed(command: list[str], folder: Path) -> float:
+def _timed(command: list[str], folder: Path, **environment: str) -> float:
     known = {
         **os.environ,
+        **environment,
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
     begun = time.perf_counter()
