@@ -185,6 +185,7 @@ def test_two_commands_share_a_study(undisturbed: dict[str, Path], postgresql: st
     assert {out for _, out, _ in outcomes} == {"6 of 6 runs finished\n"}
     begun = [line for _, _, err in outcomes for line in err.splitlines() if line[:4] == "run "]
     assert sorted(line.split()[-1] for line in begun) == sorted(undisturbed)
+    assert sorted(line.split()[1] for line in begun) == list("123456")
     for name, run in runs("runs/shared").items():
         assert_same_result(run, undisturbed[name], name.split("_")[0])
 
@@ -192,7 +193,10 @@ def test_two_commands_share_a_study(undisturbed: dict[str, Path], postgresql: st
 def test_count_is_shared_by_all_workers(capsys: pytest.CaptureFixture[str]) -> None:
     file = grid(**{"recipe.iterations": {"value": 2}})
     assert main(["sweep", file, "--workers", "2", "--count", "3"]) == 0
-    assert capsys.readouterr().out == "3 of 6 runs finished\n"
+    told = capsys.readouterr()
+    assert told.out == "3 of 6 runs finished\n"
+    begun = [line.split(":")[0] for line in told.err.splitlines() if line.startswith("run ")]
+    assert sorted(begun) == ["run 1 of 6", "run 2 of 6", "run 3 of 6"]
     assert len(runs()) == 3
 
 

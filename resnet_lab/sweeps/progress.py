@@ -6,11 +6,12 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from resnet_lab.sweeps.queue import EVALUATIONS
+from resnet_lab.sweeps.queue import EVALUATIONS, RUN
 from resnet_lab.sweeps.verdict import in_words
 
 if TYPE_CHECKING:
@@ -67,14 +68,21 @@ class View:
             return
         elif kind == "begun":
             self.begun += 1
-            attempts = self._queue.attempts()
-            waiting = [attempts[key].state.name for key in self._keys].count("WAITING")
-            self.say(f"run {len(self._keys) - waiting} of {len(self._keys)}: {run}")
+            self.say(f"run {self._number(run)} of {len(self._keys)}: {run}")
         else:
             self.interrupted |= kind == "interrupted"
             if kind == "left":
                 self._left.add(run)
             self.say(f"{VERBS[kind]}: {run}: {detail}")
+
+    def _number(self, run: str) -> int:
+        """How many runs had begun, and not been put back, when this one did, with itself."""
+        attempts = self._queue.attempts()
+        trials = [attempts[key] for key in self._keys if key in attempts]
+        starts = {trial.user_attrs.get(RUN): trial.datetime_start for trial in trials}
+        mine = starts.get(run) or datetime.max
+        begun = [trial.datetime_start for trial in trials if trial.state.name != "WAITING"]
+        return 1 + sum(start is not None and start < mine for start in begun)
 
     def look(self) -> None:
         """Bring the bar up to date, now and then."""
