@@ -1,9 +1,17 @@
-"""`python -m resnet_lab` is `resnet-lab`."""
+"""The command `resnet-lab`, which `python -m resnet_lab` is too."""
 
 from __future__ import annotations
 
-import sys
+from typing import NoReturn
 
 from resnet_lab.cli import main
+from resnet_lab.interpreter import leave
 
-sys.exit(main())
+
+def run() -> NoReturn:
+    """Run the command, and end the process with its exit code."""
+    leave(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -77,4 +77,4 @@ def test_make_installs_the_same_versions() -> None:
 
 
 def test_the_command_is_installed() -> None:
-    assert PROJECT["scripts"] == {"resnet-lab": "resnet_lab.cli:main"}
+    assert PROJECT["scripts"] == {"resnet-lab": "resnet_lab.__main__:run"}

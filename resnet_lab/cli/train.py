@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.wandb_flags import from_wandb
 from resnet_lab.errors import UserError
+from resnet_lab.interpreter import no_garbage_collection
 from resnet_lab.tracking.agent import in_the_sweeps_place, report_failure, under_agent
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def _train(arguments: Sequence[str]) -> int:
 
 def train_illustrated(config: Config, judge: Judge | None = None) -> Path:
     """Train a run in this process; if it is tracked, its layer maps are drawn at the end."""
-    from resnet_lab.training.train import train
+    with no_garbage_collection():
+        from resnet_lab.training.train import train
 
     with tempfile.TemporaryDirectory() as folder:
         return train(config, judge=judge, illustrate=partial(draw_layer_maps, Path(folder)))

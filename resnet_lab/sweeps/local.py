@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.errors import UserError
 from resnet_lab.files import NO_ROOM
+from resnet_lab.interpreter import leave
 from resnet_lab.sweeps.parent import end_with
 from resnet_lab.sweeps.progress import View
 from resnet_lab.sweeps.queue import ERROR, RUN, Queue, Slot
@@ -206,6 +207,7 @@ def _work_in_a_process(work: Work, mouth: Connection, tickets: Any, devices: Seq
         if error.errno not in NO_ROOM:
             raise
         tell("refused", "", f"{error.strerror}: make room, and give the command again")
+    leave(0)
 
 
 def _cores() -> int:

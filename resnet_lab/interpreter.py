@@ -1,0 +1,43 @@
+"""What Python does around a command and need not: with torch and Lightning it takes seconds."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """While entered, nobody looks for cyclic garbage: importing makes next to none.
+
+    Looking takes a fifth of the time in which torch and Lightning are imported.
+    """
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def leave(code: int) -> NoReturn:
+    """End this process now, exit handlers called and output written, but no object taken down.
+
+    Taking down the modules of torch and Lightning one by one takes more than a second.
+
+    Args:
+        code: exit code.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or 120  # as Python's own: what was printed did not arrive
+    os._exit(code)
