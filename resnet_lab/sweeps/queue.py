@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.errors import UserError
@@ -186,7 +187,7 @@ class Queue:
         for trial in self.running():
             # Another one may have seen it first, and has queued it then.
             if self._is_dead(trial) and self._change(trial, TrialState.FAIL):
-                patiently(lambda trial=trial: retry_after_death()(self.study, trial))  # type: ignore[misc]
+                patiently(partial(retry_after_death(), self.study, trial))
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
         """Whether its worker is; one that was killed just when it took the run is known to nobody.
