@@ -3,8 +3,8 @@
 python benchmarks/startup.py [--repeat 5] [--stages help,first_step,sweep,demo] [--out DIR]
 
 help        resnet-lab --help
-first_step  resnet-lab train on digits with one iteration, from the command to its end; and how
-            long importing torch and Lightning takes of it
+first_step  resnet-lab train on digits with one iteration, from the command to its end; and
+            python -c "import torch, pytorch_lightning"
 sweep       twelve runs of 192 iterations on digits by two workers: the command's seconds over
             the training's (the sum of the runs' seconds, shared by the workers)
 demo        what `make demo` does after set-up: nine runs, and the report
@@ -78,7 +78,7 @@ def first_step(repeat: int) -> dict[str, dict[str, Any]]:
         )
     return {
         "run of one iteration, s": {"values": runs},
-        "of it importing torch and Lightning, s": {"values": imports},
+        "plain Python that imports torch and Lightning, s": {"values": imports},
     }
 
 
