@@ -171,6 +171,24 @@ def test_a_run_whose_rows_are_missing_is_named_not_taken_for_one_without_any(
     assert loaded.runs["path"].tolist() == [str(run)] * 2
 
 
+def test_a_run_as_a_report_publishes_it_has_its_final_numbers_and_no_rows(runs: Path) -> None:
+    whole = load_runs(runs)
+    run = next(Path("runs/depth").iterdir())
+    published = Path("published", run.name)
+    published.mkdir(parents=True)
+    for name in ("run.json", "config.yaml"):
+        shutil.copy(run / name, published / name)
+    loaded = load_runs("published")
+    pd.testing.assert_frame_equal(loaded.runs.drop(columns="path"), whole.runs.drop(columns="path"))
+    assert (len(loaded.metrics), len(loaded.layers), loaded.skipped) == (0, 0, [])
+    assert list(loaded.layers.columns) == list(whole.layers.columns)
+    for first, second in (("a", "b"), ("b", "a")):
+        both = Path(first + second)
+        shutil.copytree("published", both / first)
+        shutil.copytree(run, both / second / run.name)
+        pd.testing.assert_frame_equal(load_runs(both).metrics, whole.metrics)
+
+
 def test_the_same_run_found_twice_counts_once(runs: Path) -> None:
     run = next(Path("runs/depth").iterdir())
     behind = copy_of(run, "a-copy-that-is-behind")

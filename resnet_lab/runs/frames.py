@@ -15,7 +15,7 @@ from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import read_info
 from resnet_lab.runs.rows import LAYERS, METRICS
 from resnet_lab.runs.section import Section
-from resnet_lab.runs.stacking import Rows, Stack, read_rows
+from resnet_lab.runs.stacking import NO_ROWS, Rows, Stack, read_rows
 from resnet_lab.training.config import Config
 
 FINAL = (
@@ -71,8 +71,9 @@ class Runs:
 def load_runs(path: str | Path) -> Runs:
     """Read all run directories at or below `path`, finished or not.
 
-    Broken entries are left out and named in `skipped`. A run that is found twice (copied from
-    another machine, say) counts once: the one that got furthest.
+    Broken entries are left out and named in `skipped`, and so are runs whose rows are missing. A
+    run as a report publishes it, run.json and config.yaml alone, has no rows. A run that is found
+    twice (copied from another machine, say) counts once: the one that got furthest.
 
     Raises:
         UserError: `path` does not exist, or holds no run that can be read.
@@ -125,7 +126,7 @@ def read_runs(folders: Sequence[Path], place: str) -> Runs:
             continue
         other = found.setdefault(run.id, run)
         if other is not run:
-            less, more = sorted((other, run), key=lambda each: each.step)
+            less, more = sorted((other, run), key=lambda each: (each.step, each.has_rows))
             found[run.id] = more
             skipped.append((str(less.path), f"the same run as {more.path}"))
             if more is other:
@@ -146,6 +147,7 @@ class _Run:
     id: str
     path: Path
     step: int
+    has_rows: bool
     members: list[dict[str, Any]]
 
 
@@ -157,10 +159,18 @@ def _read_run(folder: Path) -> tuple[_Run, Rows, Rows]:
         id=info.text("run"),
         path=folder,
         step=info.whole("step"),
+        has_rows=not _is_published(folder),
         members=list(_member_rows(folder, info, config)),
     )
+    if not run.has_rows:
+        return run, NO_ROWS, NO_ROWS
     metrics = read_rows(folder / "metrics.parquet", METRICS)
     return run, metrics, read_rows(folder / "layers.parquet", LAYERS)
+
+
+def _is_published(folder: Path) -> bool:
+    """Whether rows were left out on purpose: a report keeps no more than these two files."""
+    return {path.name for path in folder.iterdir()} == {"run.json", "config.yaml"}
 
 
 def _read_config(file: Path, run: str) -> Config:

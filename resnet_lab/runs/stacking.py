@@ -46,6 +46,9 @@ class Rows:
     numbers: dict[str, NDArray[Any]]
 
 
+NO_ROWS = Rows(0, {}, {})
+
+
 def read_rows(file: Path, schema: pa.Schema) -> Rows:
     """Read a Parquet file of this schema.
 
