@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from resnet_lab.sweeps.queue import EVALUATIONS, RUN
+from resnet_lab.sweeps.queue import EVALUATIONS, RUN, SLOT
 from resnet_lab.sweeps.verdict import in_words
 
 if TYPE_CHECKING:
@@ -77,12 +77,12 @@ class View:
 
     def _number(self, run: str) -> int:
         """How many runs had begun, and not been put back, when this one did, with itself."""
-        attempts = self._queue.attempts()
-        trials = [attempts[key] for key in self._keys if key in attempts]
-        starts = {trial.user_attrs.get(RUN): trial.datetime_start for trial in trials}
-        mine = starts.get(run) or datetime.max
-        begun = [trial.datetime_start for trial in trials if trial.state.name != "WAITING"]
-        return 1 + sum(start is not None and start < mine for start in begun)
+        keys = set(self._keys)
+        trials = [trial for trial in self._queue.trials() if trial.user_attrs[SLOT] in keys]
+        mine = [t.datetime_start for t in trials if t.user_attrs.get(RUN) == run]
+        begun = {t.user_attrs[SLOT]: t.datetime_start for t in trials if t.state.name != "WAITING"}
+        last = max((start for start in mine if start), default=datetime.max)
+        return 1 + sum(start is not None and start < last for start in begun.values())
 
     def look(self) -> None:
         """Bring the bar up to date, now and then."""

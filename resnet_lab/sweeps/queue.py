@@ -72,13 +72,14 @@ class Queue:
         if hasattr(self.storage, "engine"):
             self.storage.engine.dispose()
 
+    def trials(self) -> list[FrozenTrial]:
+        """All attempts at slots, those left out that were given up for another one."""
+        every = patiently(lambda: self.storage.get_all_trials(self._id, deepcopy=False))
+        return [t for t in every if SLOT in t.user_attrs and DUPLICATE not in t.user_attrs]
+
     def attempts(self) -> dict[str, FrozenTrial]:
         """The last attempt at each slot."""
-        found = {}
-        for trial in patiently(lambda: self.storage.get_all_trials(self._id, deepcopy=False)):
-            if SLOT in trial.user_attrs and DUPLICATE not in trial.user_attrs:
-                found[trial.user_attrs[SLOT]] = trial
-        return found
+        return {trial.user_attrs[SLOT]: trial for trial in self.trials()}
 
     def fill(self, slots: Iterable[Slot], again: Iterable[str] = ()) -> None:
         """Queue every slot that has no attempt yet, whose last failed, or that is asked for again.
