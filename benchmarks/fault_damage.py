@@ -25,6 +25,7 @@ from fault_runs import (
     go_on,
     the_run,
 )
+from fault_trainings import at_step
 
 CIFAR = "cifar-10-batches-bin"
 STOPPED_AT = 26
@@ -87,20 +88,11 @@ WAYS = (_cut, _flip, _lose)
 def _interrupted(ground: Ground) -> Path:
     """A run that was stopped half-way: two checkpoints, and the lock of a process that is dead."""
 
-    def stop_and_lock() -> None:
-        from resnet_lab.training.cohort import Cohort
-
-        undisturbed: Callable[..., Any] = Cohort.learn
-
-        def learn(self: Cohort, *given: Any) -> Any:
-            if self.global_step == STOPPED_AT:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return undisturbed(self, *given)
-
-        Cohort.learn = learn  # type: ignore[method-assign]
+    def die(cohort: Any, member: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
     folder = ground.fresh()
-    Command(TRAIN, folder, stop_and_lock).wait()
+    Command(TRAIN, folder, lambda: at_step(STOPPED_AT, die)).wait()
     return folder
 
 

@@ -74,8 +74,14 @@ class Queue:
 
     def trials(self) -> list[FrozenTrial]:
         """All attempts at slots, those left out that were given up for another one."""
-        every = patiently(lambda: self.storage.get_all_trials(self._id, deepcopy=False))
+        every = self._all()
         return [t for t in every if SLOT in t.user_attrs and DUPLICATE not in t.user_attrs]
+
+    def _all(self, states: tuple[TrialState, ...] | None = None) -> list[FrozenTrial]:
+        """Everything in the study, to be looked at only."""
+        return patiently(
+            lambda: self.storage.get_all_trials(self._id, deepcopy=False, states=states)
+        )
 
     def attempts(self) -> dict[str, FrozenTrial]:
         """The last attempt at each slot."""
@@ -104,22 +110,15 @@ class Queue:
         Args:
             left: keys of slots to pass over.
         """
-        return patiently(lambda: self._take(left))
-
-    def _take(self, left: Container[str]) -> Trial | None:
         import optuna
-        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
         for frozen in sorted(self.waiting(), key=lambda trial: trial.number):
             if frozen.user_attrs.get(SLOT) in left:
                 continue
-            try:
-                mine = self.storage.set_trial_state_values(frozen._trial_id, TrialState.RUNNING)
-            except UpdateFinishedTrialError:
-                continue
+            mine = self._change(frozen, TrialState.RUNNING)
             if mine and not self._give_up_duplicate(frozen):
-                trial = optuna.Trial(self.study, frozen._trial_id)
+                trial = patiently(partial(optuna.Trial, self.study, frozen._trial_id))
                 self.note(trial, OWNER, str(Owner.here()))
                 return trial
         return None
@@ -129,11 +128,11 @@ class Queue:
         from optuna.trial import TrialState
 
         numbers = range(mine.user_attrs.get(AGAIN, -1) + 1, mine.number)
-        for other in self.storage.get_all_trials(self._id, deepcopy=False):
+        for other in self._all():
             same = other.user_attrs.get(SLOT) == mine.user_attrs[SLOT]
             if same and other.number in numbers and other.state != TrialState.FAIL:
-                self.storage.set_trial_user_attr(mine._trial_id, DUPLICATE, other.number)
-                self.storage.set_trial_state_values(mine._trial_id, TrialState.FAIL)
+                self.note(mine, DUPLICATE, other.number)
+                self._change(mine, TrialState.FAIL)
                 return True
         return False
 
@@ -144,7 +143,7 @@ class Queue:
         self.note(trial, OWNER, "")
         self._change(trial, TrialState.WAITING)
 
-    def note(self, trial: Trial, name: str, value: Any) -> None:
+    def note(self, trial: FrozenTrial | Trial, name: str, value: Any) -> None:
         """Set a user attribute of a trial that this worker has; nothing if it was taken away."""
         from optuna.exceptions import UpdateFinishedTrialError
 
@@ -152,14 +151,12 @@ class Queue:
             patiently(lambda: self.storage.set_trial_user_attr(trial._trial_id, name, value))
 
     def _change(self, trial: FrozenTrial | Trial, state: TrialState) -> bool:
-        """Change a trial's state; False where it has ended already."""
+        """Change a trial's state; False where it has ended already, or another worker has it."""
         from optuna.exceptions import UpdateFinishedTrialError
 
-        try:
-            patiently(lambda: self.storage.set_trial_state_values(trial._trial_id, state))
-        except UpdateFinishedTrialError:
-            return False
-        return True
+        with suppress(UpdateFinishedTrialError):
+            return patiently(lambda: self.storage.set_trial_state_values(trial._trial_id, state))
+        return False
 
     def retry(self, trial: FrozenTrial, attributes: Mapping[str, Any] | None = None) -> None:
         """Queue a run once more, with the same values, and these attributes added."""
@@ -205,10 +202,7 @@ class Queue:
         """The runs that no worker has."""
         from optuna.trial import TrialState
 
-        states = (TrialState.WAITING,)
-        return patiently(
-            lambda: self.storage.get_all_trials(self._id, deepcopy=False, states=states)
-        )
+        return self._all((TrialState.WAITING,))
 
     def running(self) -> list[FrozenTrial]:
         """The runs that workers have, the dead ones' among them."""
