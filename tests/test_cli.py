@@ -119,8 +119,8 @@ BAD: list[tuple[str, str]] = [
     ("claims here", "here holds no runs: no run.json at or below it"),
     (
         "claims damaged",
-        "damaged holds no run that can be read: damaged: damaged/run.json is not of format 1, "
-        "the one that this version reads",
+        "damaged holds no run that can be read: damaged: damaged/run.json is not of format 1 "
+        "or 2, which this version reads",
     ),
     (
         "data verify cifar1",

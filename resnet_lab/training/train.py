@@ -91,7 +91,7 @@ def train(
         checkpoint = newest_checkpoint(run)
         recipe = _with_arithmetic(config, data, device, checkpoint)
         cohort = build_cohort(config, data, recipe, loop)
-        info = _describe(config, data, device)
+        info = _describe(config, data, run, device)
         if checkpoint is not None:
             info = _continued(checkpoint, known or {}, info["provenance"], device)
             run.take_up(checkpoint.metrics, checkpoint.layers)
@@ -286,11 +286,13 @@ def _recorder(config: Config, data: Data, run: RunDirectory) -> Recorder:
     return Recorder(recording, steps, probe_batch, run.layers.extend)
 
 
-def _describe(config: Config, data: Data, device: torch.device) -> dict[str, Any]:
+def _describe(
+    config: Config, data: Data, run: RunDirectory, device: torch.device
+) -> dict[str, Any]:
     """The contents of run.json before the first step."""
     return {
-        "run": config.run_id(),
-        "name": RunDirectory.of(config).path.name,
+        "run": run.id,
+        "name": run.path.name,
         "study": config.study,
         "status": "running",
         "error": None,
