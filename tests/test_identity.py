@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import pkgutil
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,18 +14,25 @@ import pytest
 import yaml
 from PIL import Image
 from tiny_runs import PAIR, PLAIN, ROOT, assert_same_result, at_step, info, interrupt, resumed, tiny
+from torch import nn
 
+import resnet_lab.data
+import resnet_lab.networks
 from analysis.groups import split_groups
 from resnet_lab.cli import main
 from resnet_lab.data.config import DataConfig
 from resnet_lab.files import seal, write_json
+from resnet_lab.networks import blocks, shortcuts
+from resnet_lab.networks.blocks import Block
+from resnet_lab.networks.shortcuts import PaddedIdentity
 from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.runs.directory import RunDirectory, run_name
 from resnet_lab.runs.frames import load_runs
 from resnet_lab.training import config as configuration
 from resnet_lab.training.config import Config, TrainerConfig, WandbConfig
-from resnet_lab.training.identity import identify, identify_format_1
+from resnet_lab.training.identity import identify_format_1
 from resnet_lab.training.recipe import RecipeConfig
+from resnet_lab.training.replaced import replaced_code
 from resnet_lab.training.train import train
 
 # For every field that decides a result: other settings beside which it has an effect, and a value
@@ -389,9 +398,9 @@ def test_a_sweep_that_was_begun_in_format_1_keeps_its_runs(
     Path("old.yaml").write_text(yaml.safe_dump(sweep))
     with monkeypatch.context() as patch:
         patch.setattr(
-            "resnet_lab.training.config.identify", lambda config, data: identify_format_1(config)
+            "resnet_lab.training.config.identify", lambda config, *_: identify_format_1(config)
         )
-        patch.setattr("resnet_lab.cli.study.identify", lambda config, _: identify_format_1(config))
+        patch.setattr("resnet_lab.cli.study.identify", lambda config, *_: identify_format_1(config))
         assert main(["sweep", "old.yaml", "--count", "1"]) in (0, 1)
     [first] = Path("runs/old").glob("*/run.json")
     assert info(first.parent)["format"] == 1
@@ -404,7 +413,64 @@ def test_a_sweep_that_was_begun_in_format_1_keeps_its_runs(
     assert formats == [1, 2]
 
 
-def test_code_is_part_of_the_identity_where_it_is_replaced() -> None:
-    data = Config().fingerprint()
-    assert identify(Config(), data, {}) == Config().identity()
-    assert identify(Config(), data, {"resnet_lab.networks.x": "1"}).id != Config().run_id()
+# Code
+
+
+def test_the_projects_own_code_is_not_taken_for_replaced() -> None:
+    for package in (resnet_lab.networks, resnet_lab.data):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    assert replaced_code() == {}
+
+
+class Another(Block):
+    """A block of the user's."""
+
+
+@pytest.mark.parametrize(
+    ("target", "replacement", "place"),
+    [
+        (PaddedIdentity, ("forward", lambda self, x: x), "shortcuts.PaddedIdentity.forward"),
+        (shortcuts, ("build_shortcut", lambda *_: nn.Identity()), "shortcuts.build_shortcut"),
+        (blocks.ORDERINGS, ("original", Another), "blocks.ORDERINGS['original']"),
+    ],
+    ids=["method", "function", "table"],
+)
+def test_code_that_the_user_has_replaced_makes_another_run(
+    target: Any, replacement: tuple[str, Any], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, genuine = Config(), Config().run_id()
+    replace = monkeypatch.setitem if isinstance(target, dict) else monkeypatch.setattr
+    replace(target, *replacement)
+    replaced = config.identity()
+    assert list(replaced.content["code"]) == [f"resnet_lab.networks.{place}"]
+    assert replaced.id != genuine
+    monkeypatch.undo()
+    assert config.run_id() == genuine
+
+
+def test_runs_of_replaced_code_are_no_further_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny(iterations=1, recording={"enabled": False})
+    own = PaddedIdentity.forward
+    with monkeypatch.context() as patch:
+        patch.setattr(PaddedIdentity, "forward", lambda self, x: 0.5 * own(self, x))
+        other = train(config)
+    assert train(config) != other
+    assert len(split_groups(load_runs("runs"))) == 2
+
+
+def test_a_finished_run_of_other_code_is_not_passed_off_as_this_ones(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = train(tiny(network=PLAIN))
+    line = ["train", "--config", str(run / "config.yaml")]
+    assert main(line) == 0
+    assert "other code" not in capsys.readouterr().out
+    known = info(run)
+    known["provenance"].update(code="0123456789abcdef", git="abc")
+    write_json(run / "run.json", seal(known))
+    assert main(line) == 0
+    assert (
+        "already finished; the same run is not trained twice\nnote: other code trained it "
+        "(resnet_lab 0.1.0, commit abc); --study NAME trains it again\n"
+    ) in capsys.readouterr().out

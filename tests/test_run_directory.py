@@ -337,6 +337,7 @@ def test_a_finished_run_whose_description_is_damaged_is_lost_to_nobody() -> None
 HERE = {
     **{"created": "now", "device": "cpu (1 threads)", "threads": 1, "processor": "one"},
     **{"processes": 1, "torch": "2.15.0", "resnet_lab": "0.1.0", "git": "abc", "python": "3.12"},
+    "code": "0123",
 }
 
 
@@ -356,6 +357,7 @@ def test_a_resumption_on_the_same_machine_is_bit_exact() -> None:
         ("processor", "two", "processor one -> two"),
         ("device", "H100", "device cpu (1 threads) -> H100"),
         ("git", "abd+changes", "git abc -> abd+changes"),
+        ("code", "4567", "code 0123 -> 4567"),
     ],
 )
 def test_a_resumption_elsewhere_says_what_is_another(name: str, value: object, why: str) -> None:
@@ -368,7 +370,9 @@ def test_a_resumption_elsewhere_says_what_is_another(name: str, value: object, w
 
 
 def test_runs_of_before_say_less_and_are_continued_all_the_same() -> None:
-    known = {key: value for key, value in HERE.items() if key not in ("threads", "processes")}
+    known = {
+        key: value for key, value in HERE.items() if key not in ("threads", "processes", "code")
+    }
     known["resumed"] = [3, 5]
     note_resumption(known, HERE, 7)
     *before, entry = known["resumed"]

@@ -24,6 +24,7 @@ from resnet_lab.sweeps.verdict import in_words
 from resnet_lab.sweeps.work import Train, Work
 from resnet_lab.training.config import Config
 from resnet_lab.training.identity import identify
+from resnet_lab.training.replaced import replaced_code
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -208,7 +209,7 @@ def _parse_points(
         data = (config.data.name, config.data.test, config.data_dir)
         if data not in fingerprints:  # once a data set, as it may have a million files
             fingerprints[data] = config.fingerprint()
-        place = RunDirectory.of(config, identify(config, fingerprints[data]))
+        place = RunDirectory.of(config, identify(config, fingerprints[data], replaced_code()))
         points.setdefault(place.id, flags)
         configs.setdefault(place.id, config)
         places.setdefault(place.id, place)

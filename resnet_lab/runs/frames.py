@@ -61,8 +61,8 @@ class Runs:
 
     Attributes:
         runs: one row a member of a run: run (identity), name, study, path, network, family,
-            depth, shortcut, seed, data, data_fingerprint, protocol, normalise, augment, status,
-            diverged_at, warmup_ended_at, step, recipe columns, parameters, multiply_adds, final
+            depth, shortcut, seed, data, data_fingerprint, replaced_code, protocol, normalise,
+            augment, status, diverged_at, warmup_ended_at, step, recipe columns, parameters, multiply_adds, final
             errors (percent) and losses, wall_seconds, images_per_second, device and versions.
         metrics: run, network, step, epoch, split, metric, value.
         layers: run, network, step, quantity, layer, name, stage, block, value.
@@ -219,6 +219,8 @@ def _member_rows(
     counts = data.section("counts")
     state = info.one_of("status", STATES)
     fingerprint = _fingerprint(config, identity)
+    code = identity.content.get("code", {})
+    replaced = ", ".join(f"{place} {digest[:8]}" for place, digest in code.items())
     for member, spec in zip(info.sections("networks"), config.specs(), strict=True):
         member.check(
             network=spec.name, family=spec.family, depth=spec.depth, shortcut=spec.shortcut
@@ -240,6 +242,7 @@ def _member_rows(
             "step": info.whole("step"),
             "data": settings.name,
             "data_fingerprint": fingerprint,
+            "replaced_code": replaced,
             "protocol": data.text("protocol"),
             "split_seed": settings.split_seed,
             "normalise": settings.normalise,
