@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from resnet_lab.data.config import DataConfig
     from resnet_lab.data.data import Data
     from resnet_lab.data.inputs import Inputs
-    from resnet_lab.networks.network import Network
     from resnet_lab.networks.spec import NetworkSpec
     from resnet_lab.networks.weights import Weights
 
@@ -55,7 +54,7 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
 
     device = choose_device(given.device)
     weights = read_weights(given.weights)
-    trained = _training_data(weights.path)
+    trained = _training_data(weights.path) if weights.authors is None else None
     spec = NetworkSpec.parse(given.network)
     _check_file_name(weights, trained, spec)
     weights.check(spec)
@@ -84,7 +83,7 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
         "normalise": chosen.told,
         "test_view": chosen.data.test_view,
         "format": weights.format,
-        "notes": [*_on_the_network(weights, trained, network), *chosen.notes],
+        "notes": [*_on_the_network(weights, trained, spec), *chosen.notes],
     }
 
 
@@ -148,13 +147,14 @@ def _listed(classes: Sequence[str]) -> str:
     return ", ".join(classes[:3]) + (f" and {len(classes) - 3} more" if len(classes) > 3 else "")
 
 
-def _on_the_network(weights: Weights, trained: DataConfig | None, network: Network) -> list[str]:
-    """Say what an older file outside its run leaves open: networks with the same tensors."""
-    if weights.format != "resnet_lab" or weights.network is not None or trained is not None:
+def _on_the_network(weights: Weights, trained: DataConfig | None, spec: NetworkSpec) -> list[str]:
+    """Say what a file of ours without a name leaves open outside its run."""
+    if weights.authors is not None or weights.network is not None or trained is not None:
         return []
     return [
-        f"{weights.path} does not say which network it holds: its tensors fit {network.spec.name}, "
-        "which was assumed, and networks that differ in what has no tensors"
+        f"{weights.path} does not say which network it holds: {spec.name} was assumed; "
+        "others that differ in identity shortcuts, a stride's place or the order in a block have "
+        "the same tensors"
     ]
 
 

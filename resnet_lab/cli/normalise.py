@@ -98,7 +98,9 @@ def choose(
     if isinstance(given, Numbers):
         return Chosen(data, _of_numbers(given), given.text)
     if said is not None and given in (None, said.kind):
-        return Chosen(data, said.normalisation, said.kind, _on_other_data(file, said.data, data))
+        notes = _on_other_data(file, said.data, data)
+        notes = tuple(f"{note}: its inputs are normalised as they were there" for note in notes)
+        return Chosen(data, said.normalisation, said.kind, notes)
     if trained is not None and said is None:
         return _as_in_its_run(file, data, given, trained)
     if given is not None:

@@ -177,7 +177,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
         )
     return UserError(
         f"{path}: it holds more than plain tensors: {code[1]}. Files whose reading would run code "
-        "are refused. Where it comes from a hand that you trust, save its tensors alone: content = "
+        "are refused. If you trust where it comes from, save its tensors alone: content = "
         f"torch.load('{path}', weights_only=False), then torch.save(content['state_dict'], "
         "'weights.pt'), with the key that it has; of a whole module content.state_dict()"
     )

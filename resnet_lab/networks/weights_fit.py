@@ -136,11 +136,11 @@ def _hint(
     if not same_function(found.spec, network.spec):
         return f"they fit {found.spec.name}, so give --network {found.spec.name}; "
     sizes = [
-        (found.num_classes, network.num_classes, "classes"),
-        (found.in_channels, network.in_channels, "channels of the images"),
+        (found.num_classes, network.num_classes, "number of classes"),
+        (found.in_channels, network.in_channels, "number of the images' channels"),
     ]
-    other = [f"{theirs} {what}, not {ours}" for theirs, ours, what in sizes if theirs != ours]
-    return f"they are for {' and '.join(other)}; " if other else ""
+    other = [f"{what} is {theirs}, not {ours}" for theirs, ours, what in sizes if theirs != ours]
+    return f"their {' and their '.join(other)}; " if other else ""
 
 
 def _network_of(
