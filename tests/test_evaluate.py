@@ -113,6 +113,8 @@ def test_a_file_says_what_its_inputs_were(run: Path) -> None:
         ("mean", torch.full((1, 1, 1), float("nan"))),
         ("mean", torch.zeros(3, 1, 1)),
         ("mean", torch.empty(1, 1, 1, device="meta")),
+        ("mean", torch.zeros(1).expand(1, 10**6, 10**6)),
+        ("num_classes", torch.zeros(2)),
         ("std", torch.zeros(1, 1, 1)),
         ("std", "1"),
         ("image_shape", [1, 8]),

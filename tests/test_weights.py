@@ -115,7 +115,16 @@ def test_how_a_network_began_is_no_other_network(network, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "said", [5, {}, {"description": 2}, {"description": 1}, {"description": 1, "network": "net-5"}]
+    "said",
+    [
+        5,
+        {},
+        {"description": 2},
+        {"description": torch.ones(2)},
+        {"description": 1},
+        {"description": 1, "network": "net-5"},
+        {"description": 1, "network": "plain-8", "inputs": 5},
+    ],
 )
 def test_a_description_that_cannot_be_read_is_named(network, tmp_path, said):
     state = network.state_dict()
@@ -161,13 +170,17 @@ def contents(network: Network) -> dict[str, Any]:
     return {
         r"holds the tensors of 2 networks, under model and ema: save the one": {
             "model": state,
-            "ema": state,
+            "ema": {name: tensor + 1 for name, tensor in state.items()},
         },
         r"it holds two tensors for head.classifier.weight$": {
             **state,
             "fc.weight": state["head.classifier.weight"],
         },
         r"holds the state of an optimizer, not of a network": sgd.state_dict(),
+        r"no tensors of a network under optimizer, epoch$": {
+            "optimizer": sgd.state_dict(),
+            "epoch": 3,
+        },
         r"no classifier named .*, but features.0.weight$": {
             "state_dict": {"features.0.weight": torch.zeros(2)},
             "epoch": 3,

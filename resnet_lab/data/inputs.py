@@ -57,10 +57,9 @@ class Inputs:
                 num_classes=int(said["num_classes"]),
                 classes=_classes(said["classes"]),
             )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise UserError(
-                f"what it says of its inputs cannot be read: {error or 'no numbers'}"
-            ) from error
+        except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+            why = f"it lacks {error}" if isinstance(error, KeyError) else error
+            raise UserError(f"what it says of its inputs cannot be read: {why}") from error
         return found
 
 
@@ -92,7 +91,7 @@ def _normalisation(mean: Any, std: Any) -> Normalisation:
     parts = [mean] if std is None else [mean, std]
     for part in parts:
         sound = isinstance(part, Tensor) and part.layout == torch.strided and not part.is_meta
-        if not sound or part.ndim != 3 or not part.is_floating_point():
+        if not sound or part.ndim != 3 or not part.is_floating_point() or not part.is_contiguous():
             raise TypeError("mean and std must be tensors of shape (C, H, W)")
         if not part.isfinite().all() or len(part) != len(mean):
             raise ValueError("mean and std must be finite, one for each channel")

@@ -85,7 +85,7 @@ def save_weights(
     """
     path = Path(path)
     state: Any = network.state_dict()  # an OrderedDict, whose _metadata is stored with it
-    for name, tensor in network.state_dict().items():
+    for name, tensor in list(state.items()):
         state[name] = tensor.detach().cpu()
     said = {"description": _DESCRIPTION, "network": network.spec.name}
     state._metadata["resnet_lab"] = said if inputs is None else {**said, "inputs": dict(inputs)}
@@ -127,14 +127,16 @@ def _description(path: Path, said: Any) -> tuple[NetworkSpec | None, Mapping[str
     """Read what `save_weights` has written beside the tensors; files of others have nothing."""
     if said is None:
         return None, None
-    if not isinstance(said, dict) or said.get("description") != _DESCRIPTION:
+    version = dict.get(said, "description") if isinstance(said, dict) else None
+    if not isinstance(version, int) or version != _DESCRIPTION:
         raise UserError(
             f"{path}: what it says of its network cannot be read: it is of another version, or "
             f"damaged; this version reads description {_DESCRIPTION}"
         )
-    inputs = said.get("inputs")
+    inputs = dict.get(said, "inputs")
     try:
-        return NetworkSpec.parse(str(said.get("network"))), inputs if inputs is None else {**inputs}
+        network = NetworkSpec.parse(str(dict.get(said, "network")))
+        return network, None if inputs is None else dict(dict.items(inputs))
     except (UserError, TypeError) as error:
         raise UserError(f"{path}: what it says of its network cannot be read: {error}") from error
 

@@ -41,7 +41,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Any]:
     names = _unwrapped([str(name) for name in dict.keys(state)])
     refuse_twice(path, names)
     described = getattr(state, "_metadata", None)
-    said = described.get("resnet_lab") if isinstance(described, dict) else None
+    said = dict.get(described, "resnet_lab") if isinstance(described, dict) else None
     return dict(zip(names, dict.values(state), strict=True)), said
 
 
@@ -96,15 +96,20 @@ def _found_inside(path: Path, content: dict[Any, Any]) -> dict[Any, Any]:
     raise _no_network(path, content, states)
 
 
-def _states(content: dict[Any, Any], within: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Every dictionary of tensors inside `content`, by its path of keys such as "model"."""
-    for key, value in dict.items(content):
-        if isinstance(value, dict) and value and len(within) < _DEEPEST:
+def _states(content: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Every dictionary of tensors inside `content`, once, by its path of keys such as "model"."""
+    waiting: list[tuple[tuple[str, ...], dict[Any, Any]]] = [((), content)]
+    seen = {id(content)}
+    for within, outer in waiting:
+        for key, value in dict.items(outer):
+            if not isinstance(value, dict) or not value or id(value) in seen:
+                continue
+            seen.add(id(value))
             place = (*within, str(key))
             if _holds_tensors(value):
                 yield ".".join(place), value
-            else:
-                yield from _states(value, place)
+            elif len(place) < _DEEPEST:
+                waiting.append((place, value))
 
 
 def _no_network(path: Path, content: dict[Any, Any], states: dict[str, Any]) -> UserError:
@@ -122,6 +127,10 @@ def _no_network(path: Path, content: dict[Any, Any], states: dict[str, Any]) -> 
     if named:
         return unknown(path, [str(name) for name in dict.keys(next(iter(named.values())))])
     strangers = [str(k) for k, value in dict.items(content) if not isinstance(value, Tensor)]
+    if len(strangers) == len(content):
+        return UserError(
+            f"{path}: not a weights file: no tensors of a network under {listed(strangers)}"
+        )
     return UserError(f"{path}: not a weights file: not tensors: {listed(strangers)}")
 
 
