@@ -35,25 +35,41 @@ from resnet_lab.data.views import CROP
 STATISTICS_IMAGES = 4096
 
 
-def load_folders(config: DataConfig, data_dir: Path) -> Data:
+def load_folders(
+    config: DataConfig, data_dir: Path, normalisation: Normalisation | None = None
+) -> Data:
     """Index the images of `config.name`; see `image_tree.read_trees` for where they must be."""
-    return FolderData(config, *read_trees(config.name, data_dir, test=config.test))
+    trees = read_trees(config.name, data_dir, test=config.test)
+    return FolderData(config, *trees, normalisation)
 
 
 class FolderData(Data):
     """Images decoded when needed, by worker processes. Inputs are 224x224 (R 3.4)."""
 
-    def __init__(self, config: DataConfig, train: ImageTree, test: ImageTree) -> None:
+    def __init__(
+        self,
+        config: DataConfig,
+        train: ImageTree,
+        test: ImageTree,
+        normalisation: Normalisation | None = None,
+    ) -> None:
         self._train, self._test = train, test
         self._split = split_training_data(len(train), config)
         self._normalisations: dict[torch.device, Normalisation] = {}
+        if normalisation is not None:
+            self._normalisations[torch.device("cpu")] = normalisation
         super().__init__(
             config,
             num_classes=len(train.classes),
             image_shape=(3, CROP, CROP),
             split=self._split,
             test_count=len(test),
+            classes=train.classes,
         )
+
+    @property
+    def normalisation(self) -> Normalisation:
+        return self._normalise(torch.device("cpu"))
 
     def train_batch(
         self,

@@ -191,7 +191,7 @@ def _fit(
             # SIGTERM, or the second Ctrl-C: the log book knows how far the run came.
             with suppress(SIGTERMException, SystemExit):
                 trainer.fit(cohort, batches, ckpt_path=path, weights_only=True)
-            ended = _conclude(trainer, cohort, run, logbook)
+            ended = _conclude(trainer, cohort, run, logbook, data)
         except Exception as error:
             told = in_words(error, config, run.path, trainer.global_step)
             with suppress(OSError, RunFailed):  # what is full or another's now stays as it is
@@ -233,11 +233,14 @@ def _callbacks(
     return callbacks
 
 
-def _conclude(trainer: pl.Trainer, cohort: Cohort, run: RunDirectory, logbook: Logbook) -> str:
-    """Save the weights of a finished run, and how it ended."""
+def _conclude(
+    trainer: pl.Trainer, cohort: Cohort, run: RunDirectory, logbook: Logbook, data: Data
+) -> str:
+    """Save the weights of a finished run with what evaluating them takes, and how it ended."""
     if logbook.finished and trainer.is_global_zero:
+        inputs = data.inputs().as_dict()
         for name, network in zip(cohort.names, cohort.networks, strict=True):
-            save_weights(network, run.weights / f"{name}.pt")
+            save_weights(network, run.weights / f"{name}.pt", inputs=inputs)
     ended = "finished" if logbook.finished else "stopped" if logbook.stopped else "interrupted"
     logbook.close(trainer, ended)
     return ended
