@@ -63,7 +63,8 @@ class Runs:
         runs: one row a member of a run: run (identity), name, study, path, network, family,
             depth, shortcut, seed, data, data_fingerprint, replaced_code, protocol, normalise,
             augment, status, diverged_at, warmup_ended_at, step, recipe columns, parameters,
-            multiply_adds, final errors (percent) and losses, wall_seconds, images_per_second, device and versions.
+            multiply_adds, final errors (percent) and losses, wall_seconds, images_per_second,
+            device and versions.
         metrics: run, network, step, epoch, split, metric, value.
         layers: run, network, step, quantity, layer, name, stage, block, value.
             In both, columns of words are categorical.
