@@ -32,6 +32,7 @@ TORCH_FREE = [
     "resnet_lab.cli.wandb_flags",
     "resnet_lab.data.config",
     "resnet_lab.errors",
+    "resnet_lab.field_types",
     "resnet_lab.files",
     "resnet_lab.networks.complexity",
     "resnet_lab.networks.spec",

@@ -177,7 +177,7 @@ def _read_config(file: Path, run: str) -> Config:
     """Read a run's configuration, whose hash the run's identity is: no damage goes unseen."""
     try:
         config = Config.from_dict(load_yaml(read_text(file)))
-    except (DocumentError, TypeError) as error:
+    except (DocumentError, TypeError, UserError) as error:
         raise UserError(f"config.yaml cannot be read: {error}") from error
     if config.run_id() != run:
         raise UserError(f"config.yaml is that of run {config.run_id()}, run.json of {run}")

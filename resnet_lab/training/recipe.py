@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 from resnet_lab.errors import UserError
+from resnet_lab.field_types import check_fields, refusal
 
 MOST = 10**9
 """Iterations and images that no training comes to."""
@@ -74,8 +75,7 @@ class RecipeConfig:
     log_every: int = 100
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "drops", tuple(self.drops))
-        self._make_floats()
+        check_fields(self, refusal("recipe"))
         self._check_ranges()
         self._check_schedule()
         if self.ghost_batch and self.batch_size % self.ghost_batch:
@@ -83,13 +83,6 @@ class RecipeConfig:
                 f"recipe.ghost_batch is {self.ghost_batch}: it must divide recipe.batch_size "
                 f"({self.batch_size})"
             )
-
-    def _make_floats(self) -> None:
-        """Make a learning rate of 1 the same value, and the same identity, as one of 1.0."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type in ("float", "float | None") and isinstance(value, int):
-                object.__setattr__(self, field.name, float(value))
 
     def _check_ranges(self) -> None:
         for name in ("iterations", "batch_size", "evaluate_every", "log_every", "warmup_window"):
@@ -109,7 +102,7 @@ class RecipeConfig:
             raise UserError("recipe.nesterov needs recipe.momentum above 0")
         if self.ghost_batch < 0 or self.ghost_batch == 1:
             raise UserError(f"recipe.ghost_batch is {self.ghost_batch}: give 0 or at least 2")
-        if self.clip is not None and not self.clip > 0:
+        if self.clip is not None and not 0 < self.clip < math.inf:
             raise UserError(f"recipe.clip is {self.clip}: give a positive norm, or null for none")
 
     def _check_schedule(self) -> None:

@@ -21,7 +21,7 @@ from resnet_lab.data.config import default_data_dir
 from resnet_lab.data.data import Data
 from resnet_lab.data.load import load_data
 from resnet_lab.data.memory import InMemoryData
-from resnet_lab.errors import RunFailed
+from resnet_lab.errors import RunFailed, UserError
 from resnet_lab.networks.complexity import Complexity, complexity
 from resnet_lab.networks.network import Network, build_network
 from resnet_lab.networks.weights import save_weights
@@ -73,6 +73,8 @@ def train(
         UserError: the configuration does not fit the data, the machine or the directory, or
             tracking is asked for and cannot begin.
     """
+    if not isinstance(config, Config):
+        raise UserError(f"a {type(config).__name__} is nothing to train: give a Config")
     run = RunDirectory.of(config)
     known = run.read()
     if _is_finished(known):
