@@ -43,6 +43,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "--recipe.drops '[50, 75]'",
     ),
     (
+        {"drops": [200, 1000], "warmup_steps": 400},
+        "recipe.drops has 200, within the warm-up of 400 steps: drop from step 400 on, or shorten "
+        "recipe.warmup_steps",
+    ),
+    (
         {"drops": [10], "plateau_patience": 2},
         "recipe.drops and recipe.plateau_patience exclude each other: give one",
     ),

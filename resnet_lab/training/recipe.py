@@ -26,10 +26,12 @@ class RecipeConfig:
         momentum: of SGD.
         weight_decay: on every parameter, as the paper's solver did.
         nesterov: use Nesterov's momentum; the paper does not.
-        drops: the learning rate is multiplied by drop_factor at each of these steps.
+        drops: the learning rate is multiplied by drop_factor at each of these steps, none of them
+            within warmup_steps.
         drop_factor: R: 0.1.
         plateau_patience: instead of at fixed steps, drop after this many evaluations in a row
-            without a better validation error; 0 switches it off. Decided member by member.
+            without a better validation error, until the learning rate is lr / 1000 or less; 0
+            switches it off. Evaluations within a warm-up do not count. Decided member by member.
         warmup_steps: the learning rate rises linearly from warmup_lr to lr over these steps.
         warmup_until_error: hold warmup_lr until the training error (mean of the last
             warmup_window steps) is below this; R 4.2 uses 80 for 110 layers. Member by member.
@@ -113,6 +115,11 @@ class RecipeConfig:
                 f"recipe.drops has {self.drops[-1]}, past the end of {self.iterations} iterations: "
                 "scale it too, such as --recipe.drops "
                 f"'[{self.iterations // 2}, {self.iterations * 3 // 4}]'"
+            )
+        if self.drops and self.drops[0] < self.warmup_steps:
+            raise UserError(
+                f"recipe.drops has {self.drops[0]}, within the warm-up of {self.warmup_steps} "
+                f"steps: drop from step {self.warmup_steps} on, or shorten recipe.warmup_steps"
             )
         if self.drops and self.plateau_patience:
             raise UserError("recipe.drops and recipe.plateau_patience exclude each other: give one")
