@@ -44,7 +44,8 @@ class TrainerConfig:
         progress: show a progress bar; it is silent in any case where there is no terminal.
         loop: "plain" is Lightning's own, one iteration a step; "stretches" makes many, up to the
             next at which anything is recorded or written; "graph" replays them on a GPU without
-            the host. "auto" takes the fastest that can be had. On the CPU all give the same bits.
+            the host, and is taken by name only until its tests have run on one. "auto" takes
+            "stretches" where it can be had. On the CPU all give the same bits.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
