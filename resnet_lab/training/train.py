@@ -32,7 +32,7 @@ from resnet_lab.runs.provenance import note_resumption, provenance
 from resnet_lab.tracking.callback import MirrorCallback
 from resnet_lab.tracking.mirror import Illustrate, Mirror, replay
 from resnet_lab.training.arithmetic import as_begun, choose_arithmetic
-from resnet_lab.training.batch_norm import use_ghost_batches
+from resnet_lab.training.batch_norm import check_batch_norms, use_ghost_batches
 from resnet_lab.training.checkpoint_files import Checkpoint, newest_checkpoint
 from resnet_lab.training.checkpoints import Checkpointer
 from resnet_lab.training.cohort import Cohort
@@ -84,6 +84,7 @@ def train(
     device = choose_device(config.trainer.device, config.trainer.processes_here)
     data = load_data(config.data, default_data_dir(config.data_dir))
     check_training_batch(config.recipe.batch_size, data.counts["train"], config.trainer.processes)
+    check_batch_norms(config, data)
     loop = choose_loop(config.trainer, data, device)
     with run.held() if is_first_process() else nullcontext():
         known = run.read()
