@@ -234,6 +234,24 @@ def test_outputs_that_are_not_finite_on_the_way_are_wrong_and_may_recover(
     assert errors[12] < 100.0
 
 
+def test_the_old_errors_of_a_diverged_member_end_no_warm_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    errors = [10.0, 95.0, 95.0, 10.0]  # and 100 of NaN; the ring holds the last five steps
+    poison(monkeypatch, {PLAIN: 4})
+    healthy = Cohort.score
+
+    def score(self: Cohort, member: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        loss, error = healthy(self, member, images, labels)
+        known = self.names[member] == PLAIN and self.global_step < len(errors)
+        return loss, torch.tensor(errors[self.global_step]) if known else error
+
+    monkeypatch.setattr(Cohort, "score", score)
+    run = train(tiny(batch_size=512, log_every=5, warmup_until_error=50.0, warmup_window=3))
+    assert member(run, PLAIN)["diverged_at"] == 4
+    assert member(run, PLAIN)["warmup_ended_at"] is None
+
+
 def test_a_training_error_takes_no_nan_for_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[float] = []
     healthy = Cohort.score

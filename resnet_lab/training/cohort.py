@@ -193,10 +193,11 @@ class Cohort(pl.LightningModule):
         if recipe.warmup_until_error is None or self.global_step % recipe.warmup_window:
             return
         _, errors = self.window_means(recipe.warmup_window)
-        self.progress = [
-            after_training_error(recipe, self.global_step, error, progress)
-            for error, progress in zip(errors, self.progress, strict=True)
-        ]
+        for i, error in enumerate(errors):
+            if i not in self.frozen:  # whose errors in the ring are old
+                self.progress[i] = after_training_error(
+                    recipe, self.global_step, error, self.progress[i]
+                )
 
     def examine(self) -> None:
         """Note the members whose weights or running statistics are not finite.
