@@ -18,6 +18,8 @@ from resnet_lab.field_types import Expected, check_fields, refusal
 
 LAST_POWER_OF_TWO = 16
 LEAST = {"per_decade": 1, "every": 1, "probe_size": 2}
+MOST_PER_DECADE = 10_000
+"""More would be no schedule but every step, which `every` says, and takes long to lay out."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class RecordingConfig:
         for name, least in LEAST.items():
             if getattr(self, name) < least:
                 raise _bad_count(name, getattr(self, name))
+        if self.per_decade > MOST_PER_DECADE:
+            raise UserError(
+                f"recording.per_decade is {self.per_decade}: give {MOST_PER_DECADE:,} or less; "
+                "recording.every 1 records every step"
+            )
 
 
 def _refusal(name: str, value: Any, expected: Expected) -> UserError:

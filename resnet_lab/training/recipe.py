@@ -11,6 +11,8 @@ from resnet_lab.field_types import check_fields, refusal
 
 MOST = 10**9
 """Iterations and images that no training comes to."""
+LARGEST = 1e38
+"""About the largest number that float32, the arithmetic of the weights, holds."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,9 @@ class RecipeConfig:
             raise UserError(f"recipe.ghost_batch is {self.ghost_batch}: give 0 or at least 2")
         if self.clip is not None and not 0 < self.clip < math.inf:
             raise UserError(f"recipe.clip is {self.clip}: give a positive norm, or null for none")
+        for name in ("lr", "warmup_lr", "weight_decay", "clip"):
+            if (getattr(self, name) or 0) > LARGEST:
+                raise UserError(f"recipe.{name} is {getattr(self, name)}: give {LARGEST:g} or less")
 
     def _check_schedule(self) -> None:
         if list(self.drops) != sorted(set(self.drops)) or any(step < 1 for step in self.drops):
