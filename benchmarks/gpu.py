@@ -3,8 +3,8 @@
     python benchmarks/gpu.py --out results/benchmarks/gpu
 
 Nobody has run it yet. In this order, so that a machine that is taken away leaves what it has:
-throughput of ResNet-20, 56 and 110 against the textbook loop, the three loops of ResNet-20 and its
-pair, overheads of recording, four seeds packed, the floors, and the ImageNet pipeline.
+throughput of ResNet-20, 56 and 110 by each of the three loops against the textbook's, ResNet-20
+compiled, overheads of recording, four seeds packed, the floors, and the ImageNet pipeline.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 COMMANDS = {
-    "throughput": "throughput.py --networks resnet-20,resnet-56,resnet-110 --ways plain,lab "
+    "throughput": "throughput.py --networks resnet-20,resnet-56,resnet-110 --ways plain,lab,graph "
     "--rounds 5 --updates 100 --workers 8",
     "compiled": "throughput.py --networks resnet-20 --ways plain,lab,compiled --rounds 3 "
     "--updates 100 --workers 8",

@@ -9,6 +9,7 @@ Contestants, which take turns in one process, batch 128 of 32 x 32 images:
     plain       this project, float32, Lightning's own loop, nothing compiled
     lab         this project with precision, compile and loop left to the machine
     compiled    the same, compiled
+    graph       lab by a CUDA graph, only where --ways names it
 
 Compiling happens before the clock starts; its seconds are in docs/speed.md. No contestant records
 or evaluates here; what recording costs is measured by overheads.py.
@@ -34,6 +35,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "plain": {"loop": "plain", "precision": "float32", "compiled": False},
     "lab": {"compiled": False},
     "compiled": {"compiled": True},
+    "graph": {"loop": "graph", "compiled": False},
 }
 
 
@@ -44,7 +46,7 @@ def main() -> None:
     )
     parser.add_argument("--networks", default=NETWORKS)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--ways", default=",".join(WAYS), help="besides textbook")
+    parser.add_argument("--ways", default="plain,lab,compiled", help="besides textbook")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=3, help="of each contestant in each round")
     parser.add_argument("--workers", type=int, default=2, help="of the textbook's DataLoader")

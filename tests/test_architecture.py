@@ -37,6 +37,7 @@ TORCH_FREE = [
     "resnet_lab.data.config",
     "resnet_lab.data.fingerprint",
     "resnet_lab.errors",
+    "resnet_lab.field_types",
     "resnet_lab.files",
     "resnet_lab.networks.complexity",
     "resnet_lab.networks.spec",

@@ -339,7 +339,9 @@ def test_a_digit_that_changed_in_a_configuration_is_seen(run: Path) -> None:
 
 def test_a_truth_value_is_no_number(run: Path) -> None:
     edit_config(run, "ghost_batch: 0", "ghost_batch: false")
-    assert reason(run) == "config.yaml cannot be read: ghost_batch is False, which is no number"
+    assert reason(run) == (
+        "config.yaml cannot be read: recipe.ghost_batch is False: give a whole number"
+    )
 
 
 def test_a_table_without_a_column_is_named(run: Path) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_runs import PLAIN, RESIDUAL, rows, tiny, weights
+from tiny_runs import PLAIN, RESIDUAL, member, rows, tiny, weights
 from torch import Tensor, nn
 
+from resnet_lab.errors import UserError
 from resnet_lab.networks.network import build_network
+from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.recording.responses import probe
 from resnet_lab.training.batch_norm import (
     GhostBatchNorm2d,
@@ -153,6 +156,62 @@ def test_a_probe_larger_than_the_data_is_cut_to_whole_ghost_batches() -> None:
     run = train(tiny(iterations=1, ghost_batch=8, recording={"probe_size": 2000}))
     layers = rows(run, "layers", RESIDUAL)
     assert layers[layers["quantity"] == "response_std"]["value"].gt(0).all()
+
+
+@pytest.mark.parametrize(
+    ("network", "batch_size", "processes"),
+    [
+        ("resnet-18-x0.0625", 1, 1),
+        ("plain-18-x0.0625", 2, 2),
+        ("resnet-18-B-x0.0625", 1, 1),  # a projection's norm stands on the last map
+        ("resnet-50-x0.0625", 1, 1),
+        ("plain-8-stem7x7-x0.25", 1, 1),
+        *((f"resnet-18-x0.0625-{one}", 1, 1) for one in ("preact", "bnafter", "relupre")),
+    ],
+)
+def test_a_batch_norm_that_sees_one_value_is_refused_before_the_start(
+    network: str, batch_size: int, processes: int
+) -> None:
+    name = NetworkSpec.parse(network).name
+    built = build_network(name, num_classes=10, in_channels=1)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        built(images(batch_size // processes, 1).repeat(1, 1, 2, 2))
+    share = f" over {processes} processes" if processes > 1 else ""
+    group = NetworkSpec.parse(name, norm="group").name
+    for recording in ({"enabled": False}, {}):
+        with pytest.raises(UserError) as refused:
+            train(
+                tiny(
+                    network=f"plain-8-x0.25,{name}",
+                    batch_size=batch_size,
+                    trainer={"devices": processes},
+                    recording=recording,
+                )
+            )
+        assert str(refused.value) == (
+            f"recipe.batch_size is {batch_size}{share}, and {name} shrinks images of digits to "
+            f"1 x 1: its batch norms would see one value a channel. Give {2 * processes} or more, "
+            f"or {group}"
+        )
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("network", "recipe"),
+    [
+        ("plain-8-x0.25", {"batch_size": 1}),  # its last maps are 2 x 2
+        ("resnet-18-x0.0625", {"batch_size": 2, "precise_bn": 3}),
+        ("resnet-18-x0.0625", {"batch_size": 4, "ghost_batch": 2}),
+        ("resnet-18-x0.0625-groupnorm", {"batch_size": 1, "precise_bn": 1}),
+        ("resnet-18-x0.0625-nonorm", {"batch_size": 1}),
+    ],
+)
+def test_whatever_has_two_values_or_no_batch_norm_trains(
+    network: str, recipe: dict[str, Any]
+) -> None:
+    name = NetworkSpec.parse(network).name
+    run = train(tiny(network=name, iterations=2, lr=1e-3, recording={"probe_size": 2}, **recipe))
+    assert member(run, name)["status"] == "finished"
 
 
 def test_a_run_ends_with_statistics_of_as_many_images_as_asked() -> None:

@@ -74,6 +74,31 @@ def test_equal_views_say_what_one_says() -> None:
     assert (tenfold.images, tenfold.error) == (single.images, single.error)
 
 
+NOT_FINITE = [math.nan, math.inf, -math.inf]
+
+
+@pytest.mark.parametrize("bad", NOT_FINITE)
+def test_logits_that_are_not_finite_are_wrong_whatever_the_label(bad: float) -> None:
+    """argmax takes NaN for the largest, so a network of NaN would say class 0 and be right."""
+    for place in range(6):
+        row = [5.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+        row[place] = bad
+        for label in range(6):
+            found = score([(views([row]), torch.tensor([label]))])
+            assert (found.error, found.top5_error, found.loss) == (100.0, 100.0, math.inf)
+    nothing = score([(views([[bad] * 10] * 20), torch.arange(20) % 10)])
+    assert (nothing.error, nothing.top5_error, nothing.loss) == (100.0, 100.0, math.inf)
+
+
+def test_only_the_images_and_views_that_are_not_finite_count_as_wrong() -> None:
+    sound, broken = [9.0, 0.0, 0.0], [9.0, 0.0, math.nan]
+    found = score([(views([sound, broken, sound]), torch.tensor([0, 0, 1]))])
+    assert found.error == pytest.approx(100 * 2 / 3)
+    assert found.loss == math.inf
+    averaged = score([(views([sound, sound], [sound, broken]), torch.tensor([0, 0]))])
+    assert averaged.error == 50.0
+
+
 def test_nothing_to_evaluate_is_no_error_of_zero() -> None:
     found = score([])
     assert found.images == 0

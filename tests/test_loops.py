@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_cohort import RECIPES, poison
+from test_cohort import RECIPES, break_update, poison
 from tiny_runs import (
     PAIR,
     PLAIN,
@@ -103,6 +103,21 @@ def test_the_graphs_program_goes_on_without_a_frozen_member(
     assert_same_result(graph, plain, *PAIR)
 
 
+@pytest.mark.parametrize("way", ["stretches", "graph"])
+@pytest.mark.parametrize("step", [19, 39])
+def test_every_loop_sees_an_update_that_diverges_before_an_evaluation(
+    way: Loop, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"iterations": 40, "log_every": 20, "evaluate_every": 20}
+    break_update(monkeypatch, PLAIN, step)
+    plain = by("plain", "plain", monkeypatch, **settings)
+    run = by(way, way, monkeypatch, **settings)
+    found = member(run, PLAIN)
+    assert (found["status"], found["diverged_at"], found["final"]) == ("diverged", step + 1, {})
+    assert info(run)["networks"] == info(plain)["networks"]
+    assert_same_result(run, plain, *PAIR)
+
+
 def test_lightning_sees_one_step_a_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     step = stretches.StretchedCohort.training_step
@@ -163,11 +178,12 @@ def digits() -> Data:
     return load_data(DataConfig())
 
 
-def test_the_loop_is_the_fastest_that_can_be_had(digits: Data) -> None:
+def test_the_loop_is_the_fastest_tested_one_that_can_be_had(digits: Data) -> None:
     cpu, cuda, mps = (torch.device(name) for name in ("cpu", "cuda", "mps"))
     auto, two = TrainerConfig(), TrainerConfig(devices=2)
     assert loop.choose_loop(auto, digits, cpu) == "stretches"
-    assert loop.choose_loop(auto, digits, cuda) == "graph"
+    assert loop.choose_loop(auto, digits, cuda) == "stretches"  # no test of graphs ran there yet
+    assert loop.choose_loop(TrainerConfig(loop="graph"), digits, cuda) == "graph"
     assert loop.choose_loop(auto, digits, mps) == "plain"
     assert loop.choose_loop(two, digits, cuda) == "plain"
     assert loop.choose_loop(TrainerConfig(loop="plain"), digits, cuda) == "plain"

@@ -18,6 +18,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"lr": 0}, "recipe.lr is 0.0: give a positive number"),
     ({"lr": float("nan")}, "recipe.lr is nan: give a positive number"),
     ({"lr": float("inf")}, "recipe.lr is inf: give a positive number"),
+    ({"lr": 1e39}, "recipe.lr is 1e+39: give 1e+38 or less"),
+    ({"weight_decay": 1e39}, "recipe.weight_decay is 1e+39: give 1e+38 or less"),
     ({"warmup_lr": 0.0}, "recipe.warmup_lr is 0.0: give a positive number"),
     ({"weight_decay": -1e-4}, "recipe.weight_decay is -0.0001: give 0 or more"),
     ({"weight_decay": float("nan")}, "recipe.weight_decay is nan: give 0 or more"),
@@ -41,6 +43,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"drops": [32_000], "iterations": 100},
         "recipe.drops has 32000, past the end of 100 iterations: scale it too, such as "
         "--recipe.drops '[50, 75]'",
+    ),
+    (
+        {"drops": [200, 1000], "warmup_steps": 400},
+        "recipe.drops has 200, within the warm-up of 400 steps: drop from step 400 on, or shorten "
+        "recipe.warmup_steps",
     ),
     (
         {"drops": [10], "plateau_patience": 2},

@@ -79,6 +79,12 @@ def test_a_bad_count_is_named_with_its_rule(name: str, value: object) -> None:
         RecordingConfig(**{name: value})  # type: ignore[arg-type]
 
 
+def test_more_steps_a_decade_than_can_be_laid_out_are_refused() -> None:
+    with pytest.raises(UserError, match=r"per_decade is 10001: give 10,000 or less; .*every 1"):
+        RecordingConfig(per_decade=10_001)
+    assert recording_steps(100, RecordingConfig(per_decade=10_000))[5:] == tuple(range(16, 100))
+
+
 def test_a_run_without_steps_is_refused() -> None:
     with pytest.raises(UserError, match="0 steps"):
         recording_steps(0, DEFAULT)

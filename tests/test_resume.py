@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from test_cohort import poison
+from test_cohort import break_update, poison
 from tiny_runs import (
     PAIR,
     PLAIN,
@@ -106,6 +106,23 @@ def test_a_diverged_member_stays_frozen_when_the_run_continues(
     run = train(tiny())
     assert info(run)["networks"] == info(reference)["networks"]
     assert member(run, PLAIN)["diverged_at"] == 2
+    assert_same_result(run, reference, *PAIR)
+
+
+@pytest.mark.parametrize(("broken", "stops"), [(4, (5, 6)), (5, (6, 7)), (11, (9, 11))])
+def test_an_update_that_diverges_is_seen_where_the_whole_run_sees_it(
+    broken: int, stops: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_update(monkeypatch, PLAIN, broken)
+    reference = train(tiny("reference"))
+    for stop in stops:
+        at_step(monkeypatch, stop - 1, interrupt)
+        train(tiny())
+    run = train(tiny())
+    assert resumed(run) == list(stops)
+    assert info(run)["networks"] == info(reference)["networks"]
+    assert member(run, PLAIN)["status"] == "diverged"
+    assert member(run, PLAIN)["diverged_at"] == broken + 1
     assert_same_result(run, reference, *PAIR)
 
 

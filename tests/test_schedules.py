@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -118,11 +119,48 @@ def test_validation_errors_do_not_move_a_schedule_of_fixed_drops() -> None:
 
 def test_a_plateau_and_a_conditional_warm_up_remember_each_other() -> None:
     recipe = RecipeConfig(plateau_patience=1, warmup_until_error=80.0, warmup_lr=0.02)
-    progress = after_validation_error(recipe, 10, 70.0, Progress())
+    progress = after_validation_error(recipe, 10, 60.0, Progress())
     progress = after_training_error(recipe, 20, 79.0, progress)
-    assert progress == Progress(warmup_ended_at=20, best_error=70.0)
-    progress = after_validation_error(recipe, 30, 71.0, progress)
+    assert progress == Progress(warmup_ended_at=20)
+    for step, error in ((20, 70.0), (30, 71.0)):
+        progress = after_validation_error(recipe, step, error, progress)
     assert progress == Progress(warmup_ended_at=20, drop_steps=(30,), best_error=70.0)
+
+
+@pytest.mark.parametrize(
+    "warm_up", [{"warmup_steps": 900}, {"warmup_until_error": 80.0}], ids=["linear", "conditional"]
+)
+def test_evaluations_within_a_warm_up_are_no_plateau(warm_up: dict[str, Any]) -> None:
+    recipe = RecipeConfig(plateau_patience=2, **warm_up)
+    progress = Progress()
+    for step in range(100, 900, 100):
+        progress = after_validation_error(recipe, step, 50.0, progress)
+    assert progress == Progress()
+    progress = after_training_error(recipe, 900, 79.0, progress)
+    assert learning_rate(recipe, 900, progress) == 0.1
+    for step in (900, 1_000, 1_100):  # the first of them is what the others are measured by
+        progress = after_validation_error(recipe, step, 55.0, progress)
+    assert progress.drop_steps == (1_100,)
+
+
+def test_what_an_earlier_version_counted_within_a_warm_up_ends_with_it() -> None:
+    recipe = RecipeConfig(plateau_patience=2, warmup_until_error=80.0)
+    saved = Progress(drop_steps=(10, 20), best_error=40.0, evaluations_without_gain=1)
+    assert after_training_error(recipe, 30, 79.0, saved) == Progress(warmup_ended_at=30)
+
+
+@pytest.mark.parametrize(
+    ("factor", "drops", "lowest"), [(0.1, 3, 1e-4), (0.5, 10, 0.1 / 1024), (1e-5, 1, 1e-6)]
+)
+def test_a_plateau_lowers_the_rate_to_a_thousandth_and_no_further(
+    factor: float, drops: int, lowest: float
+) -> None:
+    recipe = RecipeConfig(lr=0.1, drop_factor=factor, plateau_patience=2)
+    progress = Progress()
+    for step in range(1_000, 100_000, 1_000):
+        progress = after_validation_error(recipe, step, 50.0, progress)
+    assert progress.drop_steps == tuple(range(3_000, 3_000 + 2_000 * drops, 2_000))
+    assert learning_rate(recipe, 100_000, progress) == pytest.approx(lowest, rel=1e-9)
 
 
 @given(

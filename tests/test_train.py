@@ -167,7 +167,8 @@ def test_a_conditional_warm_up_ends_member_by_member(monkeypatch: pytest.MonkeyP
 
 
 def test_a_plateau_lowers_the_learning_rate_of_the_member_that_waits() -> None:
-    run = train(tiny(iterations=24, log_every=1, evaluate_every=2, plateau_patience=1, lr=0.3))
+    recipe = {"plateau_patience": 1, "drop_factor": 0.3, "lr": 0.3}
+    run = train(tiny(iterations=24, log_every=1, evaluate_every=2, **recipe))
     for name in PAIR:
         best, drops = float("inf"), []
         for step, error in series(run, name, "validation", "error").items():
@@ -176,7 +177,7 @@ def test_a_plateau_lowers_the_learning_rate_of_the_member_that_waits() -> None:
             best = min(best, error)
         assert drops
         assert [step for step in member(run, name)["drop_steps"] if step < 24] == drops
-        rates = {s: 0.3 * 0.1 ** sum(drop < s for drop in drops) for s in range(1, 25)}
+        rates = {s: 0.3 * 0.3 ** sum(drop < s for drop in drops) for s in range(1, 25)}
         assert series(run, name, "train", "lr") == pytest.approx(rates, rel=1e-12)
     assert member(run, PLAIN)["drop_steps"] != member(run, RESIDUAL)["drop_steps"]
 

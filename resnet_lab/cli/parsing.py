@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 
 import yaml
 
@@ -190,14 +190,5 @@ def build_config(values: jsonargparse.Namespace) -> Config:
         if not isinstance(given[name], dict):
             first = fields(section)[0].name
             raise UserError(f"{name} is {given[name]!r}: give its keys, such as {name}.{first}")
-        _check_nothing(section, given[name], f"{name}.")
         given[name] = section(**given[name])
-    _check_nothing(Config, given)
     return Config(**given)
-
-
-def _check_nothing(kind: Any, values: Mapping[str, Any], prefix: str = "") -> None:
-    """Raise UserError for a null where there must be a value: the parser lets it pass."""
-    for name, hint in get_type_hints(kind).items():
-        if values.get(name, ...) is None and type(None) not in get_args(hint):
-            raise UserError(f"{prefix}{name} is null: give a value, or leave it out")

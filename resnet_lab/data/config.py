@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-from resnet_lab.errors import UserError, suggest
+from resnet_lab.errors import UserError
+from resnet_lab.field_types import check_fields, refusal, unknown_choice
 
 ProtocolKind = Literal["validation", "full"]
 NormaliseKind = Literal["pixel-mean", "channel", "imagenet"]
@@ -19,14 +20,6 @@ FOLDER_DATA = ("imagenet", "imagefolder")
 KNOWN_DATA = (*IN_MEMORY_DATA, *FOLDER_DATA)
 
 VALIDATION_SIZES = {"cifar10": 5_000, "cifar100": 5_000, "imagenet": 50_000}
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "name": KNOWN_DATA,
-    "protocol": get_args(ProtocolKind),
-    "normalise": get_args(NormaliseKind),
-    "augment": get_args(AugmentKind),
-    "test_view": get_args(TestView),
-}
 
 
 @dataclass(frozen=True)
@@ -69,8 +62,8 @@ class DataConfig:
     workers: int = 4
 
     def __post_init__(self) -> None:
-        for field, known in _CHOICES.items():
-            _check_choice(field, getattr(self, field), known)
+        check_fields(self, refusal("data"))
+        check_data_name(self.name)
         self._check_numbers()
         self._check_fit()
 
@@ -125,11 +118,5 @@ def default_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
 
 def check_data_name(name: str) -> None:
     """Raise UserError, naming the nearest, unless `name` is a known data set."""
-    _check_choice("name", name, KNOWN_DATA)
-
-
-def _check_choice(field: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UserError(
-            f"data: unknown {field} '{value}'{suggest(value, known)} (known: {', '.join(known)})"
-        )
+    if name not in KNOWN_DATA:
+        raise UserError(f"data: {unknown_choice('name', name, KNOWN_DATA)}")

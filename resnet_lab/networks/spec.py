@@ -7,9 +7,11 @@ I = the same authors, "Identity Mappings in Deep Residual Networks", arXiv 1603.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from numbers import Integral
+from typing import Any, Literal
 
 from resnet_lab.errors import UserError, suggest
+from resnet_lab.field_types import Expected, check_fields
 from resnet_lab.networks.depths import (
     BlockKind,
     Layout,
@@ -30,17 +32,6 @@ Init = Literal["fan-in", "fan-out"]
 
 BOTTLENECK_EXPANSION = 4  # R Figure 5: a bottleneck's last 1x1 has four times the inner width
 SMALLEST_WIDTH, LARGEST_WIDTH = 0.0625, 16.0  # one channel, or 256, in CIFAR's first stage
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "shortcut": get_args(Shortcut),
-    "layout": get_args(Layout),
-    "block": get_args(BlockKind),
-    "ordering": get_args(Ordering),
-    "stride_in": get_args(StrideIn),
-    "stem": get_args(Stem),
-    "norm": get_args(Norm),
-    "init": get_args(Init),
-}
 
 
 @dataclass(frozen=True)
@@ -85,9 +76,11 @@ class NetworkSpec:
     init: Init = "fan-in"
 
     def __post_init__(self) -> None:
-        _check_choices(self)
-        object.__setattr__(self, "width", _checked_width(self.width))
-        _check_depth(self.depth)
+        check_fields(self, _refusal)
+        if not SMALLEST_WIDTH <= self.width <= LARGEST_WIDTH:
+            raise UserError(
+                f"width x{self.width}: it must lie in {SMALLEST_WIDTH} to {LARGEST_WIDTH:g}"
+            )
         blocks_per_stage(self.depth, self.layout, self.block)
         if self.stride_in != "1x1" and self.block != "bottleneck":
             raise UserError(
@@ -103,6 +96,8 @@ class NetworkSpec:
         all others CIFAR's, 164 and depths that only 9n+2 gives have bottlenecks; a residual net
         has shortcut A, or B with bottlenecks (R 4.1, 4.2). Raises `UserError`.
         """
+        if not isinstance(name, str):
+            raise UserError(f"network {name!r} is not a name, such as 'resnet-56-B'")
         given = read_name(name)
         known = {field.name for field in fields(cls)}
         for key in overrides:
@@ -181,22 +176,14 @@ def _defaults(stated: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_choices(spec: NetworkSpec) -> None:
-    for field, choices in _CHOICES.items():
-        value = getattr(spec, field)
-        if value not in choices:
-            hint = suggest(str(value), choices) or "."
-            raise UserError(f"unknown {field} '{value}'{hint} Known: {', '.join(choices)}")
-
-
-def _checked_width(width: float) -> float:
-    if isinstance(width, bool) or not isinstance(width, (int, float)):
-        raise UserError(f"width {width!r} is not a number")
-    if not SMALLEST_WIDTH <= width <= LARGEST_WIDTH:
-        raise UserError(f"width x{width}: it must lie in {SMALLEST_WIDTH} to {LARGEST_WIDTH:g}")
-    return float(width)
+def _refusal(name: str, value: Any, expected: Expected) -> UserError:
+    """The errors of this package's names: a network has no section."""
+    if not expected.only_choices:
+        return UserError(f"{name} {value!r} is not {expected.words}")
+    hint = suggest(str(value), expected.choices) or "."
+    return UserError(f"unknown {name} '{value}'{hint} Known: {', '.join(expected.choices)}")
 
 
 def _check_depth(depth: int) -> None:
-    if isinstance(depth, bool) or not isinstance(depth, int):
+    if isinstance(depth, bool) or not isinstance(depth, Integral):
         raise UserError(f"depth {depth!r} is not a whole number")

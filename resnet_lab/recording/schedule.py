@@ -9,12 +9,17 @@ wide a gap, every multiple of `every`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import count, takewhile
+from typing import Any
 
 from resnet_lab.errors import UserError
+from resnet_lab.field_types import Expected, check_fields, refusal
 
 LAST_POWER_OF_TWO = 16
+LEAST = {"per_decade": 1, "every": 1, "probe_size": 2}
+MOST_PER_DECADE = 10_000
+"""More would be no schedule but every step, which `every` says, and takes long to lay out."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,28 @@ class RecordingConfig:
     """Measure activation gradients, layer responses and branch/shortcut variances as well."""
 
     def __post_init__(self) -> None:
-        for name, least in (("per_decade", 1), ("every", 1), ("probe_size", 2)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                default = next(f.default for f in fields(self) if f.name == name)
-                raise UserError(
-                    f"recording.{name} is {value!r}: it must be a whole number, {least} or more "
-                    f"(default {default})"
-                )
+        check_fields(self, _refusal)
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise _bad_count(name, getattr(self, name))
+        if self.per_decade > MOST_PER_DECADE:
+            raise UserError(
+                f"recording.per_decade is {self.per_decade}: give {MOST_PER_DECADE:,} or less; "
+                "recording.every 1 records every step"
+            )
+
+
+def _refusal(name: str, value: Any, expected: Expected) -> UserError:
+    if name in LEAST and value is not None:
+        return _bad_count(name, value)
+    return refusal("recording")(name, value, expected)
+
+
+def _bad_count(name: str, value: Any) -> UserError:
+    return UserError(
+        f"recording.{name} is {value!r}: it must be a whole number, {LEAST[name]} or more "
+        f"(default {getattr(RecordingConfig, name)})"
+    )
 
 
 def recording_steps(total: int, config: RecordingConfig) -> tuple[int, ...]:

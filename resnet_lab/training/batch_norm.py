@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from resnet_lab.data.data import Data
+from resnet_lab.errors import UserError
+from resnet_lab.networks.complexity import layer_table
+from resnet_lab.networks.spec import NetworkSpec
+from resnet_lab.training.config import Config
 
 
 class GhostBatchNorm2d(nn.BatchNorm2d):
@@ -60,6 +67,38 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         return 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+
+
+def check_batch_norms(config: Config, data: Data) -> None:
+    """Check that each batch norm sees more than one value a channel: one has no variance.
+
+    The smallest maps are the last; small images shrink to 1 x 1 there.
+
+    Raises:
+        UserError: a norm would see a single image in a map of 1 x 1.
+    """
+    processes = config.trainer.processes
+    images = config.ghost_batch or config.recipe.batch_size
+    for spec in config.specs():
+        if spec.norm == "batch" and images * _last_map(spec, data) == 1:
+            share = f" over {processes} processes" if processes > 1 else ""
+            raise UserError(
+                f"recipe.batch_size is {config.recipe.batch_size}{share}, and {spec.name} shrinks "
+                f"images of {data.name} to 1 x 1: its batch norms would see one value a channel. "
+                f"Give {2 * processes} or more, or {replace(spec, norm='group').name}"
+            )
+
+
+def _last_map(spec: NetworkSpec, data: Data) -> int:
+    """Positions of the last convolution's output."""
+    channels, *sides = data.image_shape
+    positions = 1
+    for side in sides:
+        layers = layer_table(
+            spec, num_classes=data.num_classes, in_channels=channels, image_size=side
+        )
+        positions *= layers[-2].output_size[0]  # the classifier is behind it
+    return positions
 
 
 def use_ghost_batches(network: nn.Module, ghost: int) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from resnet_lab.networks.network import Network
 from resnet_lab.training.clipping import clip_gradients
+from resnet_lab.training.evaluation import are_finite
 from resnet_lab.training.recipe import RecipeConfig
 from resnet_lab.training.schedules import Progress, after_training_error, learning_rate
 
@@ -39,7 +40,8 @@ class Cohort(pl.LightningModule):
         loop: who counts the iterations, as run.json says it; here Lightning.
         names: of the members.
         progress: of each member's conditional schedules.
-        diverged_at: for each member the step at which its loss was no longer finite, or None.
+        diverged_at: for each member the step at which its loss was no longer finite, or at which
+            its weights or statistics were found not to be; or None.
     """
 
     loop = "plain"
@@ -139,9 +141,13 @@ class Cohort(pl.LightningModule):
         step = self.global_step
         slot = step % self.losses.shape[1]
         self.losses[member, slot], self.errors[member, slot] = loss.detach(), error
-        bad = torch.where(loss.isfinite(), NEVER, step)
-        self.first_bad[member] = torch.minimum(self.first_bad[member], bad)
+        self.note_divergence(member, loss.isfinite())
         return loss
+
+    def note_divergence(self, member: int, finite: Tensor) -> None:
+        """Remember this step as the first bad one unless `finite` () or there is one already."""
+        bad = torch.where(finite, NEVER, self.global_step)
+        self.first_bad[member] = torch.minimum(self.first_bad[member], bad)
 
     def score(self, member: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return a member's mean cross-entropy and its error in percent, in training mode."""
@@ -149,8 +155,9 @@ class Cohort(pl.LightningModule):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=narrow):
             logits = self._forwards[member](images)
         logits = logits.float()
-        error = 100 * (logits.detach().argmax(1) != labels).float().mean()
-        return F.cross_entropy(logits, labels), error
+        guess = logits.detach()
+        wrong = (guess.argmax(1) != labels) | ~are_finite(guess)
+        return F.cross_entropy(logits, labels), 100 * wrong.float().mean()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Limit gradients, after the recorder (a callback, called before) has read them."""
@@ -186,13 +193,23 @@ class Cohort(pl.LightningModule):
         if recipe.warmup_until_error is None or self.global_step % recipe.warmup_window:
             return
         _, errors = self.window_means(recipe.warmup_window)
-        self.progress = [
-            after_training_error(recipe, self.global_step, error, progress)
-            for error, progress in zip(errors, self.progress, strict=True)
-        ]
+        for i, error in enumerate(errors):
+            if i not in self.frozen:  # whose errors in the ring are old
+                self.progress[i] = after_training_error(
+                    recipe, self.global_step, error, self.progress[i]
+                )
+
+    def examine(self) -> None:
+        """Note the members whose weights or running statistics are not finite.
+
+        The last update, or one just before an evaluation, has no loss that would show it.
+        """
+        for i, network in enumerate(self.networks):
+            finite = [value.isfinite().all() for value in network.state_dict().values()]
+            self.note_divergence(i, torch.stack(finite).all())
 
     def freeze_diverged(self) -> None:
-        """Stop training the members whose loss was not finite; the others go on unharmed."""
+        """Stop training the members that were noted to diverge; the others go on unharmed."""
         first_bad = self.first_bad.clone()
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(first_bad, op=dist.ReduceOp.MIN)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, Literal, TypeAlias, get_args, get_type_hints
+from typing import Any, Literal, TypeAlias
 
 from resnet_lab.data.config import DataConfig, default_data_dir
 from resnet_lab.data.fingerprint import fingerprint
 from resnet_lab.errors import UserError
+from resnet_lab.field_types import check_fields, refusal
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.training.identity import Identity, identify
@@ -44,7 +46,8 @@ class TrainerConfig:
         progress: show a progress bar; it is silent in any case where there is no terminal.
         loop: "plain" is Lightning's own, one iteration a step; "stretches" makes many, up to the
             next at which anything is recorded or written; "graph" replays them on a GPU without
-            the host. "auto" takes the fastest that can be had. On the CPU all give the same bits.
+            the host, and is taken by name only until its tests have run on one. "auto" takes
+            "stretches" where it can be had. On the CPU all give the same bits.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -67,14 +70,15 @@ class TrainerConfig:
         return self.processes_here * self.nodes
 
     def __post_init__(self) -> None:
+        check_fields(self, refusal("trainer"))
         if self.devices == "all":
             object.__setattr__(self, "devices", _gpus())
         for name in ("devices", "nodes"):
             if getattr(self, name) < 1:
                 raise UserError(f"trainer.{name} is {getattr(self, name)}: give 1 or more")
-        if not self.checkpoint_seconds > 0:
+        if not 0 < self.checkpoint_seconds < math.inf:
             raise UserError(
-                f"trainer.checkpoint_seconds is {self.checkpoint_seconds}: give a positive time"
+                f"trainer.checkpoint_seconds is {self.checkpoint_seconds:g}: give a positive time"
             )
         if self.checkpoint_steps < 0:
             raise UserError(
@@ -109,6 +113,9 @@ class WandbConfig:
     entity: str | None = None
     tags: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_fields(self, refusal("wandb"))
+
 
 @dataclass(frozen=True)
 class Config:
@@ -141,6 +148,10 @@ class Config:
     study: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("data_dir", "runs_dir"):
+            if isinstance(folder := getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, os.fspath(folder))
+        check_fields(self, refusal(""))
         self.specs()
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}: give 0 or more")
@@ -214,7 +225,8 @@ class Config:
         """The configuration that `as_dict` has described; what it lacks takes its default.
 
         Raises:
-            UserError, TypeError: a value or a name that no configuration has.
+            UserError: a value that no configuration has.
+            TypeError: a name that none has.
         """
         parts = {
             "data": DataConfig,
@@ -223,9 +235,6 @@ class Config:
             "trainer": TrainerConfig,
             "wandb": WandbConfig,
         }
-        _check_truth_values(cls, values)
-        for name, part in parts.items():
-            _check_truth_values(part, values.get(name, {}))
         built = {name: part(**values[name]) for name, part in parts.items() if name in values}
         return cls(**{**values, **built})
 
@@ -247,17 +256,3 @@ class Config:
     def run_id(self) -> str:
         """16 hexadecimal digits: equal for two configurations that give the same result."""
         return self.identity().id
-
-
-def _check_truth_values(kind: type, values: Mapping[str, Any]) -> None:
-    """Raise TypeError for a truth value in a number's place: Python takes them for 1 and 0."""
-    for name in _numbers(kind):
-        if isinstance(values.get(name), bool):
-            raise TypeError(f"{name} is {values[name]}, which is no number")
-
-
-@cache
-def _numbers(kind: type) -> tuple[str, ...]:
-    """Fields of a part of the configuration that are never true or false."""
-    hints = get_type_hints(kind)
-    return tuple(name for name in hints if bool not in (hints[name], *get_args(hints[name])))

@@ -18,9 +18,10 @@ class Score:
 
     Attributes:
         images: how many were counted, over all processes.
-        loss: mean cross-entropy of the (averaged) prediction, nats.
-        error: top-1 error, percent; outputs that are no numbers are a wrong answer.
-        top5_error: percent.
+        loss: mean cross-entropy of the (averaged) prediction, nats; infinite where the network puts
+            out anything that is not finite.
+        error: top-1 error, percent; an image whose logits are not all finite counts as wrong.
+        top5_error: percent; the same.
     """
 
     images: int
@@ -67,19 +68,30 @@ def evaluate(
 def _counts(
     network: nn.Module, views: Sequence[Tensor], labels: Tensor, device: torch.device
 ) -> Tensor:
-    scores = _log_scores(network, views, device)
+    logits: list[Tensor] = [
+        network(view.to(device).contiguous(memory_format=torch.channels_last)) for view in views
+    ]
+    says = torch.stack([are_finite(one) for one in logits]).all(0)
+    scores = _log_scores(logits)
     top = scores.topk(min(5, scores.shape[1]), dim=1).indices
-    right = (top == labels[:, None]) & ~scores.isnan().any(1, keepdim=True)
+    right = (top == labels[:, None]) & says[:, None]
     loss = F.nll_loss(scores, labels, reduction="sum")
+    loss = torch.where(says.all() & loss.isfinite(), loss, math.inf)
     counts = [labels.new_tensor(len(labels)), loss, ~right[:, 0], ~right.any(1)]
     return torch.stack([count.float().sum() for count in counts])
 
 
-def _log_scores(network: nn.Module, views: Sequence[Tensor], device: torch.device) -> Tensor:
-    logs: list[Tensor] = [
-        network(view.to(device).contiguous(memory_format=torch.channels_last)).log_softmax(1)
-        for view in views
-    ]
+def are_finite(logits: Tensor) -> Tensor:
+    """Whether each of (N, classes) logits says anything: NaN is no class, though argmax has one.
+
+    Returns:
+        bool (N,).
+    """
+    return logits.isfinite().all(1)
+
+
+def _log_scores(logits: Sequence[Tensor]) -> Tensor:
+    logs = [one.log_softmax(1) for one in logits]
     if len(logs) == 1:
         return logs[0]
     return torch.stack(logs).logsumexp(0) - math.log(len(logs))

@@ -60,10 +60,6 @@ class Logbook(pl.Callback):
     _started: float = field(default=0.0, init=False)
     _first_step: int = field(default=0, init=False)
 
-    @property
-    def _final(self) -> list[dict[str, Any]]:
-        return [member["final"] for member in self.info["networks"]]
-
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the time, and that the run is under way."""
         self._started, self._first_step = time.monotonic(), trainer.global_step
@@ -78,6 +74,9 @@ class Logbook(pl.Callback):
         last, evaluates = step == recipe.iterations, step % recipe.evaluate_every == 0
         logs = step % recipe.log_every == 0 or last
         cohort.update_warmup()
+        if evaluates or last:
+            cohort.average_running_statistics()
+            cohort.examine()
         if logs or evaluates:
             cohort.freeze_diverged()
             last = last or not self._trained(cohort)
@@ -131,25 +130,39 @@ class Logbook(pl.Callback):
     def _evaluate(
         self, trainer: pl.Trainer, cohort: Cohort, splits: list[str], *, final: bool = False
     ) -> defaultdict[str, Scores]:
-        """Score the members that still train on the splits that the data has; by split."""
-        cohort.average_running_statistics()
-        members = self._trained(cohort)
+        """Score the members that still train on the splits that the data has; by split.
+
+        At the end a member whose scores are not finite has diverged. Before, it may recover: its
+        running statistics are still far from the true ones.
+        """
+        scores = {
+            split: self._scores(trainer, cohort, split)
+            for split in splits
+            if self.data.counts.get(split)
+        }
+        if final:
+            for i, score in ((i, s) for found in scores.values() for i, s in found.items()):
+                loss = torch.tensor(score.loss, device=cohort.device)
+                cohort.note_divergence(i, loss.isfinite())
+            cohort.freeze_diverged()
         found: defaultdict[str, Scores] = defaultdict(dict)
-        for split in (split for split in splits if self.data.counts.get(split)):
-            batches = self.data.evaluation_batches(
-                split,
-                batch_size=self._evaluation_batch(cohort.device),
-                rank=trainer.global_rank,
-                world_size=trainer.world_size,
-                device=cohort.device,
-            )
-            scores = evaluate([cohort.networks[i] for i in members], batches, cohort.device)
-            for i, score in zip(members, scores, strict=True):
-                values = self._log_score(trainer, cohort, i, split, score)
+        for split, of_members in scores.items():
+            for i in self._trained(cohort):
+                values = self._log_score(trainer, cohort, i, split, of_members[i])
                 found[split][cohort.names[i]] = values
-                if final:
-                    self._final[i].update({f"{split}_{name}": v for name, v in values.items()})
         return found
+
+    def _scores(self, trainer: pl.Trainer, cohort: Cohort, split: str) -> dict[int, Score]:
+        batches = self.data.evaluation_batches(
+            split,
+            batch_size=self._evaluation_batch(cohort.device),
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            device=cohort.device,
+        )
+        members = self._trained(cohort)
+        scores = evaluate([cohort.networks[i] for i in members], batches, cohort.device)
+        return dict(zip(members, scores, strict=True))
 
     def _evaluation_batch(self, device: torch.device) -> int:
         small = self.data.image_shape[1] <= LARGEST_SMALL_IMAGE
@@ -172,12 +185,15 @@ class Logbook(pl.Callback):
     def _finish(self, trainer: pl.Trainer, cohort: Cohort) -> None:
         """The last evaluation; what it says of the test split is the run's test error."""
         losses, errors = cohort.window_means(cohort.steps_per_epoch)
-        for i in self._trained(cohort):
-            self._final[i].update(train_loss=losses[i], train_error=errors[i])
         self._estimate_statistics(trainer, cohort)
-        self._evaluate(trainer, cohort, ["validation", "test"], final=True)
+        scores = self._evaluate(trainer, cohort, ["validation", "test"], final=True)
         for i, member in enumerate(self.info["networks"]):
             member["status"] = "diverged" if i in cohort.frozen else "finished"
+            if i not in cohort.frozen:
+                member["final"].update(train_loss=losses[i], train_error=errors[i])
+            for split, of_members in scores.items():
+                values = of_members.get(member["network"], {})
+                member["final"].update({f"{split}_{name}": v for name, v in values.items()})
         self.finished = True
 
     def _estimate_statistics(self, trainer: pl.Trainer, cohort: Cohort) -> None:
@@ -195,6 +211,8 @@ class Logbook(pl.Callback):
             estimate_precisely(
                 cohort.networks[i], (images.to(cohort.device) for images, _ in batches)
             )
+        cohort.examine()
+        cohort.freeze_diverged()
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -46,8 +46,11 @@ class ProgressBar(pl.Callback):
             self._looked = time.monotonic()
             cohort = cast(Cohort, pl_module)
             errors = cohort.window_means(20, all_processes=False)[1]
-            shown = " ".join(f"{error:.1f}%" for error in errors)
-            self._bar.set_postfix_str(f"train error {shown}")
+            shown = [
+                "diverged" if i in cohort.frozen else f"{error:.1f}%"
+                for i, error in enumerate(errors)
+            ]
+            self._bar.set_postfix_str(f"train error {' '.join(shown)}")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""

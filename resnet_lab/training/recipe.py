@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 from resnet_lab.errors import UserError
+from resnet_lab.field_types import check_fields, refusal
 
 MOST = 10**9
 """Iterations and images that no training comes to."""
+LARGEST = 1e38
+"""About the largest number that float32, the arithmetic of the weights, holds."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,12 @@ class RecipeConfig:
         momentum: of SGD.
         weight_decay: on every parameter, as the paper's solver did.
         nesterov: use Nesterov's momentum; the paper does not.
-        drops: the learning rate is multiplied by drop_factor at each of these steps.
+        drops: the learning rate is multiplied by drop_factor at each of these steps, none of them
+            within warmup_steps.
         drop_factor: R: 0.1.
         plateau_patience: instead of at fixed steps, drop after this many evaluations in a row
-            without a better validation error; 0 switches it off. Decided member by member.
+            without a better validation error, until the learning rate is lr / 1000 or less; 0
+            switches it off. Evaluations within a warm-up do not count. Decided member by member.
         warmup_steps: the learning rate rises linearly from warmup_lr to lr over these steps.
         warmup_until_error: hold warmup_lr until the training error (mean of the last
             warmup_window steps) is below this; R 4.2 uses 80 for 110 layers. Member by member.
@@ -74,8 +79,7 @@ class RecipeConfig:
     log_every: int = 100
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "drops", tuple(self.drops))
-        self._make_floats()
+        check_fields(self, refusal("recipe"))
         self._check_ranges()
         self._check_schedule()
         if self.ghost_batch and self.batch_size % self.ghost_batch:
@@ -83,13 +87,6 @@ class RecipeConfig:
                 f"recipe.ghost_batch is {self.ghost_batch}: it must divide recipe.batch_size "
                 f"({self.batch_size})"
             )
-
-    def _make_floats(self) -> None:
-        """Make a learning rate of 1 the same value, and the same identity, as one of 1.0."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type in ("float", "float | None") and isinstance(value, int):
-                object.__setattr__(self, field.name, float(value))
 
     def _check_ranges(self) -> None:
         for name in ("iterations", "batch_size", "evaluate_every", "log_every", "warmup_window"):
@@ -109,8 +106,11 @@ class RecipeConfig:
             raise UserError("recipe.nesterov needs recipe.momentum above 0")
         if self.ghost_batch < 0 or self.ghost_batch == 1:
             raise UserError(f"recipe.ghost_batch is {self.ghost_batch}: give 0 or at least 2")
-        if self.clip is not None and not self.clip > 0:
+        if self.clip is not None and not 0 < self.clip < math.inf:
             raise UserError(f"recipe.clip is {self.clip}: give a positive norm, or null for none")
+        for name in ("lr", "warmup_lr", "weight_decay", "clip"):
+            if (getattr(self, name) or 0) > LARGEST:
+                raise UserError(f"recipe.{name} is {getattr(self, name)}: give {LARGEST:g} or less")
 
     def _check_schedule(self) -> None:
         if list(self.drops) != sorted(set(self.drops)) or any(step < 1 for step in self.drops):
@@ -120,6 +120,11 @@ class RecipeConfig:
                 f"recipe.drops has {self.drops[-1]}, past the end of {self.iterations} iterations: "
                 "scale it too, such as --recipe.drops "
                 f"'[{self.iterations // 2}, {self.iterations * 3 // 4}]'"
+            )
+        if self.drops and self.drops[0] < self.warmup_steps:
+            raise UserError(
+                f"recipe.drops has {self.drops[0]}, within the warm-up of {self.warmup_steps} "
+                f"steps: drop from step {self.warmup_steps} on, or shorten recipe.warmup_steps"
             )
         if self.drops and self.plateau_patience:
             raise UserError("recipe.drops and recipe.plateau_patience exclude each other: give one")

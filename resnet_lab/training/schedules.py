@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resnet_lab.training.recipe import RecipeConfig
+
+LOWEST = 1e-3
+"""Of recipe.lr: a plateau lowers a learning rate until it is here or below, the paper's three drops
+by 10, and no further."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,20 @@ class Progress:
 
 def learning_rate(recipe: RecipeConfig, step: int, progress: Progress) -> float:
     """Return the learning rate of the update made at `step` (0 is the first; R 3.4, 4.2)."""
-    if recipe.warmup_until_error is not None and progress.warmup_ended_at is None:
+    if not warms_up(recipe, step, progress):
+        drops = sum(step >= drop for drop in recipe.drops + progress.drop_steps)
+        return recipe.lr * recipe.drop_factor**drops
+    if recipe.warmup_until_error is not None:
         return recipe.warmup_lr
-    if step < recipe.warmup_steps:
-        rise = step / recipe.warmup_steps
-        return recipe.warmup_lr + (recipe.lr - recipe.warmup_lr) * rise
-    drops = sum(step >= drop for drop in recipe.drops + progress.drop_steps)
-    return recipe.lr * recipe.drop_factor**drops
+    rise = step / recipe.warmup_steps
+    return recipe.warmup_lr + (recipe.lr - recipe.warmup_lr) * rise
+
+
+def warms_up(recipe: RecipeConfig, step: int, progress: Progress) -> bool:
+    """Return whether the update made at `step` belongs to a warm-up of either kind."""
+    if recipe.warmup_until_error is not None:
+        return progress.warmup_ended_at is None
+    return step < recipe.warmup_steps
 
 
 def after_training_error(
@@ -49,19 +60,27 @@ def after_training_error(
     limit = recipe.warmup_until_error
     if limit is None or progress.warmup_ended_at is not None or not error < limit:
         return progress
-    return Progress(step, progress.drop_steps, progress.best_error)
+    return Progress(warmup_ended_at=step)
 
 
 def after_validation_error(
     recipe: RecipeConfig, step: int, error: float, progress: Progress
 ) -> Progress:
-    """Drop the learning rate when the validation error (percent) has stopped falling (R 3.4)."""
-    if not recipe.plateau_patience:
+    """Drop the learning rate when the validation error (percent) has stopped falling (R 3.4).
+
+    Evaluations within a warm-up do not count. No drop follows once the rate is at `LOWEST`.
+    """
+    if not recipe.plateau_patience or warms_up(recipe, step, progress):
         return progress
     if error < progress.best_error:
-        return Progress(progress.warmup_ended_at, progress.drop_steps, error)
+        return replace(progress, best_error=error, evaluations_without_gain=0)
     waited = progress.evaluations_without_gain + 1
-    if waited < recipe.plateau_patience:
-        return Progress(progress.warmup_ended_at, progress.drop_steps, progress.best_error, waited)
+    if waited < recipe.plateau_patience or _is_lowest(recipe, progress):
+        return replace(progress, evaluations_without_gain=waited)
     drops = (*progress.drop_steps, step)
-    return Progress(progress.warmup_ended_at, drops, progress.best_error)
+    return replace(progress, drop_steps=drops, evaluations_without_gain=0)
+
+
+def _is_lowest(recipe: RecipeConfig, progress: Progress) -> bool:
+    rounding = 1 + 1e-9  # 0.1 ** 3 is a little more than 1e-3
+    return recipe.drop_factor ** len(progress.drop_steps) <= LOWEST * rounding

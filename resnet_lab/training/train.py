@@ -21,7 +21,7 @@ from resnet_lab.data.config import default_data_dir
 from resnet_lab.data.data import Data
 from resnet_lab.data.load import load_data
 from resnet_lab.data.memory import InMemoryData
-from resnet_lab.errors import RunFailed
+from resnet_lab.errors import RunFailed, UserError
 from resnet_lab.networks.complexity import Complexity, complexity
 from resnet_lab.networks.network import Network, build_network
 from resnet_lab.networks.weights import save_weights
@@ -32,7 +32,7 @@ from resnet_lab.runs.provenance import note_resumption, provenance
 from resnet_lab.tracking.callback import MirrorCallback
 from resnet_lab.tracking.mirror import Illustrate, Mirror, replay
 from resnet_lab.training.arithmetic import as_begun, choose_arithmetic
-from resnet_lab.training.batch_norm import use_ghost_batches
+from resnet_lab.training.batch_norm import check_batch_norms, use_ghost_batches
 from resnet_lab.training.checkpoint_files import Checkpoint, newest_checkpoint
 from resnet_lab.training.checkpoints import Checkpointer
 from resnet_lab.training.cohort import Cohort
@@ -73,6 +73,8 @@ def train(
         UserError: the configuration does not fit the data, the machine or the directory, or
             tracking is asked for and cannot begin.
     """
+    if not isinstance(config, Config):
+        raise UserError(f"a {type(config).__name__} is nothing to train: give a Config")
     run = RunDirectory.of(config)
     known = run.read()
     if _is_finished(known):
@@ -82,6 +84,7 @@ def train(
     device = choose_device(config.trainer.device, config.trainer.processes_here)
     data = load_data(config.data, default_data_dir(config.data_dir))
     check_training_batch(config.recipe.batch_size, data.counts["train"], config.trainer.processes)
+    check_batch_norms(config, data)
     loop = choose_loop(config.trainer, data, device)
     with run.held() if is_first_process() else nullcontext():
         known = run.read()
