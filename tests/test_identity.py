@@ -20,7 +20,9 @@ import resnet_lab.data
 import resnet_lab.networks
 from analysis.groups import split_groups
 from resnet_lab.cli import main
+from resnet_lab.cli.parsing import parse_config
 from resnet_lab.data.config import DataConfig
+from resnet_lab.errors import UserError
 from resnet_lab.files import seal, write_json
 from resnet_lab.networks import blocks, shortcuts
 from resnet_lab.networks.blocks import Block
@@ -31,7 +33,7 @@ from resnet_lab.runs.frames import load_runs
 from resnet_lab.training import config as configuration
 from resnet_lab.training.config import Config, TrainerConfig, WandbConfig
 from resnet_lab.training.identity import identify_format_1
-from resnet_lab.training.recipe import RecipeConfig
+from resnet_lab.training.recipe import RecipeConfig, as_stored
 from resnet_lab.training.replaced import replaced_code
 from resnet_lab.training.train import train
 
@@ -366,6 +368,16 @@ def test_a_run_of_format_1_goes_on_in_its_place(monkeypatch: pytest.MonkeyPatch)
     assert not both.skipped
     assert len(set(both.runs["run"])) == 2
     assert len(split_groups(both)) == 1, "they are alike: the same data and settings"
+
+
+def test_a_run_with_what_is_refused_today_stays_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with as_stored():
+        config = tiny(network=PLAIN, warmup_steps=8, drops=(4,))
+        run = begin_in_format_1(config, monkeypatch, finish=True)
+    found = load_runs("runs")
+    assert (found.runs["run"].tolist(), found.skipped) == ([info(run)["run"]], [])
+    with pytest.raises(UserError, match="within the warm-up"):
+        parse_config(["--config", str(run / "config.yaml")])
 
 
 def test_of_image_folders_a_run_of_format_1_is_known_by_its_place(

@@ -216,7 +216,7 @@ class RunDirectory:
             if not text.endswith("\n"):  # a number that was cut off is another number
                 raise ValueError("it is cut off")
             values = load_yaml(text)
-            other = Config.from_dict(values)
+            other = Config.from_stored(values)
             decisive = _flat(identify_again(other, self.identity).content)
         except (OSError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
@@ -323,7 +323,7 @@ def _has_data(run: RunDirectory, config: Config, now: Identity) -> bool:
     if config.data.in_memory:
         return True
     try:
-        there = Config.from_dict(load_yaml(read_text(run.path / "config.yaml")))
+        there = Config.from_stored(load_yaml(read_text(run.path / "config.yaml")))
         counts = read_info(run.path)["data"]["counts"]
         images = counts["train"] + counts.get("validation", 0)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):

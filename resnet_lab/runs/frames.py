@@ -185,7 +185,7 @@ def _is_published(folder: Path) -> bool:
 def _read_config(file: Path, info: Section) -> tuple[Config, Identity]:
     """Read a run's configuration. The run's identity follows from it: no damage goes unseen."""
     try:
-        config = Config.from_dict(load_yaml(read_text(file)))
+        config = Config.from_stored(load_yaml(read_text(file)))
     except (DocumentError, TypeError, UserError) as error:
         raise UserError(f"config.yaml cannot be read: {error}") from error
     known = _stored_identity(info) or identify_format_1(config)

@@ -21,7 +21,7 @@ from resnet_lab.field_types import check_fields, refusal
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.training.identity import Identity, identify
-from resnet_lab.training.recipe import RecipeConfig
+from resnet_lab.training.recipe import RecipeConfig, as_stored
 from resnet_lab.training.replaced import replaced_code
 
 Loop: TypeAlias = Literal["plain", "stretches", "graph"]
@@ -237,6 +237,15 @@ class Config:
         }
         built = {name: part(**values[name]) for name, part in parts.items() if name in values}
         return cls(**{**values, **built})
+
+    @classmethod
+    def from_stored(cls, values: Mapping[str, Any]) -> Config:
+        """What `from_dict` returns, of a run that an earlier version may have trained.
+
+        It may have what is refused today. Raises what `from_dict` raises.
+        """
+        with as_stored():
+            return cls.from_dict(values)
 
     def fingerprint(self) -> dict[str, Any]:
         """The fingerprint of the data as it lies there now, or where it is missing.

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.data.config import default_validation_size
 from resnet_lab.recording.schedule import recording_steps
+from resnet_lab.training.recipe import RecipeConfig, as_stored
 
 if TYPE_CHECKING:
     from resnet_lab.training.config import Config
-    from resnet_lab.training.recipe import RecipeConfig
 
 FORMAT = 2
 FORMAT_1 = {
@@ -134,7 +134,9 @@ def effective_recipe(config: Config) -> RecipeConfig:
         "precise_bn": normalises,
     }
     idle = {name: getattr(type(recipe), name) for name, effect in used.items() if not effect}
-    return replace(recipe, **idle, ghost_batch=config.ghost_batch if normalises else 0)
+    ghost_batch = config.ghost_batch if normalises else 0
+    with as_stored():  # the configuration is there: nothing of it is refused now
+        return replace(recipe, **idle, ghost_batch=ghost_batch)
 
 
 def _recipe(config: Config) -> dict[str, Any]:

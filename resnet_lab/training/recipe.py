@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +16,19 @@ MOST = 10**9
 """Iterations and images that no training comes to."""
 LARGEST = 1e38
 """About the largest number that float32, the arithmetic of the weights, holds."""
+
+
+_STORED: ContextVar[bool] = ContextVar("reading a stored run", default=False)
+
+
+@contextmanager
+def as_stored() -> Iterator[None]:
+    """While entered, recipes may be as earlier versions allowed them: their runs stay readable."""
+    token = _STORED.set(True)
+    try:
+        yield
+    finally:
+        _STORED.reset(token)
 
 
 @dataclass(frozen=True)
@@ -121,7 +137,7 @@ class RecipeConfig:
                 "scale it too, such as --recipe.drops "
                 f"'[{self.iterations // 2}, {self.iterations * 3 // 4}]'"
             )
-        if self.drops and self.drops[0] < self.warmup_steps:
+        if self.drops and self.drops[0] < self.warmup_steps and not _STORED.get():
             raise UserError(
                 f"recipe.drops has {self.drops[0]}, within the warm-up of {self.warmup_steps} "
                 f"steps: drop from step {self.warmup_steps} on, or shorten recipe.warmup_steps"
