@@ -129,7 +129,7 @@ def _data(data_dir: Path) -> Iterator[Fact]:
     hint = "another: --data-dir DIR, or set RESNET_LAB_DATA"
     yield Fact("data directory", f"{data_dir}{there}", hint)
     yield Fact("digits", "in scikit-learn, always there")
-    from resnet_lab.data.cifar import VERSIONS
+    from resnet_lab.data.cifar_files import VERSIONS
 
     for name, cifar in VERSIONS.items():
         yield _cifar(name, data_dir / cifar.folder, cifar.records, cifar.record_bytes, data_dir)

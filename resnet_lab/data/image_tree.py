@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from resnet_lab.data.image_index import ImageIndex, read_index
 from resnet_lab.errors import UserError
 
-LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg (or .png and the like)"
-ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 """What is decoded, whatever a file's ending says. Of Pillow's other formats one, EPS, is a program
 that it would hand to an interpreter."""
@@ -38,12 +36,20 @@ class ImageTree:
         classes: their names, sorted; a class is its place in this tuple.
         paths: the image files.
         labels: int64 (N,), the class of each.
+        others: what else lies below the folder; see `ImageIndex.left_out`.
     """
 
     folder: Path
     classes: tuple[str, ...]
     paths: tuple[str, ...]
     labels: Tensor
+    others: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, index: ImageIndex) -> ImageTree:
+        """The images that an index has found."""
+        labels = torch.tensor(index.labels, dtype=torch.int64)
+        return cls(index.folder, index.classes, index.paths, labels, index.left_out)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -66,9 +72,8 @@ class ImageTree:
         return image
 
     def left_out(self) -> list[str]:
-        """Files below the folder that are no image by their ending, sorted."""
-        found = {str(path) for path in _files(self.folder)}
-        return sorted(found - set(self.paths))
+        """Files and folders below the folder that are no image by their names, sorted."""
+        return list(self.others)
 
     def check_headers(self) -> None:
         """Open every file and read its header; raise UserError that names the first bad ones."""
@@ -83,36 +88,17 @@ class ImageTree:
 def read_trees(name: str, data_dir: Path, *, test: bool = True) -> tuple[ImageTree, ImageTree]:
     """Index the training images, ``train/``, and the test images, ``val/``, of a data set.
 
-    They are in the folder `name` of the data directory, or, where it has no such folder, in the
-    data directory itself. ImageNet's public validation images are the test part here; a
-    validation part is held out of the training images.
+    See `image_index.read_index`, which does it. ImageNet's public validation images are the test
+    part here; a validation part is held out of the training images.
 
     Args:
         test: False leaves ``val/`` alone: the second tree is empty.
 
     Raises:
-        UserError: a folder is missing or empty, or the two have different classes.
+        UserError: as `read_index`.
     """
-    root = tree_root(name, data_dir)
-    train = _read_tree(name, root / "train")
-    if not test:
-        return train, ImageTree(root / "val", train.classes, (), train.labels[:0])
-    return train, _same_classes(name, root, train, _read_tree(name, root / "val"))
-
-
-def _same_classes(name: str, root: Path, train: ImageTree, test: ImageTree) -> ImageTree:
-    unshared = sorted(set(train.classes) ^ set(test.classes))
-    if unshared:
-        raise UserError(
-            f"data: {name}: train and val in {root} must have the same class folders; "
-            f"only one of them has {', '.join(unshared[:5])}"
-        )
-    return test
-
-
-def tree_root(name: str, data_dir: Path) -> Path:
-    """Return the folder that holds ``train`` and ``val`` of data set `name`."""
-    return data_dir / name if (data_dir / name).is_dir() else data_dir
+    train, val = read_index(name, data_dir, test=test)
+    return ImageTree.of(train), ImageTree.of(val)
 
 
 def _opened(path: str) -> Image.Image:
@@ -142,49 +128,3 @@ def _has_image_header(path: str) -> bool:
             return True
     except Exception:  # as in ImageTree.read
         return False
-
-
-def _read_tree(name: str, folder: Path) -> ImageTree:
-    if not folder.is_dir():
-        raise UserError(
-            f"data: {name} has no folder {folder}; it must hold {LAYOUT}. "
-            "Put the images there, or name their folder with --data-dir"
-        )
-    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-    found = {one: [*filter(_is_named_as_image, _files(folder / one))] for one in classes}
-    empty = [one for one, paths in found.items() if not paths]
-    if empty or not classes:
-        lack = f"no valid file for the classes {', '.join(empty)}" if empty else "no class folder"
-        raise UserError(
-            f"data: {name}: Found {lack} in {folder}. Known endings are {', '.join(ENDINGS)}. "
-            f"It must hold {LAYOUT}"
-        )
-    labels = [label for label, one in enumerate(classes) for _ in found[one]]
-    paths = tuple(path for one in classes for path in found[one])
-    return ImageTree(folder, tuple(classes), paths, torch.tensor(labels))
-
-
-def _is_named_as_image(path: str) -> bool:
-    return path.lower().endswith(ENDINGS)
-
-
-def _files(folder: Path) -> Iterator[str]:
-    """Every file at or below `folder`, folder by folder in the order of their paths.
-
-    Links to folders are followed.
-
-    Raises:
-        UserError: a link leads to a folder that is read already, so that images would count twice.
-    """
-    known: dict[tuple[int, int], str] = {}
-    folders: list[tuple[str, list[str]]] = []
-    for place, _, files in os.walk(folder, followlinks=True):
-        status = os.stat(place)
-        other = known.setdefault((status.st_dev, status.st_ino), place)
-        if other != place:
-            raise UserError(
-                f"data: {place} is a link to {other}, whose images are read already: remove it"
-            )
-        folders.append((place, sorted(files)))
-    for place, files in sorted(folders):
-        yield from (os.path.join(place, file) for file in files)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from resnet_lab.data import digits
-from resnet_lab.data.cifar import VERSIONS, read_cifar
+from resnet_lab.data.cifar import read_cifar
+from resnet_lab.data.cifar_files import VERSIONS
 from resnet_lab.data.config import DataConfig, default_data_dir
 from resnet_lab.data.data import Data
 from resnet_lab.data.memory import InMemoryData

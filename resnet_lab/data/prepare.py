@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from resnet_lab.data.checksums import write_checksums
-from resnet_lab.data.cifar import VERSIONS, CifarVersion, known_checksums, read_cifar
+from resnet_lab.data.cifar import read_cifar
+from resnet_lab.data.cifar_files import VERSIONS, CifarVersion, known_checksums
 from resnet_lab.data.config import check_data_name
 from resnet_lab.data.digits import read_digits
 from resnet_lab.data.download import fetched_archive, unpack

@@ -1,0 +1,113 @@
+"""Images that would count twice because links lead to them. No torch.
+
+A folder is known by its device and inode, which takes one look at each. Of files the listing of
+their folder tells the inode; only those whose inode was met before are looked at. What a link leads
+to must be looked at in any case.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from resnet_lab.errors import UserError
+
+_64_BITS = 2**64 - 1
+
+
+class Reached:
+    """What has been reached below the parts of a data set, so that nothing is reached twice.
+
+    Args:
+        tops: the folders of the parts, ``train`` and ``val``, that hold the class folders.
+    """
+
+    def __init__(self, tops: Iterable[Path]) -> None:
+        self._tops = [str(top) for top in tops]
+        self._above = {
+            _identity(str(folder)): str(folder)
+            for top in self._tops
+            for folder in (*Path(os.path.realpath(top)).parents, Path(top).parent)
+        }
+        self._folders: dict[tuple[int, int], str] = {}
+        self._paths: list[str] = []
+        self._inodes = array("Q")
+
+    def enter(self, folder: str) -> None:
+        """Note a folder.
+
+        Raises:
+            UserError: it has been reached by another path, or holds the data set itself.
+        """
+        identity = _identity(folder)
+        if identity in self._above:
+            link = _link(folder, os.sep) or folder
+            raise UserError(
+                f"data: {link} is a link to {self._above[identity]}, which holds the data set "
+                f"itself: remove the link {link}"
+            )
+        other = self._folders.setdefault(identity, folder)
+        if other != folder:
+            raise self._refusal("folder", folder, other)
+
+    def note(self, path: str, inode: int) -> None:
+        """Note a file, and the inode of what it is or leads to."""
+        self._paths.append(path)
+        self._inodes.append(inode & _64_BITS)
+
+    def check_files(self) -> None:
+        """Raise UserError if two of the files noted are one: links to it, or hard links."""
+        inodes = np.frombuffer(self._inodes, dtype=np.uint64)
+        known, counts = np.unique(inodes, return_counts=True)
+        found: dict[tuple[int, int], str] = {}
+        for place in np.flatnonzero(np.isin(inodes, known[counts > 1])):
+            path = self._paths[place]
+            other = found.setdefault(_identity(path), path)
+            if other != path:
+                raise self._refusal("file", path, other)
+
+    def _refusal(self, kind: str, path: str, other: str) -> UserError:
+        common = os.path.commonpath([path, other])
+        links = [link for place in (path, other) if (link := _link(place, common))]
+        if len(links) == 2:
+            said = f"{path} and {other} lead to one {kind}"
+            advice = f"remove one of the links {links[0]} and {links[1]}"
+        elif not links:
+            said = f"{path} and {other} are one {kind}"
+            advice = "remove one of the two"
+        else:
+            place, target = (path, other) if _link(path, common) else (other, path)
+            said = f"{place} is a link to {target}"
+            if place != links[0]:
+                said = f"{place} is {target}, by the link {links[0]}"
+            advice = f"remove the link {links[0]}"
+        return UserError(f"data: {said}, whose images {self._harm(path, other)}: {advice}")
+
+    def _harm(self, path: str, other: str) -> str:
+        (part, label), (other_part, other_label) = map(self._label, (path, other))
+        if part != other_part:
+            return "would be trained on and tested on"
+        return "would count twice" if label == other_label else "would count under two labels"
+
+    def _label(self, path: str) -> tuple[str, str]:
+        """The part and the class that a path belongs to; no class for the part's own folder."""
+        top = next(top for top in self._tops if f"{path}{os.sep}".startswith(f"{top}{os.sep}"))
+        return top, path[len(top) + 1 :].split(os.sep)[0]
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _link(path: str, above: str) -> str | None:
+    """The link nearest to the end of `path` and below the folder `above`, if there is any."""
+    while path not in (above, os.path.dirname(path), ""):
+        if os.path.islink(path):
+            return path
+        path = os.path.dirname(path)
+    return None
