@@ -7,10 +7,11 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_lab.data.image_listing import ENDINGS, Listing, is_data
+from resnet_lab.data.image_listing import ENDINGS, Listing
 from resnet_lab.data.image_root import LAYOUT, check_part, tree_root
 from resnet_lab.data.reached_twice import Reached
 from resnet_lab.errors import UserError
+from resnet_lab.left_behind import is_left_behind
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class ImageIndex:
         classes: their names, sorted; a class is its place in this tuple.
         paths: the image files.
         labels: the class of each.
-        left_out: everything else, sorted: files by their path, and folders that are no data by
-            theirs with a slash at the end.
+        left_out: everything else, sorted: paths of files, and, with a slash at the end, of folders
+            that nobody's data is in (`resnet_lab.left_behind`).
     """
 
     folder: Path
@@ -117,7 +118,7 @@ def _lack(folder: Path, empty: list[str], left_out: list[str]) -> str:
     named = f"{', '.join(empty[:5])}{', ...' if len(empty) > 5 else ''}"
     inside = tuple(os.path.join(folder, one, "") for one in empty)
     names = [os.path.basename(path) for path in left_out if path.startswith(inside)]
-    others = [name for name in filter(is_data, names) if name]
+    others = [name for name in names if name and not is_left_behind(name)]
     endings = sorted({Path(name).suffix.lower() or "none" for name in others})
     said = f" ({len(others)} files of other endings: {', '.join(endings)})" if others else ""
     return f"no valid file for the classes {named}{said}"

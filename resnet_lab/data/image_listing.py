@@ -7,14 +7,9 @@ from collections.abc import Iterator
 
 from resnet_lab.data.reached_twice import Reached
 from resnet_lab.errors import UserError
+from resnet_lab.left_behind import is_left_behind
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-NO_DATA = (
-    *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle"),
-    *("$recycle.bin", "system volume information", "lost+found"),
-)
-"""Names, in lower case, of what operating systems and file servers put into folders. Whatever
-begins with a dot is no data either: .DS_Store, ._x.jpg, .ipynb_checkpoints."""
 
 
 class Listing:
@@ -56,14 +51,14 @@ class Listing:
         return [path for _, paths in sorted(found) for path in paths]
 
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
-        """What a folder holds, without what is no data."""
+        """What a folder holds, without what is left behind."""
         try:
             self._reached.enter(folder)
             entries = [*os.scandir(folder)]
         except OSError as error:
             raise UserError(f"data: {folder} cannot be read: {error.strerror}") from error
         for entry in entries:
-            if not is_data(entry.name):
+            if is_left_behind(entry.name):
                 self.left_out.append(f"{entry.path}/" if _is_folder(entry) else entry.path)
             elif _is_broken(entry):
                 self.faults.append((entry.path, "its link is broken"))
@@ -99,8 +94,3 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 def _is_broken(entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a link to nothing: what it led to, a class or an image, is lost."""
     return entry.is_symlink() and not _is_file(entry) and not os.path.exists(entry.path)
-
-
-def is_data(name: str) -> bool:
-    """Whether an entry of a folder may be a class or an image, by its name."""
-    return not name.startswith(".") and name.lower() not in NO_DATA
