@@ -6,7 +6,7 @@ from pathlib import Path
 
 from resnet_lab.data.checksums import write_checksums
 from resnet_lab.data.cifar import read_cifar
-from resnet_lab.data.cifar_files import VERSIONS, CifarVersion, known_checksums
+from resnet_lab.data.cifar_files import VERSIONS, CifarVersion, check_not_inside, known_checksums
 from resnet_lab.data.config import check_data_name
 from resnet_lab.data.digits import read_digits
 from resnet_lab.data.download import fetched_archive, unpack
@@ -30,6 +30,7 @@ def prepare(name: str, data_dir: Path) -> list[str]:
     if name not in VERSIONS:
         return verify(name, data_dir)
     version = VERSIONS[name]
+    check_not_inside(version, data_dir)
     try:
         return [*_verify_cifar(version, data_dir), "nothing to prepare"]
     except UserError:
