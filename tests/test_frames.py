@@ -325,5 +325,7 @@ def test_folders_that_hold_no_run_are_foreign_and_a_runs_own_are_not(tmp_path: P
     for folder in ("study/run/weights", "study/notes/deep", ".hidden", "figures"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "study/run/run.json").write_text("{}")
-    assert foreign_folders(tmp_path) == [tmp_path / "figures", tmp_path / "study/notes"]
+    (tmp_path / "link").symlink_to("study")
+    expected = [tmp_path / name for name in ("figures", "link", "study/notes")]
+    assert foreign_folders(tmp_path) == expected
     assert foreign_folders(tmp_path / "study/run") == []

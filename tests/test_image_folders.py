@@ -170,6 +170,19 @@ def test_a_link_to_a_folder_that_holds_the_data_set_is_refused(target: str) -> N
     assert refused().endswith(f": remove the link {up}")
 
 
+@pytest.mark.parametrize(("real", "linked"), [(VAL, TRAIN), (TRAIN, VAL)])
+def test_a_part_in_the_other_part_is_refused(real: Path, linked: Path) -> None:
+    (real / "c").mkdir()
+    for one in "ab":
+        (linked / one).rename(real / "c" / one)
+    linked.rmdir()
+    link(linked, real / "c")
+    assert refused() == (
+        f"data: {linked} is a link to {(real / 'c').resolve()}, in {real}, {LEAK}: "
+        f"remove the link {linked}"
+    )
+
+
 def test_a_file_is_one_although_the_listing_does_not_tell_its_inode(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -278,7 +291,7 @@ def test_a_class_without_images_is_refused_and_says_what_it_has(
 PALETTE = Image.fromarray(PIXELS[0, 0]).quantize(4)
 CONTENTS: dict[str, tuple[bytes, str]] = {
     "GIF": (encoded(PIXELS[0, 0], "GIF"), "cannot identify image file: it is a GIF image, and"),
-    "AVIF": (encoded(PIXELS[0, 0], "AVIF"), "it is a AVIF image, and read are JPEG, PNG, PPM"),
+    "AVIF": (encoded(PIXELS[0, 0], "AVIF"), "it is an AVIF image, and read are JPEG, PNG, PPM"),
     "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0", "it is a HEIC image, and read are JPEG, PNG, PPM"),
     "16 bits": (encoded(GREY, "PNG"), "its mode I;16 has more than 8 bits a channel"),
     "empty": (b"", "cannot identify image file: it is empty, and read are"),

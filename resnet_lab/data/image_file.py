@@ -34,8 +34,8 @@ _OTHER_KINDS = (
     (b"version https://git-lfs", "a pointer of Git LFS; `git lfs pull` fetches the image"),
 )
 """First bytes of what is often found under an image's name."""
-_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
-    (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1"), "HEIC"
+_BRANDS = dict.fromkeys((b"avif", b"avis"), "an AVIF image") | dict.fromkeys(
+    (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1"), "a HEIC image"
 )
 """Of files whose bytes 4 to 8 are "ftyp": the four bytes after that."""
 
@@ -116,7 +116,7 @@ def _kind(path: str) -> str | None:
     if not start:
         return "empty"
     if start[4:8] == b"ftyp" and start[8:12] in _BRANDS:
-        return f"a {_BRANDS[start[8:12]]} image"
+        return _BRANDS[start[8:12]]
     if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return "a web page, as failed downloads leave"
     return next((kind for first, kind in _OTHER_KINDS if start.startswith(first)), None)

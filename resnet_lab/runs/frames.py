@@ -75,7 +75,8 @@ def load_runs(path: str | Path) -> Runs:
     Broken entries are left out and named in `skipped`, and so are runs whose rows are missing. A
     run as a report publishes it, run.json and config.yaml without any other file of a run, has no
     rows. A run that is found twice (copied from another machine, say) counts once: the one that got
-    furthest. Hidden folders, and what else systems leave behind, are passed over.
+    furthest. Hidden folders, and what else systems leave behind, are passed over; links to folders
+    are not followed.
 
     Raises:
         UserError: `path` does not exist, or holds no run that can be read.
@@ -99,7 +100,8 @@ def _run_folders(root: Path) -> list[Path]:
 def foreign_folders(root: Path) -> list[Path]:
     """Folders below `root` that are no run directory and hold none: the topmost ones, sorted.
 
-    Hidden ones are passed over. What lies inside a run directory is that run's.
+    Links to folders are among them, as they are not followed. Hidden ones are passed over. What
+    lies inside a run directory is that run's.
     """
     runs = set(_run_folders(root))
     return sorted(_strangers(root, runs, runs | {parent for run in runs for parent in run.parents}))
