@@ -93,12 +93,11 @@ def _verify_folders(name: str, data_dir: Path) -> list[str]:
 
     lines = []
     for tree in read_trees(name, data_dir):
-        if len(tree) <= MOST_DECODED:
-            tree.check_pixels()
-        else:
-            tree.check_headers()
+        whole = len(tree) <= MOST_DECODED
+        (tree.check_pixels if whole else tree.check_headers)()
+        found = "every file is an image" if whole else "every file has an image's header"
         lines.append(
             f"{name}: {len(tree)} images of {len(tree.classes)} classes in {tree.folder}: "
-            f"every file is an image{_left_out(tree.left_out())}"
+            f"{found}{_left_out(tree.left_out())}"
         )
     return lines
