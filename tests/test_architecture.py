@@ -11,11 +11,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from checkout import own_files
 from tiny_runs import ROOT
 
 import resnet_lab
 
-MODULES = sorted([*ROOT.glob("resnet_lab/**/*.py"), *ROOT.glob("analysis/**/*.py")])
+MODULES = own_files("resnet_lab/**/*.py", "analysis/**/*.py")
 # What analysis may know of the laboratory: what runs hold, what networks are, and mistakes.
 KNOWN_TO_ANALYSIS = {
     "resnet_lab.errors",
@@ -149,7 +150,7 @@ def test_services_are_imported_only_where_they_are_used(service: str) -> None:
 
 def test_no_module_is_a_drawer_for_everything() -> None:
     drawers = {"utils", "util", "helpers", "helper", "misc", "common"}
-    sources = [*MODULES, *ROOT.glob("tests/*.py"), *ROOT.glob("benchmarks/**/*.py")]
+    sources = [*MODULES, *own_files("tests/*.py", "benchmarks/**/*.py")]
     assert not [path for path in sources if drawers & {path.stem, path.parent.name}]
 
 

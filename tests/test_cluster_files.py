@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from checkout import own_files
 from tiny_runs import ROOT
 
 from resnet_lab.cli import COMMANDS
@@ -18,7 +19,7 @@ from resnet_lab.cli.sweep import sweep_parser
 from resnet_lab.sweeps.distributions import DISTRIBUTIONS
 from resnet_lab.sweeps.space import KEYS
 
-SCRIPTS = sorted((ROOT / "docs" / "cluster").iterdir())
+SCRIPTS = own_files("docs/cluster/*")
 DOCUMENTS = [ROOT / "docs" / "sweeps.md", ROOT / "docs" / "cluster.md"]
 VARIABLES = {"$file": "sweeps/fair_tuning.yaml", "$SWEEP_FILE": "sweeps/fair_tuning.yaml"}
 LIMIT = 60
@@ -111,7 +112,7 @@ def test_every_link_and_file_of_a_document_exists(document: Path) -> None:
 
 def test_every_sweep_is_in_the_documents_table() -> None:
     text = (ROOT / "docs" / "sweeps.md").read_text()
-    for file in (ROOT / "sweeps").glob("*.yaml"):
+    for file in own_files("sweeps/*.yaml"):
         assert f"(../sweeps/{file.name})" in text, file.name
 
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from urllib.response import addinfourl
 
 import pytest
+from checkout import own_files
 from tiny_runs import PLAIN, ROOT, tiny
 
 from resnet_lab.cli import main
@@ -27,7 +28,7 @@ from resnet_lab.tracking import load as tracking
 from resnet_lab.training.train import train
 
 SECRET = "Xq7-secret"
-SOURCES = sorted([*ROOT.glob("resnet_lab/**/*.py"), *ROOT.glob("analysis/**/*.py")])
+SOURCES = own_files("resnet_lab/**/*.py", "analysis/**/*.py")
 
 
 # Code

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from checkout import own_files
 from tiny_runs import ROOT
 
 from resnet_lab.cli.parsing import build_config, config_parser
@@ -15,7 +16,7 @@ from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.sweeps.space import read_sweep
 from resnet_lab.training.config import Config
 
-FILES = sorted((ROOT / "sweeps").glob("*.yaml"))
+FILES = own_files("sweeps/*.yaml")
 CONTENT: dict[str, dict[str, Any]] = {
     file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in FILES
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from checkout import own_files
 from optuna.storages.journal import JournalFileBackend
 from tiny_runs import PLAIN, RESIDUAL, ROOT, at_step, info, interrupt, member
 
@@ -23,7 +24,7 @@ from resnet_lab.sweeps.queue import Queue
 from resnet_lab.sweeps.space import read_sweep
 from resnet_lab.training.train import train
 
-EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
+EXPERIMENTS = own_files("experiments/*.yaml")
 SHORT = {
     "recipe.iterations": {"value": 2},
     "recipe.batch_size": {"value": 16},
