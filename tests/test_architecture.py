@@ -26,6 +26,8 @@ KNOWN_TO_ANALYSIS = {
     "resnet_lab.recording.schedule",
     "resnet_lab.runs.frames",
 }
+CONFIGURATION = {"resnet_lab.training.config", "resnet_lab.training.identity"}
+"""What the store of runs may know of training."""
 TORCH_FREE = [
     "resnet_lab",
     "resnet_lab.cli",
@@ -56,6 +58,7 @@ TORCH_FREE = [
     "resnet_lab.tracking.mirror",
     "resnet_lab.tracking.session",
     "resnet_lab.training.config",
+    "resnet_lab.training.identity",
     "resnet_lab.training.processes",
     "resnet_lab.training.recipe",
     "resnet_lab.training.schedules",
@@ -126,7 +129,7 @@ def test_the_network_and_its_measurements_know_no_trainer() -> None:
     for package in ("networks", "data", "recording", "runs"):
         for importer, name, _ in imports("resnet_lab"):
             if belongs_to(importer, f"resnet_lab.{package}"):
-                allowed = name == "resnet_lab.training.config" and package == "runs"
+                allowed = package == "runs" and name in CONFIGURATION
                 assert allowed or not belongs_to(name, "resnet_lab.training"), f"{importer}: {name}"
 
 

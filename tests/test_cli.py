@@ -102,7 +102,8 @@ BAD: list[tuple[str, str]] = [
     ),
     (
         "evaluate plain.pt --network resnet-8-B --data digits --device cpu",
-        "plain.pt: these weights do not fit resnet-8-B: missing: "
+        "plain.pt: these weights do not fit resnet-8-B: they are plain-8's, so give --network "
+        "plain-8; missing: "
         "stage2.block1.shortcut.conv.weight, stage2.block1.shortcut.norm.weight, "
         "stage2.block1.shortcut.norm.bias, stage2.block1.shortcut.norm.running_mean and 6 more",
     ),
@@ -119,8 +120,8 @@ BAD: list[tuple[str, str]] = [
     ("claims here", "here holds no runs: no run.json at or below it"),
     (
         "claims damaged",
-        "damaged holds no run that can be read: damaged: damaged/run.json is not of format 1, "
-        "the one that this version reads",
+        "damaged holds no run that can be read: damaged: damaged/run.json is not of format 1 "
+        "or 2, which this version reads",
     ),
     (
         "data verify cifar1",

@@ -38,35 +38,34 @@ def test_the_digits_are_known_by_their_labels_and_pixels() -> None:
         content = images.labels.numpy().tobytes() + images.images.numpy().tobytes()
         expected = f"contents:{hashlib.sha256(content).hexdigest()[:16]}"
         assert fingerprint(DataConfig("digits"), Path("nowhere"))[part] == expected
-    assert list(fingerprint(DataConfig("digits", test=False), Path("nowhere"))) == ["train"]
+    known = fingerprint(DataConfig("digits", test=False), Path("nowhere"))
+    assert list(known) == ["images", "train"]
+    assert known["images"] == len(read_digits()[0])
 
 
 def test_cifar_is_known_by_the_checksums_its_files_are_compared_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / CIFAR10.folder
-    folder.mkdir()
-    for file in CIFAR10.train:
-        (folder / file).touch()
-    with pytest.raises(UserError, match=r"cifar10 is not complete: test_batch\.bin missing"):
-        fingerprint(DataConfig("cifar10"), tmp_path)
     words = b"".join(f"{file}\0{CIFAR10.sha256[file]}\0".encode() for file in CIFAR10.train)
-    expected = {"train": f"contents:{hashlib.sha256(words).hexdigest()[:16]}"}
+    expected = {"images": 50_000, "train": f"contents:{hashlib.sha256(words).hexdigest()[:16]}"}
     assert fingerprint(DataConfig("cifar10", test=False), tmp_path) == expected
+    with pytest.raises(UserError, match=r"cifar100 is not complete: train\.bin, test\.bin missing"):
+        fingerprint(DataConfig("cifar100"), tmp_path)
     monkeypatch.setitem(VERSIONS, "cifar100", SMALL100)
     write(SMALL100, tmp_path)
     read = fingerprint(DataConfig("cifar100"), tmp_path)
     write_checksums(tmp_path / SMALL100.folder, list(SMALL100.records))
     assert fingerprint(DataConfig("cifar100"), tmp_path) == read
-    assert len({*read.values(), *expected.values()}) == 3
+    assert read["images"] == sum(SMALL100.train.values())
+    assert len({read["train"], read["test"], expected["train"]}) == 3
 
 
 def test_the_same_images_elsewhere_listed_otherwise_have_the_same_fingerprint(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = fingerprint(FOLDERS, data_dir)
-    assert set(known) == {"train", "test"}
-    assert {said.split(":")[0] for said in known.values()} == {"contents"}
+    assert known["images"] == 4
+    assert {known[part].split(":")[0] for part in ("train", "test")} == {"contents"}
     other = shutil.copytree(data_dir, data_dir.parent / "elsewhere" / "imagefolder")
     for path in sorted(other.rglob("*.png")):
         os.utime(path, (0, 0))
@@ -100,7 +99,7 @@ def test_other_images_have_another_fingerprint(data_dir: Path, change: str) -> N
     assert changed["train"] == known["train"]
     assert changed["test"] != known["test"]
     without = replace(FOLDERS, test=False)
-    assert fingerprint(without, data_dir) == {"train": known["train"]}
+    assert fingerprint(without, data_dir) == {"images": 4, "train": known["train"]}
     CHANGES[change](data_dir / "train")
     assert fingerprint(without, data_dir)["train"] != known["train"]
 
@@ -121,6 +120,7 @@ def test_of_many_bytes_only_names_and_sizes_count(
 def test_without_test_images_their_folder_is_not_looked_at(data_dir: Path) -> None:
     known = fingerprint(FOLDERS, data_dir)
     shutil.rmtree(data_dir / "val")
-    assert fingerprint(replace(FOLDERS, test=False), data_dir) == {"train": known["train"]}
+    known.pop("test")
+    assert fingerprint(replace(FOLDERS, test=False), data_dir) == known
     with pytest.raises(UserError, match="imagefolder has no folder"):
         fingerprint(FOLDERS, data_dir)

@@ -58,6 +58,13 @@ def test_probabilities_of_several_views_are_averaged() -> None:
     assert mean != pytest.approx(3 / (4 + math.sqrt(3)), rel=0.01)
 
 
+def test_outputs_that_are_no_numbers_are_no_answer_of_class_0() -> None:
+    nan = math.nan
+    found = score([(views([[nan] * 6, [nan] * 6, [5.0, *[0.0] * 5]]), torch.tensor([0, 3, 0]))])
+    assert (found.error, found.top5_error) == pytest.approx((100 * 2 / 3, 100 * 2 / 3))
+    assert math.isnan(found.loss)
+
+
 def test_equal_views_say_what_one_says() -> None:
     rows = [[0.3, -1.0, 2.0], [1.0, 0.0, -1.0]]
     labels = torch.tensor([2, 1])

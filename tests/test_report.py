@@ -371,7 +371,8 @@ def test_foreign_broken_running_and_diverged_entries_are_named_and_the_rest_used
         shutil.copytree(good, copy)
         config = tiny(seed=number, trainer={"progress": False})
         (copy / "config.yaml").write_text(json.dumps(config.as_dict()))
-        change(copy, run=config.run_id(), name=copy.name, seed=number)
+        known = {"run": config.run_id(), "identity": config.identity().content}
+        change(copy, **known, name=copy.name, seed=number)
     change(copies["running"], status="running")
     lost = info(copies["diverged"])["networks"]
     lost[0].update(status="diverged", diverged_at=7)

@@ -25,116 +25,9 @@ from resnet_lab.runs.directory import DamagedFile, RunDirectory, read_info, run_
 from resnet_lab.runs.provenance import note_resumption
 from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
 from resnet_lab.runs.stacking import read_rows
-from resnet_lab.training.config import Config, TrainerConfig, WandbConfig
+from resnet_lab.training.config import Config, TrainerConfig
 from resnet_lab.training.recipe import RecipeConfig
 from resnet_lab.training.train import train
-
-# For every field that decides a result, a value other than its default.
-OTHER: dict[str, dict[str, Any]] = {
-    "data": {
-        "name": "cifar10",
-        "protocol": "full",
-        "validation_size": 100,
-        "split_seed": 1,
-        "normalise": "channel",
-        "augment": "none",
-        "test_view": "ten-crop",
-        "test": False,
-    },
-    "recipe": {
-        "iterations": 100,
-        "batch_size": 64,
-        "lr": 0.05,
-        "momentum": 0.8,
-        "weight_decay": 1e-5,
-        "nesterov": True,
-        "drops": (10, 20),
-        "drop_factor": 0.2,
-        "plateau_patience": 3,
-        "warmup_steps": 400,
-        "warmup_until_error": 80.0,
-        "warmup_lr": 0.001,
-        "warmup_window": 50,
-        "clip": 1.0,
-        "clip_scope": "network",
-        "precision": "bfloat16",
-        "compile": True,
-        "ghost_batch": 64,
-        "precise_bn": 1000,
-        "evaluate_every": 10,
-        "test_curve": True,
-        "log_every": 10,
-    },
-    "recording": {
-        "enabled": False,
-        "per_decade": 5,
-        "every": 100,
-        "probe_size": 64,
-        "probe": False,
-    },
-}
-PARTS = {"data": DataConfig, "recipe": RecipeConfig, "recording": RecordingConfig}
-CHANGES = [(part, name) for part, values in OTHER.items() for name in values]
-
-
-def changed(part: str, name: str) -> Config:
-    values = {name: OTHER[part][name]}
-    if name == "test_view":
-        values["name"] = "imagenet"
-    return Config(**{part: PARTS[part](**values)})
-
-
-@pytest.mark.parametrize(("part", "name"), CHANGES, ids=[".".join(each) for each in CHANGES])
-def test_whatever_decides_a_result_decides_the_identity(part: str, name: str) -> None:
-    plain = Config(data=DataConfig(name="imagenet")) if name == "test_view" else Config()
-    assert getattr(getattr(changed(part, name), part), name) != getattr(getattr(plain, part), name)
-    assert changed(part, name).run_id() != plain.run_id()
-
-
-def test_no_field_of_a_configuration_is_forgotten() -> None:
-    for part, values in OTHER.items():
-        fields = {field.name for field in dataclasses.fields(PARTS[part])}
-        assert fields - {"workers"} == set(values)
-    assert {field.name for field in dataclasses.fields(Config)} == {
-        *OTHER,
-        *("network", "seed", "trainer", "data_dir", "runs_dir", "study"),
-        *("tracking", "wandb"),
-    }
-
-
-def test_all_these_runs_are_different_ones() -> None:
-    configs = [changed(part, name) for part, name in CHANGES]
-    configs += [Config(), Config(seed=1), Config(network="plain-20"), Config(network="resnet-20")]
-    assert len({config.run_id() for config in configs}) == len(configs)
-    assert len({run_name(config) for config in configs}) == len(configs)
-
-
-@pytest.mark.parametrize(
-    "same",
-    [
-        Config(trainer=TrainerConfig(device="cpu", checkpoint_seconds=1, progress=False)),
-        Config(data_dir="/data"),
-        Config(runs_dir="elsewhere"),
-        Config(study="depth"),
-        Config(tracking="wandb", wandb=WandbConfig(project="mine", tags=("a",))),
-        Config(data=DataConfig(workers=0)),
-        Config(network=" Plain-20 , resnet-20-A"),
-    ],
-    ids=["trainer", "data_dir", "runs_dir", "study", "tracking", "workers", "spelling"],
-)
-def test_where_a_run_is_trained_and_kept_is_no_part_of_its_identity(same: Config) -> None:
-    assert same.run_id() == Config().run_id()
-    assert RunDirectory.of(same).path.name == RunDirectory.of(Config()).path.name
-
-
-def test_processes_are_ghost_batches_by_another_name() -> None:
-    def run_id(devices: int, nodes: int = 1, **recipe: Any) -> str:
-        trainer = TrainerConfig(devices=devices, nodes=nodes)
-        return Config(recipe=RecipeConfig(**recipe), trainer=trainer).run_id()
-
-    assert run_id(2) == run_id(1, ghost_batch=64) == run_id(2, ghost_batch=64)
-    assert run_id(2, nodes=2) == run_id(1, ghost_batch=32)
-    assert run_id(1) != run_id(2) != run_id(4)
 
 
 def test_a_run_lies_in_the_folder_of_its_study() -> None:
@@ -372,9 +265,9 @@ def test_a_configuration_that_was_changed_in_its_folder_is_refused_with_the_diff
         train(config)
     assert str(refused.value) == (
         f"{run}/config.yaml is not of the run that belongs there: "
-        f"network is ['plain-14'] there and ['{PLAIN}'] here; recipe.lr is 0.2 there and 0.1 here; "
-        "data.test is False there and True here. If the run is the right one, delete that file: it "
-        "is written anew. Else move the folder away"
+        f"network is ['plain-14'] there and ['{PLAIN}'] here; data.test is False there and True "
+        "here; recipe.lr is 0.2 there and 0.1 here. If the run is the right one, delete that file: "
+        "it is written anew. Else move the folder away"
     )
     assert stamps(run) == before
     (run / "config.yaml").unlink()
@@ -446,6 +339,7 @@ def test_a_finished_run_whose_description_is_damaged_is_lost_to_nobody() -> None
 HERE = {
     **{"created": "now", "device": "cpu (1 threads)", "threads": 1, "processor": "one"},
     **{"processes": 1, "torch": "2.15.0", "resnet_lab": "0.1.0", "git": "abc", "python": "3.12"},
+    "code": "0123",
 }
 
 
@@ -465,6 +359,7 @@ def test_a_resumption_on_the_same_machine_is_bit_exact() -> None:
         ("processor", "two", "processor one -> two"),
         ("device", "H100", "device cpu (1 threads) -> H100"),
         ("git", "abd+changes", "git abc -> abd+changes"),
+        ("code", "4567", "code 0123 -> 4567"),
     ],
 )
 def test_a_resumption_elsewhere_says_what_is_another(name: str, value: object, why: str) -> None:
@@ -477,7 +372,9 @@ def test_a_resumption_elsewhere_says_what_is_another(name: str, value: object, w
 
 
 def test_runs_of_before_say_less_and_are_continued_all_the_same() -> None:
-    known = {key: value for key, value in HERE.items() if key not in ("threads", "processes")}
+    known = {
+        key: value for key, value in HERE.items() if key not in ("threads", "processes", "code")
+    }
     known["resumed"] = [3, 5]
     note_resumption(known, HERE, 7)
     *before, entry = known["resumed"]
@@ -490,8 +387,8 @@ def test_runs_of_before_say_less_and_are_continued_all_the_same() -> None:
     ("text", "reason"),
     [
         ("{", "cannot be read: Expecting property name"),
-        ("[1]", "is not of format 1, the one that this version reads"),
-        ('{"format": 2}', "is not of format 1, the one that this version reads"),
+        ("[1]", "is not of format 1 or 2, which this version reads"),
+        ('{"format": 3}', "is not of format 1 or 2, which this version reads"),
     ],
 )
 def test_a_damaged_run_is_refused(text: str, reason: str) -> None:

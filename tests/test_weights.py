@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from resnet_lab.errors import UserError
 from resnet_lab.networks import weights
 from resnet_lab.networks.network import Network, build_network
-from resnet_lab.networks.weights import load_weights, save_weights
+from resnet_lab.networks.weights import load_weights, read_weights, save_weights
 
 RELEASED = {"resnet-20": "resnet20-12fca82f.th", "resnet-56": "resnet56-4bfd9763.th"}
 
@@ -71,6 +71,151 @@ def test_wrappers_prefixes_are_dropped(network, tmp_path):
     assert_same(state_of(other), state_of(network))
 
 
+def test_a_file_is_a_plain_state_dict_to_pytorch(network, tmp_path):
+    save_weights(network, tmp_path / "weights.pt", inputs={"mean": torch.ones(3), "data": "digits"})
+    state = torch.load(tmp_path / "weights.pt", weights_only=True)
+    assert_same(state, state_of(network))
+    build_network("resnet-8-x0.25", num_classes=10, seed=2).load_state_dict(state)
+    found = read_weights(tmp_path / "weights.pt")
+    assert found.network == network.spec
+    assert found.inputs is not None
+    assert found.inputs["data"] == "digits"
+    assert torch.equal(found.inputs["mean"], torch.ones(3))
+
+
+SAME_TENSORS = ["plain-8-x0.25", "resnet-8-bnafter-x0.25", "resnet-8-relubefore-x0.25"]
+
+
+@pytest.mark.parametrize("name", [*SAME_TENSORS, "resnet-8-relupre-x0.25"])
+def test_a_network_with_the_same_tensors_does_not_take_anothers_weights(network, tmp_path, name):
+    for saved, other in ((network.spec.name, name), (name, network.spec.name)):
+        save_weights(build_network(saved, num_classes=10), tmp_path / "weights.pt")
+        asked = build_network(other, num_classes=10, seed=2)
+        before = state_of(asked)
+        message = f"holds the weights of {saved}, not of {other}: give --network {saved}$"
+        with pytest.raises(UserError, match=message):
+            load_weights(tmp_path / "weights.pt", asked)
+        assert_same(state_of(asked), before)
+
+
+def test_the_place_of_a_stride_is_compared(tmp_path):
+    save_weights(build_network("resnet-11-x0.25", num_classes=10), tmp_path / "weights.pt")
+    asked = build_network("resnet-11-stride3x3-x0.25", num_classes=10)
+    with pytest.raises(
+        UserError, match=r"the weights of resnet-11-x0\.25, not of resnet-11-stride"
+    ):
+        load_weights(tmp_path / "weights.pt", asked)
+
+
+def test_how_a_network_began_is_no_other_network(network, tmp_path):
+    save_weights(network, tmp_path / "weights.pt")
+    other = build_network("resnet-8-x0.25-fanout", num_classes=10)
+    load_weights(tmp_path / "weights.pt", other)
+    assert_same(state_of(other), state_of(network))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        5,
+        {},
+        {"description": 2},
+        {"description": torch.ones(2)},
+        {"description": 1},
+        {"description": 1, "network": "net-5"},
+        {"description": 1, "network": "plain-8", "inputs": 5},
+    ],
+)
+def test_a_description_that_cannot_be_read_is_named(network, tmp_path, said):
+    state = network.state_dict()
+    state._metadata["resnet_lab"] = said
+    torch.save(state, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match="what it says of its network cannot be read"):
+        load_weights(tmp_path / "weights.pt", network)
+
+
+# ---- wrappings
+
+
+def wrapped(state: dict[str, Tensor]) -> dict[str, Any]:
+    def named(prefix: str) -> dict[str, Tensor]:
+        return {prefix + name: tensor for name, tensor in state.items()}
+
+    optimizer = {"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": [{"lr": 0.1}]}
+    return {
+        "net": {"net": state, "acc": 91.0, "epoch": 3},
+        "model": {"model": state, "optimizer": optimizer, "args": {"lr": 0.1}},
+        "lightning": {"state_dict": named("model."), "optimizer_states": [optimizer], "epoch": 3},
+        "compiled": {"state_dict": named("net._orig_mod.")},
+        "parallel": named("module.model."),
+        "both": named("_orig_mod.module."),
+        "compiled inside": {
+            f"head._orig_mod.{n[5:]}" if n[:4] == "head" else n: t for n, t in state.items()
+        },
+        "deep": {"checkpoint": {"models": {"student": state}}},
+    }
+
+
+@pytest.mark.parametrize("how", wrapped({}))
+def test_a_state_dict_is_found_in_what_others_wrap_it_in(network, tmp_path, how):
+    torch.save(wrapped(dict(network.state_dict()))[how], tmp_path / "wrapped.pt")
+    other = build_network("resnet-8-x0.25", num_classes=10, seed=2)
+    assert load_weights(tmp_path / "wrapped.pt", other) == "resnet_lab"
+    assert_same(state_of(other), state_of(network))
+
+
+def contents(network: Network) -> dict[str, Any]:
+    state = dict(network.state_dict())
+    sgd = torch.optim.SGD(network.parameters(), 0.1)
+    return {
+        r"holds the tensors of 2 networks, under model and ema: save the one": {
+            "model": state,
+            "ema": {name: tensor + 1 for name, tensor in state.items()},
+        },
+        r"it holds two tensors for head.classifier.weight$": {
+            **state,
+            "fc.weight": state["head.classifier.weight"],
+        },
+        r"holds the state of an optimizer, not of a network": sgd.state_dict(),
+        r"no tensors of a network under optimizer, epoch$": {
+            "optimizer": sgd.state_dict(),
+            "epoch": 3,
+        },
+        r"no classifier named .*, but features.0.weight$": {
+            "state_dict": {"features.0.weight": torch.zeros(2)},
+            "epoch": 3,
+        },
+        r"more than plain tensors: numpy\S*\.scalar\. .* torch.save\(content\['state_dict'\]": {
+            "state_dict": state,
+            "best_prec1": np.float64(91.0),
+        },
+        r"more than plain tensors: resnet_lab\S*\. .* of a whole module content": network,
+    }
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_what_is_no_weights_file_says_how_to_make_one(network, tmp_path, legacy):
+    for message, content in contents(network).items():
+        path = tmp_path / "file.pt"
+        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(UserError, match=message):
+            load_weights(path, network)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a weights file: it is empty"),
+        (b"\x02\0\0\0\0\0\0\0{}" + bytes(4), "one of safetensors: save it anew with torch.save"),
+        (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
+    ],
+)
+def test_what_is_taken_for_a_weights_file_is_named(network, tmp_path, content, message):
+    (tmp_path / "file.pt").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        load_weights(tmp_path / "file.pt", network)
+
+
 # ---- torchvision's
 
 
@@ -117,14 +262,25 @@ def test_torchvisions_weights_give_torchvisions_outputs(depth, tmp_path):
     assert ours.get_submodule("stem.norm").num_batches_tracked == 3
 
 
-def test_the_place_of_the_stride_matters_to_torchvisions_weights(tmp_path):
-    theirs = torchvision_network(50)
-    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
-    papers = build_network("resnet-50", num_classes=1000).eval()
-    load_weights(tmp_path / "theirs.pth", papers)
-    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        assert (papers(images) - theirs(images)).abs().max() > 0.01
+@pytest.mark.parametrize(
+    ("depth", "name", "reason"),
+    [
+        (50, "resnet-50", "whose stride is in the 3x3 convolution of a bottleneck: resnet-50 "),
+        (101, "resnet-101", "whose stride is in the 3x3 convolution"),
+        (18, "resnet-18-B-relubefore", "whose blocks have the order of R"),
+        (50, "resnet-50-bnafter", "whose blocks have the order of R.* and whose stride is in"),
+    ],
+)
+def test_torchvisions_weights_are_not_taken_by_a_network_that_uses_them_otherwise(
+    depth, name, reason, tmp_path
+):
+    torch.save(torchvision_network(depth).state_dict(), tmp_path / "theirs.pth")
+    ours = build_network(name, num_classes=1000)
+    before = state_of(ours)
+    message = f"these are torchvision's weights, .*{reason}.*; give --network {name_of(depth)}$"
+    with pytest.raises(UserError, match=message):
+        load_weights(tmp_path / "theirs.pth", ours)
+    assert_same(state_of(ours), before)
 
 
 # ---- akamaster's
@@ -164,6 +320,28 @@ def test_akamasters_names_are_translated(name, tmp_path):
         assert key.endswith("num_batches_tracked") or torch.equal(found[key], expected[key])
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("plain-20-x0.25", "whose blocks have shortcuts"),
+        ("resnet-20-relupre-x0.25", "whose blocks have the order of R"),
+        (
+            "plain-20-bnafter-x0.25",
+            "whose blocks have shortcuts .* and whose blocks have the order",
+        ),
+    ],
+)
+def test_akamasters_weights_are_not_taken_by_a_network_that_uses_them_otherwise(
+    name, reason, tmp_path
+):
+    theirs = build_network("resnet-20-x0.25", num_classes=10)
+    torch.save(akamaster_checkpoint(theirs), tmp_path / "theirs.th")
+    with pytest.raises(
+        UserError, match=f"these are akamaster's weights, {reason}.* --network resnet-20-x0.25$"
+    ):
+        load_weights(tmp_path / "theirs.th", build_network(name, num_classes=10))
+
+
 def folder(variable: str) -> Path:
     if variable not in os.environ:
         pytest.skip(f"{variable} is not set: the released weights and images are not here")
@@ -199,6 +377,7 @@ def test_akamasters_released_weights_classify_the_first_500_test_images(name, wr
     ("name", "message"),
     [
         ("resnet-14-x0.25", "missing: stage1.block2.conv1.weight, .* and 26 more$"),
+        ("resnet-14-x0.25", "they are resnet-8-x0.25's, so give --network resnet-8-x0.25; missing"),
         (
             "resnet-8-x0.5",
             r"stem.conv.weight \(expected \(8, 3, 3, 3\) float32, found \(4, 3, 3, 3\)",
@@ -220,6 +399,35 @@ def test_another_number_of_classes_does_not_fit(network, tmp_path):
     save_weights(network, tmp_path / "weights.pt")
     other = build_network("resnet-8-x0.25", num_classes=7)
     message = r"head.classifier.weight \(expected \(7, 16\) float32, found \(10, 16\) float32\)"
+    with pytest.raises(UserError, match=message):
+        load_weights(tmp_path / "weights.pt", other)
+
+
+@pytest.mark.parametrize(
+    ("saved", "asked", "told"),
+    [
+        ("resnet-8-x0.25", "plain-14-x0.5", "plain-8-x0.25"),
+        ("resnet-14-x0.5", "resnet-8-x0.25", "resnet-14-x0.5"),
+        ("resnet-8-B-x0.25", "resnet-8-x0.25", "resnet-8-B-x0.25"),
+        ("resnet-8-C-x0.25", "plain-8-x0.25", "resnet-8-C-x0.25"),
+        ("resnet-8-preact-x0.25", "resnet-8-x0.25", "resnet-8-preact-x0.25"),
+        ("resnet-8-x0.25-groupnorm", "resnet-8-x0.25", "resnet-8-x0.25-groupnorm"),
+        ("plain-8-x0.25-nonorm", "plain-8-x0.25", "plain-8-x0.25-nonorm"),
+        ("resnet-11-x0.25", "resnet-8-x0.25", "resnet-11-x0.25"),
+        ("resnet-18-B-x0.0625", "resnet-8-x0.25", "resnet-18-B-x0.0625"),
+    ],
+)
+def test_tensors_tell_which_network_they_fit(tmp_path, saved, asked, told):
+    state = build_network(saved, num_classes=7, in_channels=1).state_dict()
+    torch.save(dict(state), tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=f"not fit {asked}: they fit {told}, so give --network"):
+        load_weights(tmp_path / "weights.pt", build_network(asked, num_classes=10))
+
+
+def test_another_number_of_classes_and_channels_is_told(network, tmp_path):
+    save_weights(network, tmp_path / "weights.pt")
+    other = build_network("resnet-8-x0.25", num_classes=7, in_channels=1)
+    message = "their number of classes is 10, not 7 and their number of the images' channels is 3"
     with pytest.raises(UserError, match=message):
         load_weights(tmp_path / "weights.pt", other)
 

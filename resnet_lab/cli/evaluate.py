@@ -5,25 +5,32 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnet_lab.cli.normalise import Chosen, choose, read_choice
 from resnet_lab.cli.parsing import Parser, parse_config
+from resnet_lab.cli.terminal import printable
 from resnet_lab.errors import UserError
 
 if TYPE_CHECKING:
-    from resnet_lab.data.config import DataConfig, NormaliseKind
-
-THIRD_PARTY: dict[str | None, NormaliseKind] = {"torchvision": "imagenet", "akamaster": "imagenet"}
-"""How the inputs of third-party weights are normalised."""
+    from resnet_lab.data.config import DataConfig
+    from resnet_lab.data.data import Data
+    from resnet_lab.data.inputs import Inputs
+    from resnet_lab.networks.spec import NetworkSpec
+    from resnet_lab.networks.weights import Weights
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the test error of weights, percent."""
+    """Print the test error of weights, percent; on stderr what was assumed for it."""
     given = _parser().parse_args(arguments)
+    if given.normalise is not None:
+        given.normalise = read_choice(given.normalise)
     result = _evaluate(given)
+    for note in result["notes"]:
+        print(f"resnet-lab: {printable(note)}", file=sys.stderr)
     if given.json:
         print(json.dumps(result, indent=2))
         return 0
@@ -40,24 +47,23 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
     from resnet_lab.data.config import default_data_dir
     from resnet_lab.data.load import load_data
     from resnet_lab.networks.network import build_network
-    from resnet_lab.networks.weights import load_weights, read_tensors, weights_format
+    from resnet_lab.networks.spec import NetworkSpec
+    from resnet_lab.networks.weights import read_weights
     from resnet_lab.training.device import choose_device
     from resnet_lab.training.evaluation import evaluate
 
     device = choose_device(given.device)
-    source = weights_format(read_tensors(Path(given.weights)))
-    trained = _training_data(Path(given.weights))
-    config = _data_config(given, source, trained)
-    data = load_data(config, default_data_dir(given.data_dir))
-    network = build_network(
-        given.network, num_classes=data.num_classes, in_channels=data.image_shape[0]
-    )
-    if trained is not None and Path(given.weights).stem != network.spec.name:
-        raise UserError(
-            f"{given.weights} holds the weights of {Path(given.weights).stem}, not of "
-            f"{network.spec.name}: give --network {Path(given.weights).stem}"
-        )
-    load_weights(Path(given.weights), network)
+    weights = read_weights(given.weights)
+    trained = _training_data(weights.path) if weights.authors is None else None
+    spec = NetworkSpec.parse(given.network)
+    _check_file_name(weights, trained, spec)
+    weights.check(spec)
+    said = _inputs(weights)
+    chosen = _chosen(given, weights, spec, said, trained)
+    data = load_data(chosen.data, default_data_dir(given.data_dir), chosen.normalisation)
+    network = build_network(spec, num_classes=data.num_classes, in_channels=data.image_shape[0])
+    weights.set_in(network)
+    _check_inputs(weights.path, chosen, said, data)
     batches = data.evaluation_batches("test", batch_size=given.batch_size, device=device)
     score = evaluate([network.to(device)], batches, device)[0]
     if not math.isfinite(score.loss):
@@ -66,7 +72,7 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
             "finite: it has no error to be measured"
         )
     return {
-        "network": network.spec.name,
+        "network": (weights.network or spec).name,
         "data": data.name,
         "split": "test",
         "images": score.images,
@@ -74,25 +80,82 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
         "error": score.error,
         "top5_error": score.top5_error,
         "loss": score.loss,
-        "normalise": config.normalise,
-        "test_view": config.test_view,
-        "format": source,
+        "normalise": chosen.told,
+        "test_view": chosen.data.test_view,
+        "format": weights.format,
+        "notes": [*_on_the_network(weights, trained, spec), *chosen.notes],
     }
 
 
-def _data_config(
-    given: argparse.Namespace, source: str | None, trained: DataConfig | None
-) -> DataConfig:
-    """The data as the weights saw them: of their run, of their authors, or as the flags say."""
+def _inputs(weights: Weights) -> Inputs | None:
+    """What a file says of the inputs that its network was trained on."""
+    from resnet_lab.data.inputs import Inputs
+
+    if weights.inputs is None:
+        return None
+    try:
+        return Inputs.from_dict(weights.inputs)
+    except UserError as error:
+        raise UserError(f"{weights.path}: {error}") from error
+
+
+def _chosen(
+    given: argparse.Namespace,
+    weights: Weights,
+    spec: NetworkSpec,
+    said: Inputs | None,
+    trained: DataConfig | None,
+) -> Chosen:
     from resnet_lab.data.config import DataConfig
 
-    if trained is not None and trained.name == given.data:
-        config = replace(trained, test_view=given.test_view, test=True)
-    else:
-        config = DataConfig(given.data, test_view=given.test_view, protocol="full")
-        if source in THIRD_PARTY:
-            config = replace(config, normalise=THIRD_PARTY[source])
-    return replace(config, normalise=given.normalise) if given.normalise else config
+    return choose(
+        given.weights,
+        DataConfig(given.data, test_view=given.test_view, protocol="full"),
+        given.normalise,
+        said,
+        trained,
+        weights.authors,
+        spec,
+    )
+
+
+def _check_file_name(weights: Weights, trained: DataConfig | None, spec: NetworkSpec) -> None:
+    """Compare the name of a file that says nothing, in a run directory: a run names it so."""
+    name = weights.path.stem
+    if weights.network is None and trained is not None and name != spec.name:
+        raise UserError(
+            f"{weights.path} holds the weights of {name}, not of {spec.name}: give --network {name}"
+        )
+
+
+def _check_inputs(path: Path, chosen: Chosen, said: Inputs | None, data: Data) -> None:
+    """Refuse numbers for other channels, and outputs that stand for other classes."""
+    means = 0 if chosen.normalisation is None else len(chosen.normalisation.mean)
+    if means and means != data.image_shape[0]:
+        raise UserError(
+            f"--normalise {chosen.told}: it is for {means} channels, and the images of {data.name} "
+            f"have {data.image_shape[0]}"
+        )
+    if said is not None and said.classes and data.classes and said.classes != data.classes:
+        raise UserError(
+            f"{path} tells the classes {_listed(said.classes)} apart, and {data.name} has "
+            f"{_listed(data.classes)}: its outputs stand for other classes"
+        )
+
+
+def _listed(classes: Sequence[str]) -> str:
+    return ", ".join(classes[:3]) + (f" and {len(classes) - 3} more" if len(classes) > 3 else "")
+
+
+def _on_the_network(weights: Weights, trained: DataConfig | None, spec: NetworkSpec) -> list[str]:
+    """Say what a file of ours without a name leaves open outside its run."""
+    if weights.authors is not None or weights.network is not None or trained is not None:
+        return []
+    return [
+        f"{weights.path} does not say which network it holds: {spec.name} was assumed; "
+        "others that differ in identity shortcuts, a stride's place or the order in a block have "
+        "the same tensors"
+    ]
 
 
 def _training_data(weights: Path) -> DataConfig | None:
@@ -114,8 +177,10 @@ def _parser() -> Parser:
     parser.add_argument("--data-dir", help="default: $RESNET_LAB_DATA, else ~/.cache/resnet_lab")
     parser.add_argument(
         "--normalise",
-        choices=("pixel-mean", "channel", "imagenet"),
-        help="default: as the run that the weights lie in; imagenet for third-party weights",
+        metavar="HOW",
+        help="pixel-mean, channel, imagenet, or numbers for pixels / 255 as MEANS/DEVIATIONS, one "
+        "a channel. Default: as the weights' file says; what is assumed of a file that says "
+        "nothing is told",
     )
     parser.add_argument(
         "--test-view", default="centre", choices=("centre", "ten-crop", "multi-scale")

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.parsing import parse_config
+from resnet_lab.data.fingerprint import check_data
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.sweeps.local import print_outcome, run_locally
@@ -22,6 +23,8 @@ from resnet_lab.sweeps.storage import VARIABLE
 from resnet_lab.sweeps.verdict import in_words
 from resnet_lab.sweeps.work import Train, Work
 from resnet_lab.training.config import Config
+from resnet_lab.training.identity import identify
+from resnet_lab.training.replaced import replaced_code
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -56,12 +59,14 @@ class Study:
         sweep: the file.
         work: for the workers.
         configs: of a grid: slot -> configuration. Of a search: what its extreme runs are like.
+        places: of a grid: slot -> run directory.
     """
 
     given: argparse.Namespace
     sweep: Sweep
     work: Work
     configs: dict[str, Config]
+    places: dict[str, RunDirectory]
 
     @classmethod
     def of(
@@ -81,7 +86,7 @@ class Study:
         """
         name = str(given.study or sweep.name) + ("-smoke" if given.smoke else "")
         added = _added_flags(given, name, extra)
-        points, configs = _parse_points(sweep, added)
+        points, configs, places = _parse_points(sweep, added)
         for config in configs.values():
             check_early_termination(sweep, config)
             if sweep.chooses and config.data.test:
@@ -99,10 +104,17 @@ class Study:
             retries=given.retries,
             seed=given.seed,
         )
-        return cls(given, sweep, work, configs)
+        return cls(given, sweep, work, configs, places)
 
     def run(self) -> int:
-        """Train what remains, say how it went, and return the exit code."""
+        """Train what remains, say how it went, and return the exit code.
+
+        Raises:
+            UserError: data are missing, or the first run cannot begin.
+        """
+        for key, place in self.places.items():
+            if not place.is_finished():
+                check_data(self.configs[key].data, self.configs[key].data_dir)
         devices = [one for one in (self.given.devices or "").split(",") if one]
         result = run_locally(
             self.work,
@@ -133,7 +145,10 @@ class Study:
     def plan(self) -> list[str]:
         """The lines of --dry-run."""
         states = self._states()
-        runs = [(states.get(key, "each"), config) for key, config in self.configs.items()]
+        runs = [
+            (states.get(key, "each"), config, self.places.get(key))
+            for key, config in self.configs.items()
+        ]
         return plan_lines(runs[:1] if self.sweep.searches else runs, Counter(states.values()))
 
     def _attempts(self) -> dict[str, FrozenTrial]:
@@ -148,8 +163,7 @@ class Study:
         states = {}
         for slot in self.slots():
             state = attempts[slot.key].state.name if slot.key in attempts else ""
-            config = self.configs.get(slot.key)
-            done = config is not None and RunDirectory.of(config).is_finished()
+            done = slot.key in self.places and self.places[slot.key].is_finished()
             states[slot.key] = "finished" if done else STATES.get(state, "to do")
         return states
 
@@ -160,8 +174,7 @@ class Study:
         """
         if self.work.storage is not None or self.sweep.searches:
             return []
-        places = {key: RunDirectory.of(config) for key, config in self.configs.items()}
-        return [key for key, place in places.items() if place.read() is None]
+        return [key for key, place in self.places.items() if place.read() is None]
 
     def _best(self) -> list[str]:
         """What a search has found: the run with the lowest metric at its last step."""
@@ -182,18 +195,25 @@ class Study:
 
 def _parse_points(
     sweep: Sweep, added: Sequence[str]
-) -> tuple[dict[str, list[str]], dict[str, Config]]:
-    """Slot -> flags and configuration of a grid's points; of a search the extremes are tried."""
+) -> tuple[dict[str, list[str]], dict[str, Config], dict[str, RunDirectory]]:
+    """Slot -> flags, configuration and place of a grid's points; of a search, its extremes."""
     if sweep.searches:
         corners = [parse_config([*corner, *added], "sweep") for corner in sweep.corners()]
-        return {}, {f"corner {number}": config for number, config in enumerate(corners)}
+        return {}, {f"corner {number}": config for number, config in enumerate(corners)}, {}
     points: dict[str, list[str]] = {}
     configs: dict[str, Config] = {}
+    places: dict[str, RunDirectory] = {}
+    fingerprints: dict[object, dict[str, Any]] = {}
     for flags in sweep.points():
         config = parse_config([*flags, *added], "sweep")
-        points.setdefault(config.run_id(), flags)
-        configs.setdefault(config.run_id(), config)
-    return points, configs
+        data = (config.data.name, config.data.test, config.data_dir)
+        if data not in fingerprints:  # once a data set, as it may have a million files
+            fingerprints[data] = config.fingerprint()
+        place = RunDirectory.of(config, identify(config, fingerprints[data], replaced_code()))
+        points.setdefault(place.id, flags)
+        configs.setdefault(place.id, config)
+        places.setdefault(place.id, place)
+    return points, configs, places
 
 
 def _added_flags(given: argparse.Namespace, name: str, extra: Sequence[str]) -> tuple[str, ...]:

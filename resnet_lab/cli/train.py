@@ -34,10 +34,15 @@ def run(arguments: Sequence[str]) -> int:
 def _train(arguments: Sequence[str]) -> int:
     config = in_the_sweeps_place(parse_config(from_wandb(arguments)))
     from resnet_lab.runs.directory import RunDirectory, read_info
+    from resnet_lab.runs.provenance import trained_by_other_code
     from resnet_lab.runs.summary import summary_lines
 
-    if RunDirectory.of(config).is_finished():
+    known = RunDirectory.of(config).read()
+    if known is not None and known["status"] == "finished":
         print("already finished; the same run is not trained twice")
+        other = trained_by_other_code(known["provenance"])
+        if other is not None:
+            print(f"note: other code trained it ({other}); --study NAME trains it again")
     from resnet_lab.training.processes import is_first_process
 
     path = train_illustrated(config)

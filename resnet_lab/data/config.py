@@ -18,6 +18,8 @@ IN_MEMORY_DATA = ("digits", "cifar10", "cifar100")
 FOLDER_DATA = ("imagenet", "imagefolder")
 KNOWN_DATA = (*IN_MEMORY_DATA, *FOLDER_DATA)
 
+VALIDATION_SIZES = {"cifar10": 5_000, "cifar100": 5_000, "imagenet": 50_000}
+
 _CHOICES: dict[str, tuple[str, ...]] = {
     "name": KNOWN_DATA,
     "protocol": get_args(ProtocolKind),
@@ -102,6 +104,17 @@ class DataConfig:
                 "data: normalise 'imagenet' needs colour images and digits are grey; "
                 "use 'pixel-mean' or 'channel'"
             )
+
+
+def default_validation_size(name: str, images: int | None) -> int | None:
+    """How many of a data set's training images are held out for validation if nothing is said.
+
+    Args:
+        name: of the data set.
+        images: number of its training images, if it is known.
+    """
+    tenth = None if images is None else max(1, images // 10)
+    return VALIDATION_SIZES.get(name, tenth)
 
 
 def default_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from resnet_lab.data.batches import Batches, check_training_batch
 from resnet_lab.data.config import DataConfig
+from resnet_lab.data.inputs import Inputs
+from resnet_lab.data.normalisation import Normalisation
 from resnet_lab.data.protocol import Split
 from resnet_lab.errors import UserError, suggest
 
@@ -31,6 +33,7 @@ class Data(ABC):
         image_shape: (channels, height, width) of a training input.
         counts: images in "train", "validation" (absent under protocol "full") and "test" (absent
             where config.test is false).
+        classes: names of the classes in the order of the labels; None where there are none.
         protocol: the training data's split in short, such as "45k/5k", "50k" or "1294/143".
     """
 
@@ -42,11 +45,13 @@ class Data(ABC):
         image_shape: tuple[int, int, int],
         split: Split,
         test_count: int,
+        classes: tuple[str, ...] | None = None,
     ) -> None:
         self.config = config
         self.name = config.name
         self.num_classes = num_classes
         self.image_shape = image_shape
+        self.classes = classes
         self.protocol = split.label
         held_out = {"validation": len(split.validation)} if len(split.validation) else {}
         test = {"test": test_count} if config.test else {}
@@ -65,6 +70,23 @@ class Data(ABC):
             "image_shape": list(self.image_shape),
             "num_classes": self.num_classes,
         }
+
+    @property
+    @abstractmethod
+    def normalisation(self) -> Normalisation:
+        """How pixels / 255 become inputs, on the CPU."""
+
+    def inputs(self) -> Inputs:
+        """Return what weights that are trained on these data must say of their inputs."""
+        return Inputs(
+            data=self.name,
+            protocol=self.protocol,
+            kind=self.config.normalise,
+            normalisation=self.normalisation,
+            image_shape=self.image_shape,
+            num_classes=self.num_classes,
+            classes=self.classes,
+        )
 
     @abstractmethod
     def train_batch(

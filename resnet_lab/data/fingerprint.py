@@ -14,7 +14,7 @@ from typing import Any
 
 from resnet_lab.data.checksums import file_checksum
 from resnet_lab.data.cifar_files import VERSIONS, CifarVersion, check_files_exist, known_checksums
-from resnet_lab.data.config import DataConfig
+from resnet_lab.data.config import DataConfig, default_data_dir
 from resnet_lab.data.image_index import ImageIndex, read_index
 from resnet_lab.errors import UserError
 
@@ -36,21 +36,26 @@ def fingerprint(config: DataConfig, data_dir: Path) -> dict[str, Any]:
     seven seconds of a processor, and what a disk takes whose directories are not in memory.
 
     Returns:
-        "train" and, with `config.test`, "test": what was compared ("contents" or "sizes"), a colon
-        and 16 hexadecimal digits. Without `config.test` no test image is looked at, and "train" is
-        the same as with it.
+        "images", the number of training images; "train" and, with `config.test`, "test": what was
+        compared ("contents" or "sizes"), a colon and 16 hexadecimal digits. Without `config.test`
+        no test image is looked at, and the rest is the same as with it.
 
     Raises:
-        UserError: files are missing, as when the data is loaded.
+        UserError: files are missing, as when the data is loaded. CIFAR-10's need not be there, as
+            they can only be those whose checksums are built in.
     """
     if config.name in VERSIONS:
         return _of_cifar(VERSIONS[config.name], data_dir, test=config.test)
     if config.name == "digits":
-        return {part: DIGITS[part] for part in _parts(config.test)}
+        return {"images": 1437, **{part: DIGITS[part] for part in _parts(config.test)}}
     indices = read_index(config.name, data_dir, test=config.test)
-    return {
-        part: _of_images(index) for part, index in zip(_parts(config.test), indices, strict=False)
-    }
+    parts = zip(_parts(config.test), indices, strict=False)
+    return {"images": len(indices[0].paths)} | {part: _of_images(index) for part, index in parts}
+
+
+def check_data(config: DataConfig, data_dir: str | None) -> None:
+    """Raise UserError if files that the fingerprint needs are missing."""
+    fingerprint(config, default_data_dir(data_dir))
 
 
 def _parts(test: bool) -> tuple[str, ...]:
@@ -59,14 +64,15 @@ def _parts(test: bool) -> tuple[str, ...]:
 
 def _of_cifar(version: CifarVersion, data_dir: Path, *, test: bool) -> dict[str, Any]:
     files = {part: list(getattr(version, part)) for part in _parts(test)}
-    check_files_exist(version, data_dir, chain(*files.values()))
+    if not version.sha256:
+        check_files_exist(version, data_dir, chain(*files.values()))
     folder = data_dir / version.folder
     known = known_checksums(version, folder)
 
     def checksum(file: str) -> str:
         return known.get(file) or file_checksum(folder / file, "sha256")
 
-    return {
+    return {"images": sum(version.train.values())} | {
         part: f"contents:{_hash((file.encode(), checksum(file)) for file in names)}"
         for part, names in files.items()
     }

@@ -37,7 +37,9 @@ MOST_OPENED = 10_000
 """Images whose headers are read before training begins, in about a second."""
 
 
-def load_folders(config: DataConfig, data_dir: Path) -> Data:
+def load_folders(
+    config: DataConfig, data_dir: Path, normalisation: Normalisation | None = None
+) -> Data:
     """Index the images of `config.name`; see `image_tree.read_trees` for where they must be.
 
     Of data sets that are not large every header is read, so that no run stops midway at a file
@@ -47,23 +49,36 @@ def load_folders(config: DataConfig, data_dir: Path) -> Data:
     if sum(map(len, trees)) <= MOST_OPENED:
         for tree in trees:
             tree.check_headers()
-    return FolderData(config, *trees)
+    return FolderData(config, *trees, normalisation)
 
 
 class FolderData(Data):
     """Images decoded when needed, by worker processes. Inputs are 224x224 (R 3.4)."""
 
-    def __init__(self, config: DataConfig, train: ImageTree, test: ImageTree) -> None:
+    def __init__(
+        self,
+        config: DataConfig,
+        train: ImageTree,
+        test: ImageTree,
+        normalisation: Normalisation | None = None,
+    ) -> None:
         self._train, self._test = train, test
         self._split = split_training_data(len(train), config)
         self._normalisations: dict[torch.device, Normalisation] = {}
+        if normalisation is not None:
+            self._normalisations[torch.device("cpu")] = normalisation
         super().__init__(
             config,
             num_classes=len(train.classes),
             image_shape=(3, CROP, CROP),
             split=self._split,
             test_count=len(test),
+            classes=train.classes,
         )
+
+    @property
+    def normalisation(self) -> Normalisation:
+        return self._normalise(torch.device("cpu"))
 
     def train_batch(
         self,

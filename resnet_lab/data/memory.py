@@ -55,7 +55,12 @@ class InMemoryData(Data):
     """Data held as uint8 tensors, copied once to each device that asks for batches."""
 
     def __init__(
-        self, config: DataConfig, train: LabelledImages, test: LabelledImages, num_classes: int
+        self,
+        config: DataConfig,
+        train: LabelledImages,
+        test: LabelledImages,
+        num_classes: int,
+        normalisation: Normalisation | None = None,
     ) -> None:
         self._split = split_training_data(len(train), config)
         channels, height, width = train.images.shape[1:]
@@ -67,9 +72,14 @@ class InMemoryData(Data):
             test_count=len(test),
         )
         self._augmentation = AUGMENTATIONS[config.name] if config.augment == "paper" else None
-        chunks = (train.images[part] for part in torch.split(self._split.train, 4096))
-        normalise = fit_normalisation(config.normalise, chunks)
-        self._residents = {torch.device("cpu"): _Resident(train, test, normalise)}
+        if normalisation is None:
+            chunks = (train.images[part] for part in torch.split(self._split.train, 4096))
+            normalisation = fit_normalisation(config.normalise, chunks)
+        self._residents = {torch.device("cpu"): _Resident(train, test, normalisation)}
+
+    @property
+    def normalisation(self) -> Normalisation:
+        return self._residents[torch.device("cpu")].normalise
 
     def train_batch(
         self,

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from resnet_lab.data.config import DataConfig
+from resnet_lab.data.config import DataConfig, default_validation_size
 from resnet_lab.data.randomness import derived_generator
 from resnet_lab.errors import UserError
-
-_VALIDATION_SIZES = {"cifar10": 5_000, "cifar100": 5_000, "imagenet": 50_000}
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,8 @@ def split_training_data(count: int, config: DataConfig) -> Split:
 
 
 def _validation_size(count: int, config: DataConfig) -> int:
-    size = config.validation_size
-    if size is None:
-        size = _VALIDATION_SIZES.get(config.name, max(1, count // 10))
+    size = config.validation_size or default_validation_size(config.name, count)
+    assert size is not None
     if size >= count:
         raise UserError(
             f"data: a validation part of {size} leaves nothing of the {count} training images "

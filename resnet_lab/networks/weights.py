@@ -1,15 +1,16 @@
 """Weights in files: our own, torchvision's and akamaster's, translated by name.
 
-Only plain tensors are ever read: a file whose pickle refers to code is refused, not run.
+A file of ours says which network it holds, and what the inputs of that network are. It says so
+where PyTorch keeps what it knows of a state dict besides tensors, so `torch.load` returns a plain
+state dict.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,25 +20,75 @@ from torch import Tensor
 from resnet_lab.errors import UserError
 from resnet_lab.files import write_bytes
 from resnet_lab.networks.network import Network
+from resnet_lab.networks.spec import NetworkSpec
+from resnet_lab.networks.weights_file import classifier_of, read_state, refuse_twice, unknown
+from resnet_lab.networks.weights_fit import check_fit
 
 WeightsFormat = Literal["resnet_lab", "torchvision", "akamaster"]
 
 # The name of the classifier tells the formats apart.
-_CLASSIFIERS: dict[str, WeightsFormat] = {
+_FORMATS: dict[str, WeightsFormat] = {
     "head.classifier": "resnet_lab",
     "fc": "torchvision",
     "linear": "akamaster",
 }
-_WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")  # of DataParallel and of torch.compile
-_CHECKSUM_IN_NAME = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8})\.(pt|pth|th)$")
+_DESCRIPTION = 1  # the version of what a file says beside its tensors
 _BLOCK = re.compile(r"layer(\d+)\.(\d+)\.(.+)")
-_MOST_NAMED = 4  # tensors that an error message names before it only counts
 
 
-def save_weights(network: Network, path: str | Path) -> None:
-    """Write the state dict of `network` to `path`, whole or not at all (temporary file, rename)."""
+@dataclass(frozen=True)
+class Weights:
+    """A weights file as it was read.
+
+    path: of the file. format: whose names its tensors have. tensors: by our names, on the CPU.
+    network: that the file names, None if it names none. inputs: what it says of the inputs, as it
+    was given to `save_weights`; None if nothing.
+    """
+
+    path: Path
+    format: WeightsFormat
+    tensors: Mapping[str, Tensor]
+    network: NetworkSpec | None = None
+    inputs: Mapping[str, Any] | None = None
+
+    @property
+    def authors(self) -> str | None:
+        """Whose code wrote the file, if not ours."""
+        return None if self.format == "resnet_lab" else self.format
+
+    def check(self, spec: NetworkSpec) -> None:
+        """Raise `UserError` unless these are weights of `spec`, for any classes and channels."""
+        classes = self._size("head.classifier.weight", 0)
+        channels = self._size("stem.conv.weight", 1)
+        with torch.device("meta"):
+            network = Network(spec, num_classes=classes, in_channels=channels)
+        check_fit(self.path, network, self.tensors, self.network, self.authors)
+
+    def _size(self, name: str, dimension: int) -> int:
+        """A size of a tensor; 1 where there is none, which `check_fit` will say."""
+        shape = self.tensors[name].shape if name in self.tensors else ()
+        return shape[dimension] if len(shape) > dimension else 1
+
+    def set_in(self, network: Network) -> None:
+        """Set all parameters and buffers of `network`; see `load_weights`."""
+        check_fit(self.path, network, self.tensors, self.network, self.authors)
+        network.load_state_dict({**network.state_dict(), **self.tensors})
+
+
+def save_weights(
+    network: Network, path: str | Path, *, inputs: Mapping[str, Any] | None = None
+) -> None:
+    """Write the state dict of `network` to `path`, whole or not at all (temporary file, rename).
+
+    The file says which network it holds. `inputs`, plain types and tensors, says what else it takes
+    to evaluate it: `Data.inputs().as_dict()` of the data that it was trained on.
+    """
     path = Path(path)
-    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    state: Any = network.state_dict()  # an OrderedDict, whose _metadata is stored with it
+    for name, tensor in list(state.items()):
+        state[name] = tensor.detach().cpu()
+    said = {"description": _DESCRIPTION, "network": network.spec.name}
+    state._metadata["resnet_lab"] = said if inputs is None else {**said, "inputs": dict(inputs)}
     buffer = io.BytesIO()
     torch.save(state, buffer)  # by itself it hides why a file cannot be written
     write_bytes(path, buffer.getbuffer())
@@ -47,89 +98,47 @@ def load_weights(path: str | Path, network: Network) -> WeightsFormat:
     """Set all parameters and buffers of `network` from `path`; return the format found there.
 
     Accepted: files of `save_weights`; torchvision's state dicts of resnet18 to resnet152;
-    akamaster's checkpoints ({"state_dict": ...} with "module." prefixes). Batch norms' counters
-    of batches may be missing, as in files from before PyTorch 0.4.1. Raises `UserError` for a
-    file that is missing, damaged, no weights or does not fit; the network is then unchanged.
+    akamaster's; each also as the one state dict inside a checkpoint, under any key, and with the
+    prefixes of DataParallel, torch.compile or a Lightning module. Batch norms' counters of batches
+    may be missing, as in files from before PyTorch 0.4.1. Raises `UserError` for a file that is
+    missing, damaged, no weights, or those of another network, even one with the same tensors;
+    the network is then unchanged.
     """
+    weights = read_weights(path)
+    weights.set_in(network)
+    return weights.format
+
+
+def read_weights(path: str | Path) -> Weights:
+    """Read a weights file of any known format. Raises `UserError` for a file that is none."""
     path = Path(path)
-    tensors = read_tensors(path)
-    found = weights_format(tensors)
-    if found is None:
+    tensors, said = read_state(path)
+    classifier = classifier_of(list(tensors))
+    if classifier is None:
+        raise unknown(path, list(tensors))
+    names = [_translated(name) for name in tensors]
+    refuse_twice(path, names)
+    translated = dict(zip(names, tensors.values(), strict=True))
+    network, inputs = _description(path, said)
+    return Weights(path, _FORMATS[classifier], translated, network, inputs)
+
+
+def _description(path: Path, said: Any) -> tuple[NetworkSpec | None, Mapping[str, Any] | None]:
+    """Read what `save_weights` has written beside the tensors; files of others have nothing."""
+    if said is None:
+        return None, None
+    version = dict.get(said, "description") if isinstance(said, dict) else None
+    if not isinstance(version, int) or version != _DESCRIPTION:
         raise UserError(
-            f"{path}: not the weights of a network known here: no classifier named "
-            f"{' or '.join(_CLASSIFIERS)}, but {_listed(list(tensors)) or 'nothing at all'}"
+            f"{path}: what it says of its network cannot be read: it is of another version, or "
+            f"damaged; this version reads description {_DESCRIPTION}"
         )
-    translated = {_translated(name): tensor for name, tensor in tensors.items()}
-    _check_fit(path, network, translated)
-    network.load_state_dict({**network.state_dict(), **translated})
-    return found
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the named tensors of a weights file, on the CPU, without wrappers' prefixes."""
-    content = _read(path)
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping):
-        raise UserError(f"{path}: not a weights file: it holds a {type(content).__name__}")
-    strangers = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
-    if strangers:
-        raise UserError(f"{path}: not a weights file: not tensors: {_listed(strangers)}")
-    return {_WRAPPERS.sub("", str(name)): tensor for name, tensor in content.items()}
-
-
-def weights_format(tensors: Mapping[str, Tensor]) -> WeightsFormat | None:
-    """Return whose names these are, or None."""
-    for classifier, found in _CLASSIFIERS.items():
-        if f"{classifier}.weight" in tensors:
-            return found
-    return None
-
-
-def _read(path: Path) -> Any:
-    """Unpickle plain tensors only, behind the checks for damage that torch.load leaves out."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such weights file")
-    _check_name_against_content(path)
+    inputs = dict.get(said, "inputs")
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                _check_size(path, archive)
-                damaged = archive.testzip()
-            if damaged is not None:
-                raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle may raise anything
-        raise UserError(
-            f"{path}: not a weights file, or a damaged one: it cannot be read as plain tensors "
-            f"({type(error).__name__}). Files whose reading would run code are refused"
-        ) from error
-
-
-def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse what would take more memory than the file has bytes; torch compresses nothing."""
-    members = archive.infolist()
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise zipfile.BadZipFile("it is compressed")
-    if sum(member.file_size for member in members) > path.stat().st_size:
-        raise zipfile.BadZipFile("its parts overlap")
-
-
-def _check_name_against_content(path: Path) -> None:
-    """Compare the SHA-256 with the first 8 digits of it that released files have in their name.
-
-    PyTorch's hub names files so (resnet18-f37072fd.pth); eight decimal digits are taken for a date.
-    """
-    expected = _CHECKSUM_IN_NAME.search(path.name)
-    if expected is None:
-        return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()[:8]
-    if found != expected[1]:
-        raise UserError(
-            f"{path}: damaged, by the checksum in its name: its SHA-256 begins {found}, expected "
-            f"{expected[1]}. Download it again, or rename it if it is another file"
-        )
+        network = NetworkSpec.parse(str(dict.get(said, "network")))
+        return network, None if inputs is None else dict(dict.items(inputs))
+    except (UserError, TypeError) as error:
+        raise UserError(f"{path}: what it says of its network cannot be read: {error}") from error
 
 
 def _translated(name: str) -> str:
@@ -150,37 +159,3 @@ def _translated_inside(path: str) -> str:
     if parent in ("downsample", "shortcut"):
         return projection.get(child, path)
     return re.sub(r"^bn(\d)$", r"norm\1", path)
-
-
-def _check_fit(path: Path, network: Network, tensors: Mapping[str, Tensor]) -> None:
-    """Raise `UserError` naming the tensors that are missing, unexpected or of another shape."""
-    expected = network.state_dict()
-    missing = [
-        name for name in expected if name not in tensors and "num_batches_tracked" not in name
-    ]
-    unexpected = [name for name in tensors if name not in expected]
-    differing = [
-        f"{name} (expected {_described(expected[name])}, found {_described(tensor)})"
-        for name, tensor in tensors.items()
-        if name in expected and not _fits(tensor, expected[name])
-    ]
-    problems = {"missing": missing, "unexpected": unexpected, "different": differing}
-    if any(problems.values()):
-        told = "; ".join(f"{kind}: {_listed(names)}" for kind, names in problems.items() if names)
-        raise UserError(f"{path}: these weights do not fit {network.spec.name}: {told}")
-
-
-def _fits(tensor: Tensor, expected: Tensor) -> bool:
-    same_kind = tensor.is_floating_point() == expected.is_floating_point()
-    has_values = tensor.layout == torch.strided and not tensor.is_meta
-    return tensor.shape == expected.shape and same_kind and has_values
-
-
-def _described(tensor: Tensor) -> str:
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first few of `names`, and how many more there are."""
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from resnet_lab.data.config import default_data_dir
 from resnet_lab.documents import dump_yaml, load_json, load_yaml, read_text
 from resnet_lab.errors import UserError
 from resnet_lab.files import is_sealed, remove_leftovers, seal, write_json, write_text
@@ -29,8 +30,9 @@ from resnet_lab.left_behind import is_left_behind
 from resnet_lab.runs.lock import RunLock
 from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
 from resnet_lab.training.config import Config
+from resnet_lab.training.identity import FORMAT, Identity, identify, identify_format_1
 
-FORMAT = 1
+FORMATS = (1, FORMAT)
 FILES = ("run.json", "config.yaml", "metrics.parquet", "layers.parquet")
 """What readers of a run directory need; the rest serves to continue and to evaluate."""
 OTHERS = ("metrics.parquet", "layers.parquet", "checkpoints", "weights")
@@ -38,13 +40,19 @@ OTHERS = ("metrics.parquet", "layers.parquet", "checkpoints", "weights")
 _CHECKPOINT = re.compile(r"step-\d{9,}\.ckpt")
 
 
-def run_name(config: Config) -> str:
-    """A readable folder name, unique to the result: networks, data, seed and identity."""
+def run_name(config: Config, identity: Identity | None = None) -> str:
+    """A readable folder name, unique to the result: networks, data, seed and identity.
+
+    Args:
+        config: of the run.
+        identity: of the run; read from the configuration and its data without.
+    """
+    identity = identity or config.identity()
     names = [spec.name for spec in config.specs()]
     label = "+".join(names)
     if len(label) > 60:
         label = f"{names[0]}+{len(names) - 1}-more"
-    return f"{label}_{config.data.name}_seed{config.seed}_{config.run_id()[:8]}"
+    return f"{label}_{config.data.name}_seed{config.seed}_{identity.id[:8]}"
 
 
 class DamagedFile(UserError):
@@ -57,23 +65,43 @@ class RunDirectory:
     Attributes:
         path: of the folder.
         config: of the run that may lie there; None for any.
+        identity: of that run.
         metrics: rows of metrics.parquet.
         layers: rows of layers.parquet.
     """
 
-    def __init__(self, path: Path, config: Config | None = None) -> None:
+    def __init__(
+        self, path: Path, config: Config | None = None, identity: Identity | None = None
+    ) -> None:
         self.path = path
         self.config = config
+        self.identity = identity or (config.identity() if config is not None else None)
         self._lock: RunLock | None = None
         self.metrics = RowFile(path / "metrics.parquet", METRICS)
         self.layers = RowFile(path / "layers.parquet", LAYERS)
 
     @classmethod
-    def of(cls, config: Config) -> RunDirectory:
-        """The place of a configuration's run, whether it exists yet or not."""
+    def of(cls, config: Config, identity: Identity | None = None) -> RunDirectory:
+        """The place of a configuration's run, whether it exists yet or not.
+
+        A run that was begun in format 1 stays in its directory, and in its format.
+
+        Args:
+            config: of the run.
+            identity: of the run; read from the configuration and its data without.
+        """
         folder = Path(config.runs_dir)
         folder = folder / config.study if config.study else folder
-        return cls(folder / run_name(config), config)
+        identity = identity or config.identity()
+        place = cls(folder / run_name(config, identity), config, identity)
+        older = None if place.path.exists() else _begun_in_format_1(folder, config, identity)
+        return older or place
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits: of the configuration that this was made with."""
+        assert self.identity is not None
+        return self.identity.id
 
     @property
     def checkpoints(self) -> Path:
@@ -174,7 +202,7 @@ class RunDirectory:
             warnings.warn(f"{error}: made anew", stacklevel=2)
             self._check_config()
             return None
-        if self.config is not None and info.get("run") != self.config.run_id():
+        if self.identity is not None and info.get("run") != self.identity.id:
             differences = "".join(f"; {difference}" for difference in self._differences())
             raise UserError(
                 f"{self.path} holds another run ({info.get('run')}){differences}: move it away"
@@ -198,27 +226,26 @@ class RunDirectory:
         have written it, or it is cut off.
         """
         file = self.path / "config.yaml"
-        if self.config is None or not file.exists():
+        if self.config is None or self.identity is None or not file.exists():
             return []
         try:
             text = read_text(file)
             if not text.endswith("\n"):  # a number that was cut off is another number
                 raise ValueError("it is cut off")
             values = load_yaml(text)
-            other = _flat(Config.from_dict(values).identity())
-            there = _flat(values)
+            other = Config.from_dict(values)
+            decisive = _flat(identify_again(other, self.identity).content)
         except (OSError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
             warnings.warn(f"{file} is damaged ({reason}): written anew", stacklevel=2)
             return []
-        own = _flat(self.config.identity())
-        here = {**_flat(self.config.as_dict()), **own}
-        names = dict.fromkeys([*own, *other])
-        there.update({name: value for name, value in other.items() if name in there})
+        own = _flat(self.identity.content)
+        here, there = _flat(self.config.as_dict()) | own, _flat(other.as_dict()) | decisive
+        written = _flat(values)
         return [
             f"{name} is {there[name]} there and {here[name]} here"
-            for name in names
-            if name in there and there[name] != here[name]
+            for name in here
+            if name in own | decisive and name in written and there[name] != here[name]
         ]
 
     def is_finished(self) -> bool:
@@ -227,9 +254,14 @@ class RunDirectory:
         return info is not None and info.get("status") == "finished"
 
     def write(self, info: dict[str, Any]) -> None:
-        """Save run.json, with a checksum."""
+        """Save run.json, with the run's identity and a checksum."""
         self.check_held()
-        write_json(self.path / "run.json", seal({"format": FORMAT, **info}))
+        known: dict[str, Any] = {"format": FORMAT}
+        if self.identity is not None:
+            known["format"] = self.identity.format
+        if self.identity is not None and self.identity.format == FORMAT:
+            known["identity"] = self.identity.content
+        write_json(self.path / "run.json", seal({**info, **known}))
 
     def flush(self) -> None:
         """Write all rows to disk."""
@@ -263,12 +295,59 @@ def read_info(path: Path) -> dict[str, Any]:
         raise UserError(f"{file} cannot be read: {error}") from error
     except ValueError as error:
         raise DamagedFile(f"{file} cannot be read: {error}") from error
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        raise UserError(f"{file} is not of format {FORMAT}, the one that this version reads")
+    if not isinstance(info, dict) or info.get("format") not in FORMATS:
+        raise UserError(
+            f"{file} is not of format {' or '.join(map(str, FORMATS))}, which this version reads"
+        )
     if "sha256" in info and not is_sealed(info):
         raise DamagedFile(f"{file} cannot be read: its checksum is another one")
     info.pop("sha256", None)
     return info
+
+
+def identify_again(config: Config, known: Identity) -> Identity:
+    """The identity of a configuration by the rules, and with the data and code, of a known one.
+
+    Raises:
+        UserError: the known one has been altered.
+    """
+    if known.format == 1:
+        identity = identify_format_1(config)
+        if identity is None:
+            raise UserError("it has settings that a run of format 1 cannot have")
+        return identity
+    try:
+        return identify(config, known.content["data"]["fingerprint"], known.content.get("code"))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"the identity in run.json is incomplete: {error}") from error
+
+
+def _begun_in_format_1(folder: Path, config: Config, now: Identity) -> RunDirectory | None:
+    """The directory of the same run if a version that knew no data by fingerprint has begun it."""
+    identity = identify_format_1(config)
+    if identity is None:
+        return None
+    run = RunDirectory(folder / run_name(config, identity), config, identity)
+    return run if run.path.exists() and _has_data(run, config, now) else None
+
+
+def _has_data(run: RunDirectory, config: Config, now: Identity) -> bool:
+    """Whether a run of format 1 has the data of `now`, as far as it can be told.
+
+    Data sets that are always the same are; of image folders the place and the number of images must
+    be those of the run.
+    """
+    if config.data.in_memory:
+        return True
+    try:
+        there = Config.from_dict(load_yaml(read_text(run.path / "config.yaml")))
+        counts = read_info(run.path)["data"]["counts"]
+        images = counts["train"] + counts.get("validation", 0)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
+        return False
+    places = [default_data_dir(one.data_dir).resolve() for one in (there, config)]
+    known = now.content["data"]["fingerprint"].get("images", images)
+    return places[0] == places[1] and images == known
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:

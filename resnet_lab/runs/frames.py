@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,17 @@ import pandas as pd
 from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError
 from resnet_lab.left_behind import is_left_behind
-from resnet_lab.runs.directory import OTHERS, read_info
+from resnet_lab.runs.directory import OTHERS, identify_again, read_info
 from resnet_lab.runs.rows import LAYERS, METRICS
 from resnet_lab.runs.section import Section
 from resnet_lab.runs.stacking import NO_ROWS, Rows, Stack, read_rows
 from resnet_lab.training.config import Config
+from resnet_lab.training.identity import (
+    FORMAT,
+    Identity,
+    effective_recipe,
+    identify_format_1,
+)
 
 FINAL = (
     "train_error",
@@ -54,9 +62,10 @@ class Runs:
 
     Attributes:
         runs: one row a member of a run: run (identity), name, study, path, network, family,
-            depth, shortcut, seed, data, protocol, normalise, augment, status, diverged_at,
-            warmup_ended_at, step, recipe columns, parameters, multiply_adds, final errors
-            (percent) and losses, wall_seconds, images_per_second, device and versions.
+            depth, shortcut, seed, data, data_fingerprint, replaced_code, protocol, normalise,
+            augment, status, diverged_at, warmup_ended_at, step, recipe columns, parameters,
+            multiply_adds, final errors (percent) and losses, wall_seconds, images_per_second,
+            device and versions.
         metrics: run, network, step, epoch, split, metric, value.
         layers: run, network, step, quantity, layer, name, stage, block, value.
             In both, columns of words are categorical.
@@ -165,13 +174,13 @@ class _Run:
 def _read_run(folder: Path) -> tuple[_Run, Rows, Rows]:
     """Read one run directory: what it is, its metrics and its layers."""
     info = Section(read_info(folder))
-    config = _read_config(folder / "config.yaml", info.text("run"))
+    config, identity = _read_config(folder / "config.yaml", info)
     run = _Run(
         id=info.text("run"),
         path=folder,
         step=info.whole("step"),
         has_rows=not _is_published(folder),
-        members=list(_member_rows(folder, info, config)),
+        members=list(_member_rows(folder, info, config, identity)),
     )
     if not run.has_rows:
         return run, NO_ROWS, NO_ROWS
@@ -187,20 +196,33 @@ def _is_published(folder: Path) -> bool:
     return not any((folder / name).exists() for name in OTHERS)
 
 
-def _read_config(file: Path, run: str) -> Config:
-    """Read a run's configuration, whose hash the run's identity is: no damage goes unseen."""
+def _read_config(file: Path, info: Section) -> tuple[Config, Identity]:
+    """Read a run's configuration. The run's identity follows from it: no damage goes unseen."""
     try:
         config = Config.from_dict(load_yaml(read_text(file)))
     except (DocumentError, TypeError) as error:
         raise UserError(f"config.yaml cannot be read: {error}") from error
-    if config.run_id() != run:
-        raise UserError(f"config.yaml is that of run {config.run_id()}, run.json of {run}")
-    return config
+    known = _stored_identity(info) or identify_format_1(config)
+    if known is None:
+        raise UserError("config.yaml has settings that a run of format 1 cannot have")
+    run, by_config = info.text("run"), identify_again(config, known)
+    if known.id != run or by_config.content != known.content:
+        raise UserError(f"config.yaml is that of run {by_config.id}, run.json of {run}")
+    return config, known
 
 
-def _member_rows(folder: Path, info: Section, config: Config) -> Iterator[dict[str, Any]]:
+def _stored_identity(info: Section) -> Identity | None:
+    """The identity in run.json; None in format 1, where the whole configuration is the identity."""
+    if info.values["format"] == 1:
+        return None
+    return Identity(FORMAT, info.section("identity").values)
+
+
+def _member_rows(
+    folder: Path, info: Section, config: Config, identity: Identity
+) -> Iterator[dict[str, Any]]:
     data, origin, settings = info.section("data"), info.section("provenance"), config.data
-    recipe = config.as_dict()["recipe"]
+    recipe = asdict(effective_recipe(config))
     info.check(seed=config.seed)
     data.check(
         name=settings.name,
@@ -211,6 +233,9 @@ def _member_rows(folder: Path, info: Section, config: Config) -> Iterator[dict[s
     )
     counts = data.section("counts")
     state = info.one_of("status", STATES)
+    fingerprint = _fingerprint(config, identity)
+    code = identity.content.get("code", {})
+    replaced = ", ".join(f"{place} {digest[:8]}" for place, digest in code.items())
     for member, spec in zip(info.sections("networks"), config.specs(), strict=True):
         member.check(
             network=spec.name, family=spec.family, depth=spec.depth, shortcut=spec.shortcut
@@ -231,6 +256,8 @@ def _member_rows(folder: Path, info: Section, config: Config) -> Iterator[dict[s
             "warmup_ended_at": member.whole_or_none("warmup_ended_at"),
             "step": info.whole("step"),
             "data": settings.name,
+            "data_fingerprint": fingerprint,
+            "replaced_code": replaced,
             "protocol": data.text("protocol"),
             "split_seed": settings.split_seed,
             "normalise": settings.normalise,
@@ -245,6 +272,16 @@ def _member_rows(folder: Path, info: Section, config: Config) -> Iterator[dict[s
             **{key: origin.text_or_none(key) for key in ORIGIN},
             "schedule": _schedule(recipe),
         }
+
+
+def _fingerprint(config: Config, identity: Identity) -> str:
+    """The data's fingerprint in short. Image folders of format 1 are known by their place."""
+    known = identity.content["data"].get("fingerprint")
+    if known is None:
+        known = config.fingerprint() if config.data.in_memory else {}
+    if "train" not in known:
+        return f"unknown, in {config.data_dir or 'the default data directory'}"
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _arithmetic(origin: Section) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-DECIDES_BITS = ("device", "processor", "processes", "torch", "resnet_lab", "git")
+DECIDES_BITS = ("device", "processor", "processes", "torch", "resnet_lab", "git", "code")
 """What must be the same for a run that is continued to have the bits of an uninterrupted one; the
-number of threads stands in the device of runs on the CPU."""
+number of threads stands in the device of runs on the CPU. Older runs do not know their code."""
 
 
 def provenance(device: str) -> dict[str, Any]:
@@ -37,6 +39,7 @@ def provenance(device: str) -> dict[str, Any]:
         "torch": _version("torch"),
         "lightning": _version("pytorch-lightning"),
         "git": git_state(),
+        "code": code_checksum(),
     }
 
 
@@ -55,7 +58,7 @@ def note_resumption(
     changed = [
         f"{name} {known.get(name, 'unknown')} -> {here[name]}"
         for name in DECIDES_BITS
-        if known.get(name, "unknown") != here[name]
+        if known.get(name, here["code"] if name == "code" else "unknown") != here[name]
     ]
     entry = {
         "step": step,
@@ -65,6 +68,28 @@ def note_resumption(
     }
     known.setdefault("resumed", []).append(entry)
     known.update({name: value for name, value in here.items() if name != "created"})
+
+
+@cache
+def code_checksum() -> str:
+    """16 hexadecimal digits: of the package's source files, edited ones or not."""
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        digest.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def trained_by_other_code(known: Mapping[str, Any]) -> str | None:
+    """Say by which code a run was trained, if it was not by this one; None also of older runs.
+
+    Args:
+        known: provenance of the run.
+    """
+    if known.get("code") in (None, code_checksum()):
+        return None
+    commit = f", commit {known['git']}" if known.get("git") else ""
+    return f"resnet_lab {known.get('resnet_lab')}{commit}"
 
 
 def git_state() -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from resnet_lab.errors import UserError
 from resnet_lab.networks.complexity import complexity
+from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.sweeps.space import Sweep
 from resnet_lab.training.config import Config
 
@@ -34,15 +35,17 @@ def multiply_adds(config: Config) -> int | None:
     return image * config.recipe.batch_size * config.recipe.iterations
 
 
-def plan_lines(runs: Sequence[tuple[str, Config]], states: Mapping[str, int]) -> list[str]:
+def plan_lines(
+    runs: Sequence[tuple[str, Config, RunDirectory | None]], states: Mapping[str, int]
+) -> list[str]:
     """The plan of a sweep: a line a run, and the sums of what remains.
 
     Args:
-        runs: (state, configuration) of the runs that are known, in order; a search knows only
-            what one of its runs costs, whose state is "each".
+        runs: (state, configuration, place) of the runs that are known, in order; a search knows
+            only what one of its runs costs, whose state is "each" and which has no place.
         states: number of slots in each state: "finished", "failed", "running", "to do".
     """
-    lines = [f"{state:<8} {_cost(config)}  {_label(config)}" for state, config in runs]
+    lines = [f"{state:<8} {_cost(config)}{_label(place)}" for state, config, place in runs]
     total = sum(states.values())
     remaining = total - states.get("finished", 0)
     lines.append(
@@ -52,7 +55,7 @@ def plan_lines(runs: Sequence[tuple[str, Config]], states: Mapping[str, int]) ->
     if runs[0][0] == "each":
         left = [runs[0][1]] * remaining
     else:
-        left = [config for state, config in runs if state != "finished"]
+        left = [config for state, config, _ in runs if state != "finished"]
     iterations = sum(config.recipe.iterations for config in left)
     costs = [multiply_adds(config) for config in left]
     known = [cost for cost in costs if cost is not None]
@@ -67,10 +70,8 @@ def _cost(config: Config) -> str:
     return f"{config.recipe.iterations:>9,} iterations {work} multiply-adds"
 
 
-def _label(config: Config) -> str:
-    from resnet_lab.runs.directory import RunDirectory
-
-    return str(RunDirectory.of(config).path)
+def _label(place: RunDirectory | None) -> str:
+    return f"  {place.path}" if place is not None else ""
 
 
 def check_early_termination(sweep: Sweep, config: Config) -> None:

@@ -71,6 +71,10 @@ class Work:
         """Whether the study has been begun; a storage elsewhere is taken to have it."""
         return self.storage is not None or (self.folder / "study.journal").exists()
 
+    def has(self, slot: str | None) -> bool:
+        """Whether the sweep wants this slot; a study keeps those of grids that it has been."""
+        return slot in self.points if self.points else slot is not None
+
     def config(self, trial: Trial) -> Config:
         """The configuration of a trial's run; a search draws it here."""
         if self.sweep.searches:

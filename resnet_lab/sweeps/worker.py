@@ -47,9 +47,13 @@ class _Stopped(Exception):
 
 
 class _Left:
-    """Slots whose runs are left to other processes: for a second, and longer each time."""
+    """Slots that are not taken: what the sweep no longer wants, and what other processes train.
 
-    def __init__(self) -> None:
+    The latter are left to them for a second, and longer each time.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
         self._pauses: dict[str, float] = {}
         self._ends: dict[str, float] = {}
 
@@ -58,7 +62,8 @@ class _Left:
         self._pauses[slot], self._ends[slot] = pause, time.monotonic() + pause
 
     def __contains__(self, slot: object) -> bool:
-        return time.monotonic() < self._ends.get(str(slot), 0.0)
+        wanted = self._work.has(None if slot is None else str(slot))
+        return not wanted or time.monotonic() < self._ends.get(str(slot), 0.0)
 
 
 def run_worker(work: Work, tell: Tell, tickets: Tickets | None = None) -> None:
@@ -74,7 +79,7 @@ def run_worker(work: Work, tell: Tell, tickets: Tickets | None = None) -> None:
         Interruption() as interruption,
         contextlib.suppress(_Stopped),
     ):
-        left = _Left()
+        left = _Left(work)
         while not interruption.requested and _one(work, queue, tell, tickets, interruption, left):
             pass
 
@@ -111,7 +116,11 @@ def _next(work: Work, queue: Queue, interruption: Interruption, left: _Left) -> 
         trial = queue.take(left)
         if trial is not None:
             return trial
-        if not queue.waiting() and (not queue.running() or time.monotonic() > deadline):
+        waiting, running = (
+            any(work.has(trial.user_attrs.get(SLOT)) for trial in trials)
+            for trials in (queue.waiting(), queue.running())
+        )
+        if not waiting and (not running or time.monotonic() > deadline):
             return None
         time.sleep(min(1.0, work.heartbeat / 2))
     return None

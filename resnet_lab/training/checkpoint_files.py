@@ -110,7 +110,7 @@ def newest_checkpoint(run: RunDirectory) -> Checkpoint | None:
         except (DamagedCheckpoint, OSError) as error:
             warnings.warn(f"checkpoint {path} is damaged ({error}): passed over", stacklevel=2)
             continue
-        if run.config is None or state["info"]["run"] == run.config.run_id():
+        if run.identity is None or state["info"]["run"] == run.identity.id:
             return _checkpoint(path, state)
         warnings.warn(f"checkpoint {path} is of another run: passed over", stacklevel=2)
     if found:

@@ -1,24 +1,26 @@
 """One typed value that says everything about a run.
 
-Parsed by jsonargparse from YAML files and flags (see `resnet_lab.cli`), saved with the run, and
-hashed for its identity. Importing this module imports no torch.
+Parsed by jsonargparse from YAML files and flags (see `resnet_lab.cli`) and saved with the run.
+Importing this module imports no torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeAlias, get_args, get_type_hints
 
-from resnet_lab.data.config import DataConfig
+from resnet_lab.data.config import DataConfig, default_data_dir
+from resnet_lab.data.fingerprint import fingerprint
 from resnet_lab.errors import UserError
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.recording.schedule import RecordingConfig
+from resnet_lab.training.identity import Identity, identify
 from resnet_lab.training.recipe import RecipeConfig
+from resnet_lab.training.replaced import replaced_code
 
 Loop: TypeAlias = Literal["plain", "stretches", "graph"]
 """Who counts the iterations: Lightning, one by one; or it sees many at once; or a CUDA graph."""
@@ -227,22 +229,24 @@ class Config:
         built = {name: part(**values[name]) for name, part in parts.items() if name in values}
         return cls(**{**values, **built})
 
-    def identity(self) -> dict[str, Any]:
-        """The part of the configuration that determines the result."""
-        values = self.as_dict()
-        for name in ("trainer", "tracking", "wandb", "data_dir", "runs_dir", "study"):
-            del values[name]
-        del values["data"]["workers"]
-        if values["data"]["test"]:  # as before there was a choice, so that runs keep their names
-            del values["data"]["test"]
-        values["network"] = [spec.name for spec in self.specs()]
-        values["recipe"]["ghost_batch"] = self.ghost_batch
-        return values
+    def fingerprint(self) -> dict[str, Any]:
+        """The fingerprint of the data as it lies there now, or where it is missing.
+
+        See `resnet_lab.data.fingerprint`.
+        """
+        folder = default_data_dir(self.data_dir)
+        try:
+            return fingerprint(self.data, folder)
+        except UserError:  # said when the data is to be read
+            return {"missing": str(folder.absolute())}
+
+    def identity(self) -> Identity:
+        """What the run is known by; it reads the data directory."""
+        return identify(self, self.fingerprint(), replaced_code())
 
     def run_id(self) -> str:
         """16 hexadecimal digits: equal for two configurations that give the same result."""
-        text = json.dumps(self.identity(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self.identity().id
 
 
 def _check_truth_values(kind: type, values: Mapping[str, Any]) -> None:

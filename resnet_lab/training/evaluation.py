@@ -19,7 +19,7 @@ class Score:
     Attributes:
         images: how many were counted, over all processes.
         loss: mean cross-entropy of the (averaged) prediction, nats.
-        error: top-1 error, percent.
+        error: top-1 error, percent; outputs that are no numbers are a wrong answer.
         top5_error: percent.
     """
 
@@ -69,7 +69,7 @@ def _counts(
 ) -> Tensor:
     scores = _log_scores(network, views, device)
     top = scores.topk(min(5, scores.shape[1]), dim=1).indices
-    right = top == labels[:, None]
+    right = (top == labels[:, None]) & ~scores.isnan().any(1, keepdim=True)
     loss = F.nll_loss(scores, labels, reduction="sum")
     counts = [labels.new_tensor(len(labels)), loss, ~right[:, 0], ~right.any(1)]
     return torch.stack([count.float().sum() for count in counts])

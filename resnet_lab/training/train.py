@@ -91,7 +91,7 @@ def train(
         checkpoint = newest_checkpoint(run)
         recipe = _with_arithmetic(config, data, device, checkpoint)
         cohort = build_cohort(config, data, recipe, loop)
-        info = _describe(config, data, device)
+        info = _describe(config, data, run, device)
         if checkpoint is not None:
             info = _continued(checkpoint, known or {}, info["provenance"], device)
             run.take_up(checkpoint.metrics, checkpoint.layers)
@@ -191,7 +191,7 @@ def _fit(
             # SIGTERM, or the second Ctrl-C: the log book knows how far the run came.
             with suppress(SIGTERMException, SystemExit):
                 trainer.fit(cohort, batches, ckpt_path=path, weights_only=True)
-            ended = _conclude(trainer, cohort, run, logbook)
+            ended = _conclude(trainer, cohort, run, logbook, data)
         except Exception as error:
             told = in_words(error, config, run.path, trainer.global_step)
             with suppress(OSError, RunFailed):  # what is full or another's now stays as it is
@@ -233,11 +233,14 @@ def _callbacks(
     return callbacks
 
 
-def _conclude(trainer: pl.Trainer, cohort: Cohort, run: RunDirectory, logbook: Logbook) -> str:
-    """Save the weights of a finished run, and how it ended."""
+def _conclude(
+    trainer: pl.Trainer, cohort: Cohort, run: RunDirectory, logbook: Logbook, data: Data
+) -> str:
+    """Save the weights of a finished run with what evaluating them takes, and how it ended."""
     if logbook.finished and trainer.is_global_zero:
+        inputs = data.inputs().as_dict()
         for name, network in zip(cohort.names, cohort.networks, strict=True):
-            save_weights(network, run.weights / f"{name}.pt")
+            save_weights(network, run.weights / f"{name}.pt", inputs=inputs)
     ended = "finished" if logbook.finished else "stopped" if logbook.stopped else "interrupted"
     logbook.close(trainer, ended)
     return ended
@@ -286,11 +289,13 @@ def _recorder(config: Config, data: Data, run: RunDirectory) -> Recorder:
     return Recorder(recording, steps, probe_batch, run.layers.extend)
 
 
-def _describe(config: Config, data: Data, device: torch.device) -> dict[str, Any]:
+def _describe(
+    config: Config, data: Data, run: RunDirectory, device: torch.device
+) -> dict[str, Any]:
     """The contents of run.json before the first step."""
     return {
-        "run": config.run_id(),
-        "name": RunDirectory.of(config).path.name,
+        "run": run.id,
+        "name": run.path.name,
         "study": config.study,
         "status": "running",
         "error": None,

@@ -1,0 +1,100 @@
+"""What the inputs of trained weights were: kept beside the weights, so that a file says it all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from resnet_lab.data.config import NormaliseKind
+from resnet_lab.data.normalisation import Normalisation
+from resnet_lab.errors import UserError
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The images that a network was trained on, and how they were normalised.
+
+    data: name of the data set. protocol: its split, such as "45k/5k". kind: of `normalisation`,
+    whose numbers were measured then. image_shape: (channels, height, width) of an input.
+    classes: their names in the order of the outputs, where the data set has names.
+    """
+
+    data: str
+    protocol: str
+    kind: NormaliseKind
+    normalisation: Normalisation
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    classes: tuple[str, ...] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain types and tensors, which `torch.load(weights_only=True)` reads."""
+        return {
+            "data": self.data,
+            "protocol": self.protocol,
+            "normalise": self.kind,
+            "mean": self.normalisation.mean,
+            "std": self.normalisation.std,
+            "image_shape": list(self.image_shape),
+            "num_classes": self.num_classes,
+            "classes": None if self.classes is None else list(self.classes),
+        }
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> Inputs:
+        """Return what `as_dict` has written; whatever else it is given is a `UserError`."""
+        try:
+            found = cls(
+                data=_text(said["data"]),
+                protocol=_text(said["protocol"]),
+                kind=_kind(said["normalise"]),
+                normalisation=_normalisation(said["mean"], said["std"]),
+                image_shape=_shape(said["image_shape"]),
+                num_classes=int(said["num_classes"]),
+                classes=_classes(said["classes"]),
+            )
+        except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+            why = f"it lacks {error}" if isinstance(error, KeyError) else error
+            raise UserError(f"what it says of its inputs cannot be read: {why}") from error
+        return found
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no name")
+    return value
+
+
+def _kind(value: Any) -> NormaliseKind:
+    for known in get_args(NormaliseKind):
+        if value == known:
+            kind: NormaliseKind = known
+            return kind
+    raise ValueError(f"unknown normalise {value!r}")
+
+
+def _shape(value: Any) -> tuple[int, int, int]:
+    channels, height, width = (int(size) for size in value)
+    return channels, height, width
+
+
+def _classes(value: Any) -> tuple[str, ...] | None:
+    return None if value is None else tuple(_text(name) for name in value)
+
+
+def _normalisation(mean: Any, std: Any) -> Normalisation:
+    """Check what is used as numbers: shapes (C, H, W) and (C, 1, 1), finite, no divisor of 0."""
+    parts = [mean] if std is None else [mean, std]
+    for part in parts:
+        sound = isinstance(part, Tensor) and part.layout == torch.strided and not part.is_meta
+        if not sound or part.ndim != 3 or not part.is_floating_point() or not part.is_contiguous():
+            raise TypeError("mean and std must be tensors of shape (C, H, W)")
+        if not part.isfinite().all() or len(part) != len(mean):
+            raise ValueError("mean and std must be finite, one for each channel")
+    if std is not None and (std.shape[1:] != (1, 1) or not (std > 0).all()):
+        raise ValueError("std must be above 0, one for each channel")
+    return Normalisation(mean.float(), None if std is None else std.float())

@@ -1,0 +1,160 @@
+"""What makes two configurations the same run.
+
+An identity holds what decides a run's result and nothing else: its networks and seed, a fingerprint
+of its data, code of the networks that the user has replaced, and those settings that differ from
+their defaults and have an effect. So a setting that is added later, with a default, changes no
+identity. It is stored in run.json, and its hash is the run's name everywhere.
+
+The rules of a format and the defaults that it leaves out never change: a test pins them. Runs of
+format 1, which held every setting and nothing of the data, keep their identities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from resnet_lab.data.config import default_validation_size
+from resnet_lab.recording.schedule import recording_steps
+
+if TYPE_CHECKING:
+    from resnet_lab.training.config import Config
+    from resnet_lab.training.recipe import RecipeConfig
+
+FORMAT = 2
+FORMAT_1 = {
+    "data": (
+        *("name", "protocol", "validation_size", "split_seed", "normalise", "augment"),
+        "test_view",
+    ),
+    "recipe": (
+        *("iterations", "batch_size", "lr", "momentum", "weight_decay", "nesterov", "drops"),
+        *("drop_factor", "plateau_patience", "warmup_steps", "warmup_until_error", "warmup_lr"),
+        *("warmup_window", "clip", "clip_scope", "precision", "compile", "ghost_batch"),
+        *("precise_bn", "evaluate_every", "test_curve", "log_every"),
+    ),
+    "recording": ("enabled", "per_decade", "every", "probe_size", "probe"),
+}
+"""The settings that a run of format 1 is known by; data.test only where it is false."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run is known by.
+
+    Attributes:
+        format: of the run directory, and of the rules by which this was made.
+        content: nested plain values, ready for JSON.
+    """
+
+    format: int
+    content: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits: equal for two configurations that give the same result."""
+        text = json.dumps(self.content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def identify(
+    config: Config, data: Mapping[str, Any], code: Mapping[str, str] | None = None
+) -> Identity:
+    """The identity of a configuration's run.
+
+    Args:
+        config: of the run.
+        data: fingerprint of the data set.
+        code: hash of each function and class of the networks that the user has replaced, by name.
+    """
+    content = {
+        "format": FORMAT,
+        "network": [spec.name for spec in config.specs()],
+        "seed": config.seed,
+        "data": {
+            "name": config.data.name,
+            **_sparse(config.data, {"name", "workers", *_idle_data(config, data)}),
+            "fingerprint": dict(data),
+        },
+        "recipe": _recipe(config),
+        "recording": _sparse(config.recording, _idle_recording(config)),
+        **({"code": dict(code)} if code else {}),
+    }
+    return Identity(FORMAT, json.loads(json.dumps(content)))
+
+
+def identify_format_1(config: Config) -> Identity | None:
+    """The identity of the same run as format 1 had it; None for one that it could not describe."""
+    values = config.as_dict()
+    content: dict[str, Any] = {
+        "network": [spec.name for spec in config.specs()],
+        "seed": config.seed,
+    }
+    for section, names in FORMAT_1.items():
+        known = names if section != "data" or config.data.test else (*names, "test")
+        later = _sparse(getattr(config, section), {*known, "workers"})
+        if later:
+            return None
+        content[section] = {name: values[section][name] for name in known}
+    content["recipe"]["ghost_batch"] = config.ghost_batch
+    return Identity(1, content)
+
+
+def _sparse(section: Any, left_out: Set[str]) -> dict[str, Any]:
+    """Fields of a part of the configuration that are not as by default."""
+    return {
+        field.name: getattr(section, field.name)
+        for field in fields(section)
+        if field.name not in left_out and getattr(section, field.name) != field.default
+    }
+
+
+def _idle_data(config: Config, fingerprint: Mapping[str, Any]) -> set[str]:
+    """Settings of the data that have no effect beside the others, or say what holds without."""
+    data = config.data
+    idle = {"split_seed"} if data.protocol == "full" else set()
+    if data.validation_size == default_validation_size(data.name, fingerprint.get("images")):
+        idle.add("validation_size")
+    return idle
+
+
+def effective_recipe(config: Config) -> RecipeConfig:
+    """The recipe with every setting that has no effect beside the others as it is by default."""
+    recipe = config.recipe
+    conditional = recipe.warmup_until_error is not None
+    normalises = any(spec.norm == "batch" for spec in config.specs())
+    used = {
+        "warmup_lr": bool(recipe.warmup_steps) or conditional,
+        "warmup_window": conditional,
+        "clip_scope": recipe.clip is not None,
+        "drop_factor": bool(recipe.drops or recipe.plateau_patience),
+        "precise_bn": normalises,
+    }
+    idle = {name: getattr(type(recipe), name) for name, effect in used.items() if not effect}
+    return replace(recipe, **idle, ghost_batch=config.ghost_batch if normalises else 0)
+
+
+def _recipe(config: Config) -> dict[str, Any]:
+    """The recipe's settings that are not as by default, with the effect that they have."""
+    recipe, usual = effective_recipe(config), type(config.recipe)
+    intervals = ("evaluate_every", "log_every")
+    values = _sparse(recipe, set(intervals))
+    for name in intervals:  # longer than the run is as long as the run: once, at the end
+        every = min(getattr(recipe, name), recipe.iterations)
+        if every != min(getattr(usual, name), recipe.iterations):
+            values[name] = every
+    return values
+
+
+def _idle_recording(config: Config) -> set[str]:
+    """Settings of the recording that have no effect beside the others."""
+    recording, iterations = config.recording, config.recipe.iterations
+    if not recording.enabled:
+        return {"per_decade", "every", "probe_size", "probe"}
+    idle = set() if recording.probe else {"probe_size"}
+    if recording_steps(iterations, recording) == recording_steps(iterations, type(recording)()):
+        idle |= {"per_decade", "every"}
+    return idle

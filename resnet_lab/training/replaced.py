@@ -1,0 +1,84 @@
+"""Code of the project that a user has replaced in this process: it decides results too.
+
+Who puts another block into a table, or another function in the place of one, trains another network
+under the same name. The functions that are there are compared with those in the project's files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+PACKAGES = ("resnet_lab.networks.", "resnet_lab.data.")
+"""What defines networks and their inputs."""
+
+
+def replaced_code() -> dict[str, str]:
+    """Hash of each function and class that has been replaced, by its place; of loaded modules."""
+    modules = {name: module for name, module in sys.modules.items() if name.startswith(PACKAGES)}
+    found: dict[str, str] = {}
+    for name, module in sorted(modules.items()):
+        found |= {f"{name}.{place}": _hash(value) for place, value in _replaced(module)}
+    return found
+
+
+def _replaced(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    for place, own in _own_code(str(module.__file__)).items():
+        there = _function(module, place)
+        if there is None or _told(there.__code__) != _told(own):
+            yield place, there
+    for name, table in vars(module).items():
+        for key, entry in table.items() if isinstance(table, dict) and name.isupper() else ():
+            foreign = isinstance(entry, type) or hasattr(entry, "__code__")
+            if foreign and not str(getattr(entry, "__module__", "")).startswith("resnet_lab."):
+                yield f"{name}[{key!r}]", entry
+
+
+@cache
+def _own_code(file: str) -> dict[str, CodeType]:
+    """Every function in a file that is defined in the module or in a class, by qualified name."""
+    compiled = compile(Path(file).read_bytes(), file, "exec", dont_inherit=True)
+    return dict(_functions(compiled, ""))
+
+
+def _functions(outer: CodeType, prefix: str) -> Iterator[tuple[str, CodeType]]:
+    for inner in outer.co_consts:
+        if not isinstance(inner, CodeType) or inner.co_name.startswith("<"):
+            continue
+        if inner.co_flags & 2:  # it has local variables that are its own: a function
+            yield f"{prefix}{inner.co_name}", inner
+        else:
+            yield from _functions(inner, f"{prefix}{inner.co_name}.")
+
+
+def _function(module: ModuleType, place: str) -> Any:
+    """The function at a place, without what it is wrapped in; None where there is none."""
+    found: Any = module
+    for name in place.split("."):
+        found = vars(found).get(name) if hasattr(found, "__dict__") else None
+    for wrapping in ("__func__", "fget", "func", "__wrapped__"):
+        found = getattr(found, wrapping, found)
+    return found if hasattr(found, "__code__") else None
+
+
+def _told(code: CodeType) -> tuple[Any, ...]:
+    """What a function does, whatever its place in a file."""
+    return code.co_code, tuple(map(_constant, code.co_consts)), code.co_names, code.co_varnames
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, CodeType):
+        return _told(value)
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
+
+
+def _hash(value: Any) -> str:
+    """Of a function's code, or of all that a class defines."""
+    members = vars(value).values() if isinstance(value, type) else [value]
+    codes = [_told(one.__code__) for one in members if hasattr(one, "__code__")]
+    return hashlib.sha256(repr(codes).encode()).hexdigest()[:16]
