@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from resnet_lab.data.config import FOLDER_DATA
+from resnet_lab.left_behind import is_left_behind
 from resnet_lab.runs.provenance import provenance
 
 WIDTH = 96
@@ -161,7 +162,9 @@ def _file_size(path: Path) -> int | None:
 
 def _image_folders(name: str, data_dir: Path) -> Fact:
     """Count the class folders of both parts; images are not looked at."""
-    root = data_dir / name if (data_dir / name).is_dir() else data_dir
+    from resnet_lab.data.image_root import tree_root
+
+    root = tree_root(name, data_dir)
     counts = {part: _class_folders(root / part) for part in ("train", "val")}
     if not any(counts.values()):
         hint = f"put train/CLASS/*.jpg and val/CLASS/*.jpg into {data_dir / name}"
@@ -173,7 +176,8 @@ def _image_folders(name: str, data_dir: Path) -> Fact:
 
 
 def _class_folders(folder: Path) -> int:
-    return sum(path.is_dir() for path in folder.iterdir()) if folder.is_dir() else 0
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sum(path.is_dir() and not is_left_behind(path.name) for path in found)
 
 
 def _tracking() -> Fact:

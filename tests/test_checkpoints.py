@@ -253,6 +253,26 @@ def test_what_a_killed_run_had_no_time_to_delete_is_deleted(interrupted: Path) -
     assert kept == ["step-000000006", "step-000000007"]
 
 
+def test_strangers_files_among_the_checkpoints_are_neither_read_nor_deleted(
+    interrupted: Path, undisturbed: Path
+) -> None:
+    run = Path("runs", interrupted.name)
+    shutil.copytree(interrupted, run)
+    kept = run / "checkpoints" / "step-000000006 (before I tried that).ckpt"
+    shutil.copy(newest(run), kept)
+    names = ("._step-000000009.ckpt", ".DS_Store", "step-000000009.ckpt~", "step-9.ckpt", "a.ckpt")
+    for name in names:
+        for folder in ("checkpoints", "weights", "."):
+            (run / folder / name).write_bytes(b"a stranger's")
+    (run / "checkpoints" / "step-000000008.ckpt").mkdir()
+    train(small())
+    assert resumed(run) == [7]
+    assert kept.exists()
+    assert all((run / "checkpoints" / name).exists() for name in names)
+    for file in (f"weights/{PLAIN}.pt", "metrics.parquet", "layers.parquet"):
+        assert (run / file).read_bytes() == (undisturbed / file).read_bytes()
+
+
 # No room, no memory
 
 

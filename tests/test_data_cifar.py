@@ -12,7 +12,7 @@ from resnet_lab.data.checksums import file_checksum, write_checksums
 from resnet_lab.data.cifar import CIFAR10, CIFAR100, VERSIONS, CifarVersion, read_cifar
 from resnet_lab.data.config import DataConfig
 from resnet_lab.data.load import load_data
-from resnet_lab.data.prepare import verify
+from resnet_lab.data.prepare import prepare, verify
 from resnet_lab.errors import UserError
 
 SMALL10 = replace(
@@ -89,6 +89,69 @@ def test_missing_files_are_named_with_the_way_to_get_them(tmp_path: Path) -> Non
         f"https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz by hand into {tmp_path} "
         "and do the same"
     )
+
+
+def missing(data_dir: Path) -> str:
+    with pytest.raises(UserError) as error:
+        read_cifar(SMALL10, data_dir)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("given", ["{folder}", "link"])
+def test_the_folder_of_the_files_is_no_data_directory_and_the_right_one_is_named(
+    tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(SMALL10, tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / SMALL10.folder)
+    data_dir = tmp_path / given.format(folder=SMALL10.folder)
+    said = (
+        f"data: cifar10: the data directory {data_dir} is the folder of its files, and must be the "
+        f"one that holds cifar-10-batches-bin: give --data-dir {tmp_path} or "
+        f"RESNET_LAB_DATA={tmp_path}"
+    )
+    assert missing(data_dir) == said
+    monkeypatch.setitem(VERSIONS, "cifar10", SMALL10)
+    monkeypatch.delattr("urllib.request.urlopen")
+    with pytest.raises(UserError) as error:
+        prepare("cifar10", data_dir)
+    assert str(error.value) == said
+
+
+def test_an_archive_that_is_there_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-binary.tar.gz").touch()
+    command = f"`resnet-lab data prepare cifar10 --data-dir {tmp_path}`"
+    end = f". {tmp_path}/cifar-10-binary.tar.gz is there: {command} unpacks it"
+    assert missing(tmp_path).endswith(end)
+    write(SMALL10, tmp_path)
+    (tmp_path / SMALL10.folder / "data_batch_4.bin").unlink()
+    assert missing(tmp_path).startswith("data: cifar10 is not complete: data_batch_4.bin missing")
+    assert missing(tmp_path).endswith(end)
+
+
+def test_files_a_level_deeper_or_higher_are_pointed_at(tmp_path: Path) -> None:
+    (tmp_path / "sets").mkdir()
+    write(SMALL10, tmp_path / "sets")
+    folder = tmp_path / "sets" / SMALL10.folder
+    assert missing(tmp_path).endswith(f". There is {folder}: give --data-dir {tmp_path / 'sets'}")
+    loose = folder.rename(tmp_path / "sets" / "cifar")
+    assert missing(loose).endswith(
+        f". {loose}/data_batch_1.bin is there: it and its like belong in {loose / SMALL10.folder}"
+    )
+
+
+@pytest.mark.parametrize("name", ["cifar-10-batches-py", "cifar-10-python.tar.gz"])
+def test_the_pickled_version_is_not_read_and_the_right_archive_named(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    end = (
+        f". {tmp_path / name} is another version, which is not read. Get it with `resnet-lab data "
+        "prepare cifar10 --data-dir {data_dir}`, or fetch "
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz by hand into {data_dir} and do "
+        "the same"
+    )
+    assert missing(tmp_path).endswith(end.format(data_dir=tmp_path))
+    assert missing(tmp_path / name).endswith(end.format(data_dir=tmp_path / name))
 
 
 def test_a_flipped_bit_is_found_by_the_checksum(tmp_path: Path) -> None:

@@ -434,6 +434,7 @@ def test_image_folders_are_counted() -> None:
     for part, count in (("train", 3), ("val", 2)):
         for number in range(count):
             (Path("images/imagenet") / part / f"class{number}").mkdir(parents=True)
+    (Path("images/imagenet/val/.ipynb_checkpoints")).mkdir()
     found = facts(Path("images"))
     assert found["imagenet"].state == (
         "not complete: 3 classes in images/imagenet/train, 2 classes in images/imagenet/val"

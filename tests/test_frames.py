@@ -189,6 +189,49 @@ def test_a_run_as_a_report_publishes_it_has_its_final_numbers_and_no_rows(runs: 
         pd.testing.assert_frame_equal(load_runs(both).metrics, whole.metrics)
 
 
+STRANGERS = (
+    *(".DS_Store", "._run.json", "Thumbs.db", "desktop.ini", "README.md", "run.json~", "notes.txt"),
+    *(".run.json.swp", "config.yaml.bak", ".ipynb_checkpoints/run.json", "__MACOSX/run.json"),
+    *(".git/HEAD", ".Trash-1000/files/run/run.json", "run-checkpoint.json", "._metrics.parquet"),
+)
+
+
+def litter(folder: Path) -> None:
+    for name in STRANGERS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("a stranger's")
+
+
+def test_strangers_files_beside_and_in_runs_do_not_matter(runs: Path) -> None:
+    run = next(Path("runs/depth").iterdir())
+    published = Path("published", "depth", run.name)
+    published.mkdir(parents=True)
+    for name in ("run.json", "config.yaml"):
+        shutil.copy(run / name, published / name)
+    for root, inner in (("runs", run), ("published", published)):
+        before = load_runs(root)
+        for folder in (Path(root), inner.parent, inner, inner / "checkpoints", inner / "weights"):
+            if folder.is_dir():
+                litter(folder)
+        after = load_runs(root)
+        pd.testing.assert_frame_equal(after.runs, before.runs)
+        pd.testing.assert_frame_equal(after.metrics, before.metrics)
+        assert after.skipped == []
+        assert foreign_folders(Path(root)) == []
+
+
+@pytest.mark.parametrize("left", ["checkpoints", "weights"])
+def test_a_run_that_has_lost_both_tables_is_none_as_a_report_publishes_it(
+    runs: Path, left: str
+) -> None:
+    run = next(Path("runs/depth").iterdir())
+    lost = copy_of(run, "lost")
+    for name in {"metrics.parquet", "layers.parquet"}:
+        (lost / name).unlink()
+    shutil.rmtree(lost / ({"checkpoints", "weights"} - {left}).pop())
+    assert load_runs(runs).skipped == [(str(lost), "metrics.parquet is missing")]
+
+
 def test_the_same_run_found_twice_counts_once(runs: Path) -> None:
     run = next(Path("runs/depth").iterdir())
     behind = copy_of(run, "a-copy-that-is-behind")
@@ -282,5 +325,7 @@ def test_folders_that_hold_no_run_are_foreign_and_a_runs_own_are_not(tmp_path: P
     for folder in ("study/run/weights", "study/notes/deep", ".hidden", "figures"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "study/run/run.json").write_text("{}")
-    assert foreign_folders(tmp_path) == [tmp_path / "figures", tmp_path / "study/notes"]
+    (tmp_path / "link").symlink_to("study")
+    expected = [tmp_path / name for name in ("figures", "link", "study/notes")]
+    assert foreign_folders(tmp_path) == expected
     assert foreign_folders(tmp_path / "study/run") == []

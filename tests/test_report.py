@@ -382,18 +382,20 @@ def test_foreign_broken_running_and_diverged_entries_are_named_and_the_rest_used
     foreign = good.parent / "lightning_logs" / "version_0"
     foreign.mkdir(parents=True)
     (foreign / "hparams.yaml").write_text("lr: 0.1\n")
+    (good.parent / "link").symlink_to(".")
     assert main(["report", "runs", "--out", "runs/report"]) == 0
     assert main(["report", "runs", "--out", "runs/report"]) == 0  # its own folder is not foreign
     printed = capsys.readouterr().out
     page = Page(Path("runs/report/index.html").read_text(encoding="utf-8"))
     for text in (printed, page.text):
         assert re.search("runs/lightning_logs ?: a foreign folder: no run.json", text)
+        assert re.search("runs/link ?: a link, which is not followed", text)
         assert re.search("runs/broken ?: .*run.json cannot be read", text)
         assert re.search("runs/older ?: .*not of format 1", text)
         assert "runs/report" not in text.split("left out")[-1].split("report:")[0]
     assert "plain-8-x0.25, seed 2, diverged: diverged at step 7" in page.text
     assert page.text.count(", running: running") == 2
-    assert "3 trained networks did not finish and 3 entries were skipped; the rest is used." in (
+    assert "3 trained networks did not finish and 4 entries were skipped; the rest is used." in (
         page.text
     )
     assert "resnet-8-x0.25 2 " in page.text  # the good run, and the twin of the diverged one

@@ -325,9 +325,11 @@ def test_a_finished_run_whose_description_is_damaged_is_lost_to_nobody() -> None
     run = train(config)
     whole = (run / "run.json").read_text()
     (run / "run.json").write_text(whole[:100])
+    (run / "checkpoints" / "._step-000000012.ckpt").write_bytes(b"of macOS")
     with pytest.raises(UserError, match=r"The run in .* was finished: restore that file, or move"):
         train(config)
     (run / "weights" / f"{PLAIN}.pt").unlink()
+    (run / "weights" / f"._{PLAIN}.pt").write_bytes(b"of macOS")
     train(config)
     assert info(run)["networks"] == json.loads(whole)["networks"]
 

@@ -21,5 +21,6 @@ def run(arguments: Sequence[str]) -> int:
     from resnet_lab.data.prepare import prepare, verify
 
     action = prepare if given.action == "prepare" else verify
-    print(printable("\n".join(action(given.name, default_data_dir(given.data_dir)))))
+    for line in action(given.name, default_data_dir(given.data_dir)):
+        print(printable(line).replace("\n", "\\n"))
     return 0

@@ -10,6 +10,7 @@ from resnet_lab.cli.parsing import Parser
 from resnet_lab.cli.terminal import printable
 
 FOREIGN = "a foreign folder: no run.json in it or below it"
+LINK = "a link, which is not followed: report on the folder that it leads to"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -26,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     runs = load_runs(given.runs)
     out = Path(given.out)
     strangers = [
-        (str(path), FOREIGN)
+        (str(path), LINK if path.is_symlink() else FOREIGN)
         for path in foreign_folders(Path(given.runs))
         if path.resolve() != out.resolve()  # which an earlier report may have written
     ]

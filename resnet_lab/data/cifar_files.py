@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,11 @@ class CifarVersion:
     test: Mapping[str, int]
     label_limits: tuple[int, ...]
     sha256: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def archive(self) -> str:
+        """Name of the archive, under which it is also looked for in the data directory."""
+        return self.url.rsplit("/", 1)[1]
 
     @property
     def num_classes(self) -> int:
@@ -91,8 +97,55 @@ def check_files_exist(version: CifarVersion, data_dir: Path, files: Iterable[str
     folder = data_dir / version.folder
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
+        check_not_inside(version, data_dir)
         raise UserError(
             f"data: {version.name} is not complete: {', '.join(missing)} missing in {folder}. "
-            f"Get it with `resnet-lab data prepare {version.name} --data-dir {data_dir}`, "
-            f"or fetch {version.url} by hand into {data_dir} and do the same"
+            f"{way_out(version, data_dir)}"
         )
+
+
+def check_not_inside(version: CifarVersion, data_dir: Path) -> None:
+    """Raise UserError, naming the right one, if the data directory is the folder of the files."""
+    for path in (os.path.abspath(data_dir), os.path.realpath(data_dir)):
+        folder = Path(path)
+        if folder.name == version.folder and any((folder / one).is_file() for one in version.train):
+            raise UserError(
+                f"data: {version.name}: the data directory {data_dir} is the folder of its files, "
+                f"and must be the one that holds {version.folder}: give --data-dir {folder.parent} "
+                f"or RESNET_LAB_DATA={folder.parent}"
+            )
+
+
+def way_out(version: CifarVersion, data_dir: Path) -> str:
+    """Say how to get the files of `version`, from what lies in or near the data directory."""
+    prepare = f"`resnet-lab data prepare {version.name} --data-dir {data_dir}`"
+    archive = data_dir / version.archive
+    if archive.is_file():
+        return f"{archive} is there: {prepare} unpacks it"
+    inner = sorted(data_dir.glob(f"*/{version.folder}/")) if data_dir.is_dir() else []
+    if inner:
+        return f"There is {inner[0]}: give --data-dir {inner[0].parent}"
+    said = f"Get it with {prepare}, or fetch {version.url} by hand into {data_dir} and do the same"
+    loose = next(
+        (data_dir / file for file in version.records if _fits(version, data_dir, file)), None
+    )
+    if loose is not None:
+        return f"{loose} is there: it and its like belong in {data_dir / version.folder}"
+    others = [found for place in (data_dir, data_dir.parent) for found in _others(version, place)]
+    if others:
+        return f"{others[0]} is another version, which is not read. {said}"
+    return said
+
+
+def _fits(version: CifarVersion, data_dir: Path, file: str) -> bool:
+    """Whether a file lies in the data directory itself, where `train.bin` may be anything."""
+    path = data_dir / file
+    return path.is_file() and path.stat().st_size == version.records[file] * version.record_bytes
+
+
+def _others(version: CifarVersion, place: Path) -> list[Path]:
+    """What there is of the versions for Python, which are pickled, and for Matlab."""
+    stem = version.folder.removesuffix("-bin").removesuffix("-binary")
+    names = [f"{stem}-{kind}" for kind in ("py", "python", "mat", "matlab")]
+    archives = [version.archive.replace("binary", kind) for kind in ("python", "matlab")]
+    return [place / name for name in (*names, *archives) if (place / name).exists()]

@@ -33,13 +33,22 @@ from resnet_lab.data.randomness import derived_generator
 from resnet_lab.data.views import CROP
 
 STATISTICS_IMAGES = 4096
+MOST_OPENED = 10_000
+"""Images whose headers are read before training begins, in about a second."""
 
 
 def load_folders(
     config: DataConfig, data_dir: Path, normalisation: Normalisation | None = None
 ) -> Data:
-    """Index the images of `config.name`; see `image_tree.read_trees` for where they must be."""
+    """Index the images of `config.name`; see `image_tree.read_trees` for where they must be.
+
+    Of data sets that are not large every header is read, so that no run stops midway at a file
+    that is no image.
+    """
     trees = read_trees(config.name, data_dir, test=config.test)
+    if sum(map(len, trees)) <= MOST_OPENED:
+        for tree in trees:
+            tree.check_headers()
     return FolderData(config, *trees, normalisation)
 
 

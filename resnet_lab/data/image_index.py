@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from resnet_lab.data.image_listing import ENDINGS, Listing
+from resnet_lab.data.image_root import LAYOUT, check_part, tree_root
 from resnet_lab.data.reached_twice import Reached
 from resnet_lab.errors import UserError
-
-LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg (or .png and the like)"
-ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-NO_DATA = (
-    *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle"),
-    *("$recycle.bin", "system volume information", "lost+found"),
-)
-"""Names, in lower case, of what operating systems and file servers put into folders. Whatever
-begins with a dot is no data either: .DS_Store, ._x.jpg, .ipynb_checkpoints."""
+from resnet_lab.left_behind import is_left_behind
 
 
 @dataclass(frozen=True)
@@ -29,8 +23,8 @@ class ImageIndex:
         classes: their names, sorted; a class is its place in this tuple.
         paths: the image files.
         labels: the class of each.
-        left_out: everything else, sorted: files by their path, and folders that are no data by
-            theirs with a slash at the end.
+        left_out: everything else, sorted: paths of files, and, with a slash at the end, of folders
+            that nobody's data is in (`resnet_lab.left_behind`).
     """
 
     folder: Path
@@ -43,8 +37,7 @@ class ImageIndex:
 def read_index(name: str, data_dir: Path, *, test: bool = True) -> tuple[ImageIndex, ImageIndex]:
     """Index the training images, ``train/``, and the test images, ``val/``, of a data set.
 
-    They are in the folder `name` of the data directory, or, where it has no such folder, in the
-    data directory itself.
+    See `image_root.tree_root` for the folder that holds both.
 
     Args:
         test: False leaves ``val/`` alone: the second index is empty.
@@ -56,7 +49,7 @@ def read_index(name: str, data_dir: Path, *, test: bool = True) -> tuple[ImageIn
     root = tree_root(name, data_dir)
     tops = [root / "train", root / "val"][: 1 + test]
     for top in tops:
-        _check_folder(name, top)
+        check_part(name, data_dir, top)
     reached = Reached(tops)
     parts = [_index(name, top, reached) for top in tops]
     reached.check_files()
@@ -64,11 +57,6 @@ def read_index(name: str, data_dir: Path, *, test: bool = True) -> tuple[ImageIn
         return parts[0], ImageIndex(root / "val", parts[0].classes, (), ())
     _check_same_classes(name, root, *parts)
     return parts[0], parts[1]
-
-
-def tree_root(name: str, data_dir: Path) -> Path:
-    """Return the folder that holds ``train`` and ``val`` of data set `name`."""
-    return data_dir / name if (data_dir / name).is_dir() else data_dir
 
 
 def no_images(faults: list[tuple[str, str]], count: int, folder: Path) -> UserError:
@@ -86,25 +74,27 @@ def no_images(faults: list[tuple[str, str]], count: int, folder: Path) -> UserEr
     )
 
 
-def _check_folder(name: str, folder: Path) -> None:
-    if not folder.is_dir():
-        raise UserError(
-            f"data: {name} has no folder {folder}; it must hold {LAYOUT}. "
-            "Put the images there, or name their folder with --data-dir"
-        )
-
-
 def _check_same_classes(name: str, root: Path, train: ImageIndex, test: ImageIndex) -> None:
     unshared = sorted(set(train.classes) ^ set(test.classes))
     if unshared:
         raise UserError(
             f"data: {name}: train and val in {root} must have the same class folders; "
-            f"only one of them has {', '.join(unshared[:5])}"
+            f"only one of them has {', '.join(unshared[:5])}{_nearly_the_same(unshared)}"
         )
 
 
+def _nearly_the_same(names: list[str]) -> str:
+    """Say which of these names look alike, as they do where case is ignored."""
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            return f". {other!a} and {name!a} are two names: spell them alike"
+    return ""
+
+
 def _index(name: str, folder: Path, reached: Reached) -> ImageIndex:
-    listing = _Listing(reached)
+    listing = Listing(reached)
     classes = sorted(listing.open(str(folder)))
     found = {one: listing.images(os.path.join(folder, one)) for one in classes}
     paths = tuple(path for one in classes for path in found[one])
@@ -112,91 +102,23 @@ def _index(name: str, folder: Path, reached: Reached) -> ImageIndex:
         raise no_images(listing.faults, len(paths) + len(listing.faults), folder)
     empty = [one for one, images in found.items() if not images]
     if empty or not classes:
-        lack = f"no valid file for the classes {', '.join(empty)}" if empty else "no class folder"
         raise UserError(
-            f"data: {name}: Found {lack} in {folder}. Known endings are {', '.join(ENDINGS)}. "
-            f"It must hold {LAYOUT}"
+            f"data: {name}: Found {_lack(folder, empty, listing.left_out)} in {folder}. "
+            f"Known endings are {', '.join(ENDINGS)}. It must hold {LAYOUT}"
         )
     labels = tuple(label for label, one in enumerate(classes) for _ in found[one])
     return ImageIndex(folder, tuple(classes), paths, labels, tuple(sorted(listing.left_out)))
 
 
-class _Listing:
-    """Lists folders, and keeps what it leaves out.
-
-    Attributes:
-        left_out: as in `ImageIndex`.
-        faults: path and reason of what is named as an image and is no file.
-    """
-
-    def __init__(self, reached: Reached) -> None:
-        self.left_out: list[str] = []
-        self.faults: list[tuple[str, str]] = []
-        self._reached = reached
-        self._files: list[tuple[str, os.DirEntry[str]]] = []
-
-    def open(self, folder: str) -> list[str]:
-        """Return the names of the folders in a folder; what else it holds is left out."""
-        names = []
-        for entry in self._entries(folder):
-            if _is_folder(entry):
-                names.append(entry.name)
-            else:
-                self.left_out.append(entry.path)
-        return names
-
-    def images(self, folder: str) -> list[str]:
-        """Every image at or below a folder, folder by folder in the order of their paths."""
-        found: list[tuple[str, list[str]]] = []
-        waiting = [folder]
-        while waiting:
-            place = waiting.pop()
-            names = []
-            for entry in self._entries(place):
-                if _is_folder(entry):
-                    waiting.append(entry.path)
-                elif self._is_image(entry):
-                    names.append(entry.name)
-            found.append((place, sorted(names)))
-        return [os.path.join(place, name) for place, names in sorted(found) for name in names]
-
-    def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
-        """What a folder holds, without what is no data."""
-        try:
-            self._reached.enter(folder)
-            entries = [*os.scandir(folder)]
-        except OSError as error:
-            raise UserError(f"data: {folder} cannot be read: {error.strerror}") from error
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name.lower() in NO_DATA:
-                self.left_out.append(f"{entry.path}/" if _is_folder(entry) else entry.path)
-            else:
-                yield entry
-
-    def _is_image(self, entry: os.DirEntry[str]) -> bool:
-        if not entry.name.lower().endswith(ENDINGS):
-            self.left_out.append(entry.path)
-            return False
-        fault, inode = _file(entry)
-        if fault:
-            self.faults.append((entry.path, fault))
-            return False
-        self._reached.note(entry.path, inode)
-        return True
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
-
-
-def _file(entry: os.DirEntry[str]) -> tuple[str, int]:
-    """What keeps an entry from being read as a file, and the inode of what it is or leads to."""
-    try:
-        if not entry.is_file():
-            return ("it is no file" if os.path.exists(entry.path) else "its link is broken"), 0
-        return "", entry.stat().st_ino if entry.is_symlink() else entry.inode()
-    except OSError as error:
-        return str(error.strerror), 0
+def _lack(folder: Path, empty: list[str], left_out: list[str]) -> str:
+    """Say which classes have no image, and what they have instead; or that there is no class."""
+    if not empty:
+        loose = sum(path.lower().endswith(ENDINGS) for path in left_out)
+        return "no class folder" + (f" ({loose} images lie in none)" if loose else "")
+    named = f"{', '.join(empty[:5])}{', ...' if len(empty) > 5 else ''}"
+    inside = tuple(os.path.join(folder, one, "") for one in empty)
+    names = [os.path.basename(path) for path in left_out if path.startswith(inside)]
+    others = [name for name in names if name and not is_left_behind(name)]
+    endings = sorted({Path(name).suffix.lower() or "none" for name in others})
+    said = f" ({len(others)} files of other endings: {', '.join(endings)})" if others else ""
+    return f"no valid file for the classes {named}{said}"

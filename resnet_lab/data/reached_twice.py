@@ -45,11 +45,7 @@ class Reached:
         """
         identity = _identity(folder)
         if identity in self._above:
-            link = _link(folder, os.sep) or folder
-            raise UserError(
-                f"data: {link} is a link to {self._above[identity]}, which holds the data set "
-                f"itself: remove the link {link}"
-            )
+            raise self._circle(folder, self._above[identity])
         other = self._folders.setdefault(identity, folder)
         if other != folder:
             raise self._refusal("folder", folder, other)
@@ -69,6 +65,20 @@ class Reached:
             other = found.setdefault(_identity(path), path)
             if other != path:
                 raise self._refusal("file", path, other)
+
+    def _circle(self, folder: str, above: str) -> UserError:
+        """What is said of a folder that holds the folder of a part."""
+        if folder not in self._tops or os.path.islink(folder):
+            link = _link(folder, os.path.dirname(self._label(folder)[0])) or folder
+            return UserError(
+                f"data: {link} is a link to {above}, which holds the data set itself: "
+                f"remove the link {link}"
+            )
+        link = next(top for top in self._tops if top != folder)
+        return UserError(
+            f"data: {link} is a link to {os.path.realpath(link)}, in {folder}, whose images would "
+            f"be trained on and tested on: remove the link {link}"
+        )
 
     def _refusal(self, kind: str, path: str, other: str) -> UserError:
         common = os.path.commonpath([path, other])

@@ -11,6 +11,7 @@ weights/         the trained networks
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from resnet_lab.data.config import default_data_dir
 from resnet_lab.documents import dump_yaml, load_json, load_yaml, read_text
 from resnet_lab.errors import UserError
 from resnet_lab.files import is_sealed, remove_leftovers, seal, write_json, write_text
+from resnet_lab.left_behind import is_left_behind
 from resnet_lab.runs.lock import RunLock
 from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
 from resnet_lab.training.config import Config
@@ -33,6 +35,9 @@ from resnet_lab.training.identity import FORMAT, Identity, identify, identify_fo
 FORMATS = (1, FORMAT)
 FILES = ("run.json", "config.yaml", "metrics.parquet", "layers.parquet")
 """What readers of a run directory need; the rest serves to continue and to evaluate."""
+OTHERS = ("metrics.parquet", "layers.parquet", "checkpoints", "weights")
+"""What training makes beside run.json and config.yaml."""
+_CHECKPOINT = re.compile(r"step-\d{9,}\.ckpt")
 
 
 def run_name(config: Config, identity: Identity | None = None) -> str:
@@ -108,6 +113,18 @@ class RunDirectory:
         """Folder of the trained networks' weights."""
         return self.path / "weights"
 
+    def checkpoint_files(self) -> list[Path]:
+        """The checkpoints by rising step. Other files, such as copies under other names, are none.
+
+        Whether they are whole is not looked at.
+        """
+        found = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        return sorted(path for path in found if _CHECKPOINT.fullmatch(path.name) and path.is_file())
+
+    def has_weights(self) -> bool:
+        """Whether there is any file of weights, as after the end of a run."""
+        return any(not is_left_behind(path.name) for path in self.weights.glob("*.pt"))
+
     def create(self, config: Config) -> None:
         """Make the folders and save the configuration, and the rows that are known.
 
@@ -177,7 +194,7 @@ class RunDirectory:
         try:
             info = read_info(self.path)
         except DamagedFile as error:
-            if any(self.weights.glob("*.pt")) and not any(self.checkpoints.glob("*.ckpt")):
+            if self.has_weights() and not self.checkpoint_files():
                 raise UserError(
                     f"{error}. The run in {self.path} was finished: restore that file, or move the "
                     "folder away to train it again"

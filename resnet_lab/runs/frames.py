@@ -14,7 +14,8 @@ import pandas as pd
 
 from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError
-from resnet_lab.runs.directory import identify_again, read_info
+from resnet_lab.left_behind import is_left_behind
+from resnet_lab.runs.directory import OTHERS, identify_again, read_info
 from resnet_lab.runs.rows import LAYERS, METRICS
 from resnet_lab.runs.section import Section
 from resnet_lab.runs.stacking import NO_ROWS, Rows, Stack, read_rows
@@ -81,8 +82,10 @@ def load_runs(path: str | Path) -> Runs:
     """Read all run directories at or below `path`, finished or not.
 
     Broken entries are left out and named in `skipped`, and so are runs whose rows are missing. A
-    run as a report publishes it, run.json and config.yaml alone, has no rows. A run that is found
-    twice (copied from another machine, say) counts once: the one that got furthest.
+    run as a report publishes it, run.json and config.yaml without any other file of a run, has no
+    rows. A run that is found twice (copied from another machine, say) counts once: the one that got
+    furthest. Hidden folders, and what else systems leave behind, are passed over; links to folders
+    are not followed.
 
     Raises:
         UserError: `path` does not exist, or holds no run that can be read.
@@ -90,24 +93,32 @@ def load_runs(path: str | Path) -> Runs:
     root = Path(path)
     if not root.is_dir():
         raise UserError(f"{root} is no directory: give the folder that holds the runs")
-    folders = sorted(file.parent for file in root.rglob("run.json"))
+    folders = _run_folders(root)
     if not folders:
         raise UserError(f"{root} holds no runs: no run.json at or below it")
     return read_runs(folders, str(root))
 
 
+def _run_folders(root: Path) -> list[Path]:
+    found = (file.parent for file in root.rglob("run.json"))
+    return sorted(
+        path for path in found if not any(map(is_left_behind, path.relative_to(root).parts))
+    )
+
+
 def foreign_folders(root: Path) -> list[Path]:
     """Folders below `root` that are no run directory and hold none: the topmost ones, sorted.
 
-    Hidden ones are passed over. What lies inside a run directory is that run's.
+    Links to folders are among them, as they are not followed. Hidden ones are passed over. What
+    lies inside a run directory is that run's.
     """
-    runs = {file.parent for file in root.rglob("run.json")}
+    runs = set(_run_folders(root))
     return sorted(_strangers(root, runs, runs | {parent for run in runs for parent in run.parents}))
 
 
 def _strangers(folder: Path, runs: set[Path], known: set[Path]) -> Iterator[Path]:
     for path in folder.iterdir() if folder not in runs else ():
-        if path.is_dir() and not path.name.startswith("."):
+        if path.is_dir() and not is_left_behind(path.name):
             if path in known:
                 yield from _strangers(path, runs, known)
             else:
@@ -178,8 +189,11 @@ def _read_run(folder: Path) -> tuple[_Run, Rows, Rows]:
 
 
 def _is_published(folder: Path) -> bool:
-    """Whether rows were left out on purpose: a report keeps no more than these two files."""
-    return {path.name for path in folder.iterdir()} == {"run.json", "config.yaml"}
+    """Whether rows were left out on purpose: a report keeps run.json and config.yaml alone.
+
+    Training makes all the others at once. Files that are no run's say nothing.
+    """
+    return not any((folder / name).exists() for name in OTHERS)
 
 
 def _read_config(file: Path, info: Section) -> tuple[Config, Identity]:

@@ -103,8 +103,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def newest_checkpoint(run: RunDirectory) -> Checkpoint | None:
     """Find the last checkpoint of a run that is whole; damaged ones are named and passed over."""
-    found = sorted(run.checkpoints.glob("step-*.ckpt"), reverse=True)
-    for path in found:
+    found = run.checkpoint_files()
+    for path in reversed(found):
         try:
             state = read_checkpoint(path)
         except (DamagedCheckpoint, OSError) as error:

@@ -63,7 +63,7 @@ class Checkpointer(pl.Callback):
         self._steps = steps
         self._interruption = interruption
         self._saved = saved
-        self._kept = [] if resumed is None else _up_to(resumed)
+        self._kept = [] if resumed is None else _up_to(run, resumed)
         self._last = time.monotonic()
         self._seen = 0
         self._failures = 0
@@ -158,7 +158,7 @@ class Checkpointer(pl.Callback):
         self._delete_others()
 
     def _delete_others(self) -> None:
-        for other in self._run.checkpoints.glob("step-*.ckpt"):
+        for other in self._run.checkpoint_files():
             if other not in self._kept:
                 other.unlink()
 
@@ -203,10 +203,9 @@ class Checkpointer(pl.Callback):
         self._writer.shutdown()
 
 
-def _up_to(resumed: Path) -> list[Path]:
+def _up_to(run: RunDirectory, resumed: Path) -> list[Path]:
     """The last checkpoints of a run, later ones left out as they are damaged."""
-    found = sorted(resumed.parent.glob("step-*.ckpt"))
-    return [path for path in found if path <= resumed][-KEPT:]
+    return [path for path in run.checkpoint_files() if path.name <= resumed.name][-KEPT:]
 
 
 def _passed(interval: int, before: int, now: int) -> bool:

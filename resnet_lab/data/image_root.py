@@ -1,0 +1,79 @@
+"""Where the folders ``train`` and ``val`` of a data set of image files lie. No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from resnet_lab.errors import UserError
+
+LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg (or .png and the like)"
+_OTHER_NAMES = ("valid", "validation", "test")
+_LEVELS = 3
+"""As deep as Kaggle's ImageNet lies in its archive: ILSVRC/Data/CLS-LOC/train."""
+_MOST_FOLDERS = 2000
+
+
+def tree_root(name: str, data_dir: Path) -> Path:
+    """Return the folder that holds ``train`` and ``val`` of data set `name`.
+
+    It is the folder `name` of the data directory, or, where that is none, the data directory.
+    """
+    inner = data_dir / name
+    if (inner / "train").is_dir() or not (data_dir / "train").is_dir():
+        return inner if inner.is_dir() else data_dir
+    return data_dir
+
+
+def check_part(name: str, data_dir: Path, folder: Path) -> None:
+    """Raise UserError, which says where the images may be, unless ``train`` or ``val`` is there."""
+    if folder.is_dir():
+        return
+    said = f"data: {name} has no folder {folder}; it must hold {LAYOUT}. "
+    if os.path.lexists(folder):
+        raise UserError(f"{said}There is a {_thing(folder)} of this name: put the folder there")
+    if folder.name == "val" and (other := _other_names(folder)):
+        raise UserError(f"{said}There is {other[0]}: if it holds the test images, name it val")
+    elsewhere = _elsewhere(data_dir)
+    if elsewhere is not None and tree_root(name, elsewhere) == elsewhere:
+        raise UserError(f"{said}There is a folder {elsewhere / 'train'}: --data-dir {elsewhere}")
+    raise UserError(f"{said}Put the images there, or name their folder with --data-dir")
+
+
+def _thing(path: Path) -> str:
+    return "broken link" if path.is_symlink() and not path.exists() else "file"
+
+
+def _other_names(folder: Path) -> list[Path]:
+    with suppress(OSError):
+        names = {"val": 0, **{other: place for place, other in enumerate(_OTHER_NAMES, 1)}}
+        found = [path for path in folder.parent.iterdir() if path.name.lower() in names]
+        return sorted(found, key=lambda path: names[path.name.lower()])
+    return []
+
+
+def _elsewhere(data_dir: Path) -> Path | None:
+    """A folder near the data directory that holds ``train``: above it, else the nearest below."""
+    above = [*Path(os.path.abspath(data_dir)).parents][:2]
+    found = next((folder for folder in above if (folder / "train").is_dir()), None)
+    return found or next(_below(data_dir), None)
+
+
+def _below(data_dir: Path) -> Iterator[Path]:
+    level, looked_at = [data_dir], 0
+    for _ in range(_LEVELS):
+        inner: list[Path] = []
+        for folder in level:
+            with suppress(OSError):
+                inner += sorted(
+                    path
+                    for path in folder.iterdir()
+                    if path.is_dir() and not path.name.startswith(".")
+                )
+            looked_at += 1
+            if looked_at > _MOST_FOLDERS:
+                return
+        yield from (folder for folder in inner if (folder / "train").is_dir())
+        level = inner
