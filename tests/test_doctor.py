@@ -344,8 +344,8 @@ def test_the_command_names_whatever_it_cannot_use(
     for name in ("whole", "running", "broken"):
         shutil.copytree(trained, folder / "study" / name)
     config = tiny(seed=1, recording={"enabled": False})
-    identity = {"status": "running", "run": config.run_id(), "seed": 1}
-    going = {**info(folder / "study/running"), **identity}
+    known = {"run": config.run_id(), "identity": config.identity().content}
+    going = {**info(folder / "study/running"), **known, "status": "running", "seed": 1}
     (folder / "study/running/run.json").write_text(json.dumps(going))
     (folder / "study/running/config.yaml").write_text(json.dumps(config.as_dict()))
     (folder / "study/broken/run.json").write_text("{")
