@@ -10,7 +10,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
+from importlib.abc import InspectLoader
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -28,7 +28,7 @@ def replaced_code() -> dict[str, str]:
 
 
 def _replaced(module: ModuleType) -> Iterator[tuple[str, Any]]:
-    for place, own in _own_code(str(module.__file__)).items():
+    for place, own in _own_code(module.__name__).items():
         there = _function(module, place)
         if there is None or _told(there.__code__) != _told(own):
             yield place, there
@@ -40,10 +40,12 @@ def _replaced(module: ModuleType) -> Iterator[tuple[str, Any]]:
 
 
 @cache
-def _own_code(file: str) -> dict[str, CodeType]:
-    """Every function in a file that is defined in the module or in a class, by qualified name."""
-    compiled = compile(Path(file).read_bytes(), file, "exec", dont_inherit=True)
-    return dict(_functions(compiled, ""))
+def _own_code(name: str) -> dict[str, CodeType]:
+    """Every function that a module's file defines, by itself or in a class, by qualified name."""
+    spec = sys.modules[name].__spec__
+    loader = spec.loader if spec is not None else None
+    code = loader.get_code(name) if isinstance(loader, InspectLoader) else None
+    return dict(_functions(code, "")) if code is not None else {}
 
 
 def _functions(outer: CodeType, prefix: str) -> Iterator[tuple[str, CodeType]]:
