@@ -38,7 +38,14 @@ def _lines(verdict: Verdict) -> list[str]:
     said = f"{verdict.reason} {verdict.power}".strip()
     if verdict.verdict == "not tested":
         said = f"to test it: {verdict.sweep}" if verdict.sweep else ""
-    reason = textwrap.wrap(said, WIDTH, initial_indent="    ", subsequent_indent="    ")
+    reason = textwrap.wrap(
+        said,
+        WIDTH,
+        initial_indent="    ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     return [head, *reason]
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from resnet_lab.data.checksums import file_checksum, read_checksums
+from resnet_lab.data.config import prepare_command
 from resnet_lab.data.memory import LabelledImages
 from resnet_lab.errors import UserError
 
@@ -126,7 +127,7 @@ def check_files_exist(version: CifarVersion, data_dir: Path, files: Iterable[str
     if missing:
         raise UserError(
             f"data: {version.name} is not complete: {', '.join(missing)} missing in {folder}. "
-            f"Get it with `resnet-lab data prepare {version.name} --data-dir {data_dir}`, "
+            f"Get it with `{prepare_command(version.name, data_dir)}`, "
             f"or fetch {version.url} by hand into {data_dir} and do the same"
         )
 
@@ -165,7 +166,8 @@ def _label_fault(labels: Tensor, limits: tuple[int, ...]) -> str | None:
 
 def _damage(version: CifarVersion, path: Path, fault: str) -> UserError:
     return UserError(
-        f"data: {path} is damaged: {fault}. `resnet-lab data prepare {version.name}` replaces it"
+        f"data: {path} is damaged: {fault}. "
+        f"`{prepare_command(version.name, path.parents[1])}` replaces it"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,6 +18,13 @@ TestView = Literal["centre", "ten-crop", "multi-scale"]
 IN_MEMORY_DATA = ("digits", "cifar10", "cifar100")
 FOLDER_DATA = ("imagenet", "imagefolder")
 KNOWN_DATA = (*IN_MEMORY_DATA, *FOLDER_DATA)
+IMAGENET_NAMES = ("imagenet1k", "ilsvrc", "ilsvrc2012", "ilsvrc12", "imagenet2012", "imnet")
+OTHER_DATA = (
+    *("tinyimagenet", "miniimagenet", "imagenet100", "imagenet21k", "imagenet22k", "imagenetv2"),
+    *("imagenet32", "imagenet64", "cifar20", "cifar101", "cifar10c", "cifar100c"),
+)
+"""Images whose names are like those of KNOWN_DATA, letters and digits alone."""
+OWN_IMAGES = "imagefolder reads any images in folders train/CLASS and val/CLASS of --data-dir"
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "name": KNOWN_DATA,
@@ -110,6 +118,11 @@ def default_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
     return Path(chosen).expanduser()
 
 
+def prepare_command(name: str, data_dir: Path, action: str = "prepare") -> str:
+    """The command that fetches a data set into a folder, or verifies it there."""
+    return f"resnet-lab data {action} {name} --data-dir {shlex.quote(str(data_dir))}"
+
+
 def check_data_name(name: str) -> None:
     """Raise UserError, naming the nearest, unless `name` is a known data set."""
     _check_choice("name", name, KNOWN_DATA)
@@ -117,6 +130,14 @@ def check_data_name(name: str) -> None:
 
 def _check_choice(field: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise UserError(
-            f"data: unknown {field} '{value}'{suggest(value, known)} (known: {', '.join(known)})"
-        )
+        near = _near_data(value) if field == "name" else suggest(value, known)
+        own = "" if near or field != "name" else f"; {OWN_IMAGES}"
+        raise UserError(f"data: unknown {field} '{value}'{near} (known: {', '.join(known)}){own}")
+
+
+def _near_data(name: str) -> str:
+    """A suggestion; none where the name is that of other images, however like it is."""
+    plain = "".join(one for one in str(name).lower() if one.isalnum())
+    if plain in IMAGENET_NAMES:
+        return ", did you mean 'imagenet'?"
+    return "" if plain in OTHER_DATA else suggest(name, KNOWN_DATA)

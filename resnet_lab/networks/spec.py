@@ -17,7 +17,7 @@ from resnet_lab.networks.depths import (
     default_block,
     default_layout,
 )
-from resnet_lab.networks.names import read_name, write_name
+from resnet_lab.networks.names import TOKENS, read_name, write_name
 
 Shortcut = Literal["none", "A", "B", "C"]
 Ordering = Literal[
@@ -185,7 +185,8 @@ def _check_choices(spec: NetworkSpec) -> None:
     for field, choices in _CHOICES.items():
         value = getattr(spec, field)
         if value not in choices:
-            hint = suggest(str(value), choices) or "."
+            said = {token: one for one, token in TOKENS[field].items()}.get(str(value).lower())
+            hint = f", did you mean '{said}'?" if said else suggest(str(value), choices) or "."
             raise UserError(f"unknown {field} '{value}'{hint} Known: {', '.join(choices)}")
 
 
