@@ -38,15 +38,16 @@ def _lines(verdict: Verdict) -> list[str]:
     said = f"{verdict.reason} {verdict.power}".strip()
     if verdict.verdict == "not tested":
         said = f"to test it: {verdict.sweep}" if verdict.sweep else ""
-    reason = textwrap.wrap(
-        said,
-        WIDTH,
-        initial_indent="    ",
-        subsequent_indent="    ",
-        break_long_words=False,
-        break_on_hyphens=False,
+    return [head, *_reason(said)]
+
+
+def _reason(said: str) -> list[str]:
+    """Wrapped at spaces; a command stays on one line, so that it can be copied."""
+    if "resnet-lab " in said:
+        return [f"    {said}"]
+    return textwrap.wrap(
+        said, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
     )
-    return [head, *reason]
 
 
 def verdicts_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:

@@ -85,9 +85,10 @@ def _readings(name: str, accepted: Accepted) -> list[str]:
         return [last]
     if plain(first) == "recording":
         return []
+    whole, own = f"{first}_{last}".replace(".", "_"), plain(first) in SECTIONS
     if plain(last) in _GENERIC:
-        return [last, first] if plain(first) in SECTIONS else [first]
-    return [last] if plain(first) in SECTIONS else [last, first]
+        return [whole, last, first] if own else [whole, first]
+    return [whole, last] if own else [whole, last, first]
 
 
 def _meaning(word: str, value: str | None, accepted: Accepted) -> str:
@@ -96,6 +97,8 @@ def _meaning(word: str, value: str | None, accepted: Accepted) -> str:
     if same := accepted.key(word):
         return f", did you mean '{same}'?"
     for here in named(word, vocabulary.NAMES):
+        if here.isupper() and here not in accepted.positionals:
+            continue
         if here in accepted.positionals:
             return f": {here} is given without a flag: {_positional(here, value, accepted)}"
         if key := accepted.key(here):

@@ -80,7 +80,7 @@ def load_runs(path: str | Path) -> Runs:
     """
     root = Path(path)
     if not root.is_dir():
-        near = suggest_path(root) or _around(root)
+        near = _around(root) if root.exists() else suggest_path(root)
         raise UserError(f"{root} is no directory: give the folder that holds the runs{near}")
     folders = sorted(file.parent for file in root.rglob("run.json"))
     if not folders:
