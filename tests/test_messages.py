@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import PLAIN, ROOT, at_step, interrupt, tiny
 
+from analysis.commands import wrapped
 from analysis.doctor import examine
 from resnet_lab.cli import COMMANDS, main, vocabulary
 from resnet_lab.cli.accepted import Accepted, way_out
@@ -364,3 +365,13 @@ def test_a_network_for_large_images_is_noted_where_images_are_small(
     assert all("resnet-18 is made for images of 224 pixels" in one for one in told)
     assert all("resnet-18-stem3x3 keeps them" in one for one in told)
     assert not size_notes(tiny(network=network, data={"name": "imagenet"}))
+
+
+def test_a_wrapped_command_is_still_one_command() -> None:
+    command = "resnet-lab train --config 'my runs/a run/config.yaml' --recipe.drops '[1, 2]'"
+    lines = wrapped(f"repeat it: {command}", 30, "  do: ", "      ")
+    assert all(line.endswith("\\") for line in lines[1:-1])
+    assert max(len(line) for line in lines if "'" not in line) <= 30
+    given = "\n".join(lines).partition("it: ")[2].replace("\\\n", "")
+    assert shlex.split(given) == shlex.split(command)
+    assert wrapped("no command at all", 12, "", "") == ["no command", "at all"]

@@ -57,6 +57,6 @@ NO_NORM = Claim(
     "refuted if above. At least two seeds.",
     test=vanishing_gradients,
     sweep="resnet-lab train --config experiments/digits.yaml --network plain-56-nonorm --seed 0 "
-    "(then seeds 1 and 2)",
+    " # then seeds 1 and 2",
     smallest=f"a growth of {VANISHING} a layer, a factor of 3 over 56 layers",
 )

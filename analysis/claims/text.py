@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
 import pandas as pd
 
 from analysis.claims.claim import Verdict
+from analysis.commands import wrapped
 
 WIDTH = 100
 """Columns of a terminal into which explanations are wrapped."""
 
+INDENT = " " * 4
 NUMBERS = ("effect", "low", "high", "detectable")
 
 
@@ -38,16 +39,7 @@ def _lines(verdict: Verdict) -> list[str]:
     said = f"{verdict.reason} {verdict.power}".strip()
     if verdict.verdict == "not tested":
         said = f"to test it: {verdict.sweep}" if verdict.sweep else ""
-    return [head, *_reason(said)]
-
-
-def _reason(said: str) -> list[str]:
-    """Wrapped at spaces; a command stays on one line, so that it can be copied."""
-    if "resnet-lab " in said:
-        return [f"    {said}"]
-    return textwrap.wrap(
-        said, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
-    )
+    return [head, *(wrapped(said, WIDTH, INDENT, INDENT) if said else ())]
 
 
 def verdicts_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:

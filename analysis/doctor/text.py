@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from analysis.commands import wrapped
 from analysis.doctor.diagnosis import EXPLAINS, Diagnosis
 from analysis.doctor.examine import Patient
 
 WIDTH = 96
-_WORDS = re.compile(r"(?:'[^']*'|[^\s'])+")
 LEFT_OUT = 10
 """Most entries left out that are named one by one."""
 
@@ -67,22 +66,8 @@ def _diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
     return [
         *_wrapped(head, 2, 6),
         *_wrapped(f"why: {diagnosis.why}.", 6, 11),
-        *_to_do(diagnosis.remedy),
+        *wrapped(diagnosis.remedy, WIDTH, "      do:  ", " " * 11),
     ]
-
-
-def _to_do(remedy: str) -> list[str]:
-    """Wrap a remedy; a command goes on after a backslash, and never breaks within quotes."""
-    if "resnet-lab " not in remedy:
-        return _wrapped(f"do:  {remedy}", 6, 11)
-    lines, in_command = ["      do: "], False
-    for word in _WORDS.findall(remedy):
-        if len(f"{lines[-1]} {word} \\") > WIDTH:
-            lines[-1] += " \\" if in_command else ""
-            lines.append(" " * 10)
-        lines[-1] += f" {word}"
-        in_command = in_command or word == "resnet-lab"
-    return lines
 
 
 def _wrapped(text: str, first: int, later: int) -> list[str]:

@@ -50,7 +50,7 @@ def unfinished(case: Case) -> Sequence[Diagnosis]:
             why="only networks that came to their end are compared, as errors before it are not "
             "those of the recipe",
             remedy=WAYS_ON.get(str(status), "train it again").format(command=continued(part))
-            + (", and the other runs alike" if part["path"].nunique() > 1 else ""),
+            + ("  # and the other runs alike" if part["path"].nunique() > 1 else ""),
         )
         for status, part in missing.groupby("status", sort=False)
     ]
@@ -150,7 +150,7 @@ def too_few_steps(case: Case) -> Sequence[Diagnosis]:
                 f"--recipe.iterations {2 * iterations} --recipe.drops "
                 f"'[{iterations}, {iterations * 3 // 2}]'",
             )
-            + ", and the other depths alike",
+            + "  # and the other depths alike",
         )
     ]
 
