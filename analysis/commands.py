@@ -16,12 +16,13 @@ def wrapped(text: str, width: int, first: str, later: str) -> list[str]:
         first: what the first line begins with.
         later: what every other line begins with.
     """
-    lines, in_command = [first], False
+    lines, end, begin = [first], "", ""
     for word in _WORDS.findall(text):
         space = "" if lines[-1] in (first, later) else " "
         if space and len(f"{lines[-1]} {word} \\") > width:
-            lines[-1] += " \\" if in_command else ""
-            lines, space = [*lines, later], ""
+            lines[-1] += end
+            lines, space = [*lines, later], begin
         lines[-1] += f"{space}{word}"
-        in_command = in_command or word == "resnet-lab"
+        if word in ("resnet-lab", "#"):  # a comment ends with its line
+            end, begin = (" \\", "") if word == "resnet-lab" else ("", "# ")
     return lines

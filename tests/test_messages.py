@@ -374,4 +374,7 @@ def test_a_wrapped_command_is_still_one_command() -> None:
     assert max(len(line) for line in lines if "'" not in line) <= 30
     given = "\n".join(lines).partition("it: ")[2].replace("\\\n", "")
     assert shlex.split(given) == shlex.split(command)
+    said = "\n".join(wrapped(f"{command}  # and the other depths alike", 30, "", "  "))
+    assert said.splitlines()[-2:] == ["  # and the other depths", "  # alike"]
+    assert shlex.split(said.replace("\\\n", ""), comments=True) == shlex.split(command)
     assert wrapped("no command at all", 12, "", "") == ["no command", "at all"]
