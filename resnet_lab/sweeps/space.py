@@ -189,8 +189,11 @@ def _meant(path: Path) -> str:
     if (path / "config.yaml").is_file():
         return f"; a run is trained, or continued, by {train_command(path / 'config.yaml')}"
     if path.is_dir():
-        files = sorted(path.glob("*.yaml"))
-        near = next((one for one in files if "\nparameters:" in one.read_text("utf-8")), None)
+        files = [one for one in sorted(path.glob("*.yaml")) if one.is_file()]
+        near = next(
+            (one for one in files if "\nparameters:" in one.read_text("utf-8", errors="replace")),
+            None,
+        )
         return f": give one file{f', such as {near}' if near else ''}"
     places = (path.parent, Path("sweeps"))
     for one in (folder / name for folder in places for name in (path.name, f"{path.name}.yaml")):
