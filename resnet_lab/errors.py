@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
+
+NEAR = 0.75
+"""Least likeness, as difflib has it, of two names of which one may be the other misspelt."""
 
 
 class UserError(ValueError):
@@ -26,5 +30,44 @@ class RunFailed(RuntimeError):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` for the known name nearest to `name`, or an empty string."""
-    nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    return f", did you mean '{nearest[0]}'?" if nearest else ""
+    near = nearest(name, known)
+    return f", did you mean '{near}'?" if near else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `name` may be a misspelling of; None where none is near.
+
+    Case, leading dashes, and dashes for underscores make no difference. Of dotted names the last
+    parts are compared, and the parts before them only decide between equals: a common section
+    makes no two keys alike.
+    """
+    scored = [(_likeness(_plain(name), _plain(one)), one) for one in known]
+    best = max((score for score, _ in scored), default=(0.0, 0.0))
+    return next((one for score, one in scored if score == best), None) if best[0] >= NEAR else None
+
+
+def suggest_path(path: str | Path) -> str:
+    """Return ``", did you mean 'x'?"`` for what lies beside a missing `path` under a like name."""
+    path = Path(path)
+    try:
+        beside = sorted(one for one in path.parent.iterdir() if not one.name.startswith("."))
+    except (OSError, ValueError):
+        return ""
+    likeness = {one: _ratio(_plain(path.stem), _plain(one.stem)) for one in beside}
+    near = max(beside, key=lambda one: (likeness[one], one.suffix == path.suffix), default=path)
+    return f", did you mean '{near}'?" if likeness.get(near, 0) >= NEAR else ""
+
+
+def _plain(name: object) -> str:
+    return str(name).lower().lstrip("-").replace("-", "_")
+
+
+def _likeness(name: str, known: str) -> tuple[float, float]:
+    """How alike the last parts of two names are, then the names as a whole."""
+    whole = _ratio(name.replace(".", "_"), known.replace(".", "_"))
+    last = _ratio(name.rpartition(".")[2], known.rpartition(".")[2])
+    return max(last, whole if whole == 1 or "." not in name else 0), whole
+
+
+def _ratio(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()

@@ -190,7 +190,7 @@ def test_a_damaged_data_file_is_named_with_both_checksums(
     assert capsys.readouterr().err == (
         f"resnet-lab: data: {folder / 'data_batch_1.bin'} is damaged: sha256 expected "
         f"{CIFAR10.sha256['data_batch_1.bin']}, found {found}; bytes expected 30730000, found 7. "
-        "`resnet-lab data prepare cifar10` replaces it\n"
+        "`resnet-lab data prepare cifar10 --data-dir here` replaces it\n"
     )
 
 

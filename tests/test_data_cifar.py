@@ -166,7 +166,7 @@ def test_a_flipped_bit_is_found_by_the_checksum(tmp_path: Path) -> None:
     assert str(error.value) == (
         f"data: {path} is damaged: sha256 expected {expected}, "
         f"found {file_checksum(path, 'sha256')}; bytes expected 24584, found 24584. "
-        "`resnet-lab data prepare cifar10` replaces it"
+        f"`resnet-lab data prepare cifar10 --data-dir {tmp_path}` replaces it"
     )
 
 
@@ -189,7 +189,7 @@ def test_a_file_of_the_wrong_size_is_damaged(tmp_path: Path) -> None:
         read_cifar(SMALL100, tmp_path)
     assert str(error.value) == (
         f"data: {path} is damaged: bytes expected 24592, found 24591. "
-        "`resnet-lab data prepare cifar100` replaces it"
+        f"`resnet-lab data prepare cifar100 --data-dir {tmp_path}` replaces it"
     )
 
 
@@ -203,7 +203,7 @@ def test_a_label_out_of_range_is_damage(tmp_path: Path, position: int, limit: in
         read_cifar(SMALL100, tmp_path)
     assert str(error.value) == (
         f"data: {path} is damaged: record 5 has label {limit}, which must be below {limit}. "
-        "`resnet-lab data prepare cifar100` replaces it"
+        f"`resnet-lab data prepare cifar100 --data-dir {tmp_path}` replaces it"
     )
 
 

@@ -56,7 +56,7 @@ NO_NORM = Claim(
     f"Supported if its 95 % t interval over seeds (on the logarithm) lies below {VANISHING}, "
     "refuted if above. At least two seeds.",
     test=vanishing_gradients,
-    sweep="resnet-lab train --config experiments/digits.yaml --network plain-56-nonorm --seed 0, "
-    "then with seeds 1 and 2",
+    sweep="resnet-lab train --config experiments/digits.yaml --network plain-56-nonorm --seed 0 "
+    " # then seeds 1 and 2",
     smallest=f"a growth of {VANISHING} a layer, a factor of 3 over 56 layers",
 )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
 import pandas as pd
 
 from analysis.claims.claim import Verdict
+from analysis.commands import wrapped
 
 WIDTH = 100
 """Columns of a terminal into which explanations are wrapped."""
 
+INDENT = " " * 4
 NUMBERS = ("effect", "low", "high", "detectable")
 
 
@@ -38,8 +39,7 @@ def _lines(verdict: Verdict) -> list[str]:
     said = f"{verdict.reason} {verdict.power}".strip()
     if verdict.verdict == "not tested":
         said = f"to test it: {verdict.sweep}" if verdict.sweep else ""
-    reason = textwrap.wrap(said, WIDTH, initial_indent="    ", subsequent_indent="    ")
-    return [head, *reason]
+    return [head, *(wrapped(said, WIDTH, INDENT, INDENT) if said else ())]
 
 
 def verdicts_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import pandas as pd
 
@@ -103,6 +104,18 @@ def again(members: pd.DataFrame, flags: str) -> str:
     """Return the command that repeats the run of the first of `members`, changed by `flags`."""
     path = str(members["path"].iloc[0])
     return f"resnet-lab train --config {shlex.quote(path + '/config.yaml')} {flags}"
+
+
+def continued(members: pd.DataFrame) -> str:
+    """Return the command that goes on with the run of the first of `members` where it lies."""
+    path, study = Path(str(members["path"].iloc[0])), members["study"].iloc[0]
+    runs_dir = path.parent.parent if path.parent.name == study else path.parent
+    return again(members, f"--runs-dir {shlex.quote(str(runs_dir))}")
+
+
+def counted(members: pd.DataFrame, part: pd.DataFrame) -> str:
+    """Return ``2 of 3 networks``."""
+    return f"{len(part)} of {len(members)} network{'' if len(members) == 1 else 's'}"
 
 
 def listed(values: Sequence[object]) -> str:

@@ -97,5 +97,5 @@ def _more_seeds(case: Case, deepest: int, depth: int, row: pd.Series, needed: in
         f"standard deviation of {row['sd']:.1f} over {n} seeds, interval "
         f"[{row['low']:.1f}, {row['high']:.1f}]",
         why=why,
-        remedy=f"{again(case.at(deepest), f'--seed {free}')}, and the same of {depth} layers",
+        remedy=f"{again(case.at(deepest), f'--seed {free}')}  # and the same of {depth} layers",
     )

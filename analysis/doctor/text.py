@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from analysis.commands import wrapped
 from analysis.doctor.diagnosis import EXPLAINS, Diagnosis
 from analysis.doctor.examine import Patient
 
@@ -36,7 +37,8 @@ def examination_text(
 
 
 def _patient_lines(patient: Patient) -> list[str]:
-    count = f"{patient.finished} of {patient.members} networks finished"
+    networks = "network" if patient.members == 1 else "networks"
+    count = f"{patient.finished} of {patient.members} {networks} finished"
     lines = _wrapped(f"{patient.protocol}: {count}", 0, 2)
     evidence = f" ({patient.evidence})" if patient.evidence else ""
     lines += _wrapped(f"degradation: {patient.outcome}{evidence}", 2, 4)
@@ -64,12 +66,12 @@ def _diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
     return [
         *_wrapped(head, 2, 6),
         *_wrapped(f"why: {diagnosis.why}.", 6, 11),
-        *_wrapped(f"do:  {diagnosis.remedy}", 6, 11),
+        *wrapped(diagnosis.remedy, WIDTH, "      do:  ", " " * 11),
     ]
 
 
 def _wrapped(text: str, first: int, later: int) -> list[str]:
-    """Wrap at spaces only, so that paths and flags can be copied."""
+    """Wrap at spaces only, so that names and paths stay whole."""
     return textwrap.wrap(
         text,
         WIDTH,

@@ -12,6 +12,8 @@ from analysis.doctor.diagnosis import (
     Case,
     Diagnosis,
     again,
+    continued,
+    counted,
     depths_of,
     listed,
     plain_of,
@@ -24,13 +26,14 @@ ZERO = 0.5
 FALLING = 1.0
 """Percentage points over the last tenth of training by which an error counts as still falling."""
 WAYS_ON = {
-    "running": "wait for its end; if its process is gone, the same command continues it",
-    "interrupted": "the same command continues it: resnet-lab train --config RUN/config.yaml",
-    "failed": "see `error` in its run.json; the same command continues it",
+    "running": "wait for its end; if its process is gone, continue it: {command}",
+    "interrupted": "the same command continues it: {command}",
+    "failed": "see `error` in its run.json; the same command continues it: {command}",
     "diverged": "its loss was no longer finite: a longer --recipe.warmup_steps or a lower "
     "--recipe.lr, for every network alike",
-    "stopped": "a search ended it early: repeat it with resnet-lab train --config RUN/config.yaml",
+    "stopped": "a search ended it early: repeat it with {command}",
 }
+"""Status -> the way on; `command` trains the run of the first of them to its end."""
 
 
 def unfinished(case: Case) -> Sequence[Diagnosis]:
@@ -42,18 +45,20 @@ def unfinished(case: Case) -> Sequence[Diagnosis]:
         Diagnosis(
             id=f"not finished: {status}",
             severity=EXPLAINS if decisive else MATTERS,
-            found=f"{len(part)} of {len(members)} networks {_is(len(part))} {status}: "
+            found=f"{counted(members, part)} {_state(str(status), len(part))}: "
             + listed(_member_texts(part)),
             why="only networks that came to their end are compared, as errors before it are not "
             "those of the recipe",
-            remedy=WAYS_ON.get(str(status), "train it again"),
+            remedy=WAYS_ON.get(str(status), "train it again").format(command=continued(part))
+            + ("  # and the other runs alike" if part["path"].nunique() > 1 else ""),
         )
         for status, part in missing.groupby("status", sort=False)
     ]
 
 
-def _is(count: int) -> str:
-    return "is" if count == 1 else "are"
+def _state(status: str, count: int) -> str:
+    one, several = ("has", "have") if status == "failed" else ("is", "are")
+    return f"{one if count == 1 else several} {status}"
 
 
 def _member_texts(members: pd.DataFrame, most: int = 4) -> list[str]:
@@ -145,7 +150,7 @@ def too_few_steps(case: Case) -> Sequence[Diagnosis]:
                 f"--recipe.iterations {2 * iterations} --recipe.drops "
                 f"'[{iterations}, {iterations * 3 // 2}]'",
             )
-            + ", and the other depths alike",
+            + "  # and the other depths alike",
         )
     ]
 

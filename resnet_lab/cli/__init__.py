@@ -70,10 +70,20 @@ def _dispatch(given: list[str]) -> int:
         return 0
     name, rest = given[0], given[1:]
     if name not in COMMANDS:
-        known = ", ".join(COMMANDS)
-        raise UserError(f"no command '{name}'{suggest(name, COMMANDS)} (known: {known})")
+        raise UserError(_no_command(name, rest))
     command = importlib.import_module(f"resnet_lab.cli.{name}")
     return int(command.run(rest))
+
+
+def _no_command(name: str, rest: Sequence[str]) -> str:
+    from resnet_lab.cli.vocabulary import COMMAND_NAMES, named
+
+    meant = named(name, COMMAND_NAMES)
+    if name.startswith("-") and not meant:
+        first = next((one for one in rest if one in COMMANDS), "train")
+        return f"'{name}' is no command, which comes first: resnet-lab {first} {name} ..."
+    near = f", did you mean '{meant[0]}'?" if meant else suggest(name, COMMANDS)
+    return f"no command '{name}'{near} (known: {', '.join(COMMANDS)})"
 
 
 def _overview() -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from resnet_lab.cli.parsing import Parser
 from resnet_lab.cli.terminal import printable
+from resnet_lab.data.config import KNOWN_DATA, check_data_name, default_data_dir
+from resnet_lab.errors import UserError
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -14,9 +16,12 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("action", choices=("prepare", "verify"))
     parser.add_argument("name", metavar="NAME", help="digits, cifar10, cifar100, imagenet, ...")
     parser.add_argument("--data-dir", help="default: $RESNET_LAB_DATA, else ~/.cache/resnet_lab")
+    if arguments[:1] and arguments[0] in KNOWN_DATA:
+        raise UserError(
+            f"say first what to do with {arguments[0]}: resnet-lab data prepare {arguments[0]}, "
+            f"or resnet-lab data verify {arguments[0]}"
+        )
     given = parser.parse_args(arguments)
-    from resnet_lab.data.config import check_data_name, default_data_dir
-
     check_data_name(given.name)
     from resnet_lab.data.prepare import prepare, verify
 

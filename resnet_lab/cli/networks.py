@@ -22,7 +22,7 @@ def run(arguments: Sequence[str]) -> int:
     from resnet_lab.networks.table import format_rows, network_rows
 
     rows = network_rows(
-        given.names,
+        [name for names in given.names for name in names.split(",")],
         num_classes=given.num_classes,
         in_channels=given.in_channels,
         image_size=given.image_size,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 
 import yaml
 
+from resnet_lab.cli.accepted import Accepted, unknown
+from resnet_lab.cli.mistakes import check_given, explain, flags_with_values
 from resnet_lab.cli.terminal import check_arguments
+from resnet_lab.data.config import KNOWN_DATA
 from resnet_lab.documents import DocumentError, check_values, check_yaml, load_yaml, read_text
-from resnet_lab.errors import UserError, suggest
+from resnet_lab.errors import UserError, suggest_path
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -27,47 +30,39 @@ MODE = "yaml within limits"
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that raises UserError, naming the nearest known flag."""
+    """argparse that raises UserError, naming what the command has in the place of a mistake."""
 
     def __init__(self, command: str, description: str) -> None:
         super().__init__(prog=f"resnet-lab {command}", description=description, allow_abbrev=False)
+        self.command = command
+
+    def parse_args(self, args: Sequence[str], namespace: None = None) -> argparse.Namespace:  # type: ignore[override]
+        """Parse; a flag that is unknown is told before one that is missing.
+
+        Raises:
+            UserError: the arguments are not those of the command.
+        """
+        check_given(args, self._option_string_actions, self._accepted())
+        for argument, value in flags_with_values(args):
+            if argument not in self._option_string_actions:
+                self._refuse(unknown(argument, value, self._accepted()))
+        return super().parse_args(list(args))
 
     def error(self, message: str) -> NoReturn:
         """Turn a usage error into one message."""
-        raise UserError(
-            explain(message, self._option_string_actions) + f" (see {self.prog} --help)"
-        )
+        self._refuse(explain(message, self._accepted()))
+
+    def _refuse(self, told: str) -> NoReturn:
+        raise UserError(f"{told} (see {self.prog} --help)")
+
+    def _accepted(self) -> Accepted:
+        positionals = [str(a.metavar or a.dest) for a in self._actions if not a.option_strings]
+        accepted = Accepted.among(self.command, list(self._option_string_actions), *positionals)
+        return replace(accepted, of_runs=_of_train) if self.command == "sweep" else accepted
 
 
-def explain(message: str, known: Sequence[str] | dict[str, argparse.Action]) -> str:
-    """Shorten a parser's message and add the known key that is nearest to an unknown one.
-
-    Args:
-        message: of argparse or jsonargparse.
-        known: flags such as "--recipe.lr".
-    """
-    flags = [flag for flag in known if flag.startswith("--")]
-    keys = [flag.removeprefix("--") for flag in flags]
-    if found := re.search(r"unrecognized arguments: (\S+)", message):
-        flag = found[1].split("=")[0]
-        return f"unknown argument '{flag}'{suggest(flag, flags)}"
-    if found := re.search(r"Group '(\S+)' does not accept option '([^']+)'", message):
-        return _unknown_key(f"{found[1]}.{found[2]}", keys)
-    if found := re.search(r"Option '([^']+)' is not accepted", message):
-        return _unknown_key(found[1], keys)
-    if found := re.search(
-        r'key "(\S+)":\s*Expected a typing.Literal\[(.+)\]. Got value: (.*)', message
-    ):
-        choices = re.findall(r"'([^']+)'", found[2])
-        near, all_of_them = suggest(found[3], choices), ", ".join(choices)
-        return f"{found[1]}: unknown '{found[3]}'{near} (known: {all_of_them})"
-    message = re.sub(r"Parser key \"([^\"]+)\":\s*", r"\1: ", message)
-    message = re.sub(r"<class '(\w+)'>", r"\1", message)
-    return re.sub(r"\s+", " ", message)
-
-
-def _unknown_key(key: str, known: list[str]) -> str:
-    return f"unknown key '{key}'{suggest(key, known)}"
+def _of_train() -> Accepted:
+    return Accepted.among("train", list(config_parser()._option_string_actions))
 
 
 @cache
@@ -136,12 +131,14 @@ def parse_config(arguments: Sequence[str], command: str = "train") -> Config:
     """
     check_arguments(arguments)
     parser = config_parser(command)
+    accepted = replace(_of_train(), command="train")
+    check_given(arguments, parser._option_string_actions, accepted)
     for file in _config_files(arguments):
         _check_file(file)
     try:
         values = parser.parse_args(list(arguments))
     except argparse.ArgumentError as error:
-        message = explain(str(error), parser._option_string_actions)
+        message = explain(str(error), accepted, arguments)
         if message.startswith("Problems parsing config"):
             message += f" (reading {' then '.join(_config_files(arguments))})"
         raise UserError(message) from error
@@ -160,6 +157,7 @@ def _check_file(name: str) -> None:
     path = Path(name)
     try:
         if not path.is_file():
+            _check_there(path)
             return
         values = load_yaml(read_text(path))
     except (OSError, DocumentError) as error:
@@ -170,6 +168,41 @@ def _check_file(name: str) -> None:
         )
     if "config" in values:
         raise UserError(f"{name} has the key 'config': name each file by a --config of its own")
+    if "parameters" in values:
+        raise UserError(
+            f"{name} is a sweep file, which `resnet-lab sweep {shlex.quote(name)}` takes"
+        )
+    for section in values.keys() & _sections().keys():
+        _check_section(section, values[section])
+
+
+def _check_there(path: Path) -> None:
+    """Raise UserError for a folder or a missing file where another file may be meant."""
+    inside = path / "config.yaml"
+    if inside.is_file():
+        raise UserError(f"config: {path} is a folder, did you mean '{inside}'?")
+    if path.is_dir():
+        raise UserError(f"config: {path} is a folder: give one file, such as {_example(path)}")
+    there = next((f", did you mean '{one}'?" for one in _elsewhere(path) if one.is_file()), "")
+    if near := there or suggest_path(path):
+        raise UserError(f"config: File does not exist: '{path}'{near}")
+
+
+def _example(folder: Path) -> Path:
+    return next(iter(sorted(folder.glob("*.yaml"))), Path("experiments/digits.yaml"))
+
+
+def _elsewhere(path: Path) -> Iterator[Path]:
+    for folder in (path.parent, Path("experiments")):
+        yield from (folder / path.name, folder / f"{path.name}.yaml")
+
+
+def _check_section(name: str, values: Any) -> None:
+    """Raise UserError where a section of a configuration has a value instead of keys."""
+    if not isinstance(values, dict):
+        first = fields(_sections()[name])[0].name
+        given = f": {values}" if name == "data" and values in KNOWN_DATA else ""
+        raise UserError(f"{name} is {values!r}: give its keys, such as {name}.{first}{given}")
 
 
 def build_config(values: jsonargparse.Namespace) -> Config:
@@ -187,8 +220,6 @@ def build_config(values: jsonargparse.Namespace) -> Config:
     except DocumentError as error:
         raise UserError(str(error)) from error
     for name, section in _sections().items():
-        if not isinstance(given[name], dict):
-            first = fields(section)[0].name
-            raise UserError(f"{name} is {given[name]!r}: give its keys, such as {name}.{first}")
+        _check_section(name, given[name])
         given[name] = section(**given[name])
     return Config(**given)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +47,8 @@ def _train(arguments: Sequence[str]) -> int:
             print(f"note: other code trained it ({other}); --study NAME trains it again")
     from resnet_lab.training.processes import is_first_process
 
+    for note in size_notes(config) if is_first_process() else ():
+        print(f"resnet-lab: {note}", file=sys.stderr)
     path = train_illustrated(config)
     if not is_first_process():
         return 0
@@ -55,6 +59,19 @@ def _train(arguments: Sequence[str]) -> int:
         return 0
     print(f"interrupted at step {info['step']}: the same command continues it")
     return 0 if under_agent() else 1
+
+
+def size_notes(config: Config) -> list[str]:
+    """What to know of networks that are made for larger images than the data set has."""
+    if not config.data.in_memory:
+        return []
+    return [
+        f"note: {spec.name} is made for images of 224 pixels and {config.data.name} has small "
+        f"ones: it begins by a 7x7 convolution and a pooling that leave 1/16 of the pixels; "
+        f"{replace(spec, stem='3x3').name} keeps them"
+        for spec in config.specs()
+        if spec.stem == "7x7"
+    ]
 
 
 def train_illustrated(config: Config, judge: Judge | None = None) -> Path:

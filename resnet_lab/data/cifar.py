@@ -21,6 +21,7 @@ from resnet_lab.data.cifar_files import (
     check_files_exist,
     known_checksums,
 )
+from resnet_lab.data.config import prepare_command
 from resnet_lab.data.memory import LabelledImages
 from resnet_lab.errors import UserError
 
@@ -85,7 +86,8 @@ def _label_fault(labels: Tensor, limits: tuple[int, ...]) -> str | None:
 
 def _damage(version: CifarVersion, path: Path, fault: str) -> UserError:
     return UserError(
-        f"data: {path} is damaged: {fault}. `resnet-lab data prepare {version.name}` replaces it"
+        f"data: {path} is damaged: {fault}. "
+        f"`{prepare_command(version.name, path.parents[1])}` replaces it"
     )
 
 

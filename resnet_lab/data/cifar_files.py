@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from resnet_lab.data.checksums import read_checksums
+from resnet_lab.data.config import prepare_command
 from resnet_lab.errors import UserError
 
 PIXELS = 3 * 32 * 32
@@ -118,7 +119,7 @@ def check_not_inside(version: CifarVersion, data_dir: Path) -> None:
 
 def way_out(version: CifarVersion, data_dir: Path) -> str:
     """Say how to get the files of `version`, from what lies in or near the data directory."""
-    prepare = f"`resnet-lab data prepare {version.name} --data-dir {data_dir}`"
+    prepare = f"`{prepare_command(version.name, data_dir)}`"
     archive = data_dir / version.archive
     if archive.is_file():
         return f"{archive} is there: {prepare} unpacks it"

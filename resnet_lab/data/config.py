@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from resnet_lab.errors import UserError
-from resnet_lab.field_types import check_fields, refusal, unknown_choice
+from resnet_lab.errors import UserError, suggest
+from resnet_lab.field_types import check_fields, refusal
 
 ProtocolKind = Literal["validation", "full"]
 NormaliseKind = Literal["pixel-mean", "channel", "imagenet"]
@@ -18,6 +19,13 @@ TestView = Literal["centre", "ten-crop", "multi-scale"]
 IN_MEMORY_DATA = ("digits", "cifar10", "cifar100")
 FOLDER_DATA = ("imagenet", "imagefolder")
 KNOWN_DATA = (*IN_MEMORY_DATA, *FOLDER_DATA)
+IMAGENET_NAMES = ("imagenet1k", "ilsvrc", "ilsvrc2012", "ilsvrc12", "imagenet2012", "imnet")
+OTHER_DATA = (
+    *("tinyimagenet", "miniimagenet", "imagenet100", "imagenet21k", "imagenet22k", "imagenetv2"),
+    *("imagenet32", "imagenet64", "cifar20", "cifar101", "cifar10c", "cifar100c"),
+)
+"""Images whose names are like those of KNOWN_DATA, letters and digits alone."""
+OWN_IMAGES = "imagefolder reads any images in folders train/CLASS and val/CLASS of --data-dir"
 
 VALIDATION_SIZES = {"cifar10": 5_000, "cifar100": 5_000, "imagenet": 50_000}
 
@@ -116,7 +124,22 @@ def default_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
     return Path(chosen).expanduser()
 
 
+def prepare_command(name: str, data_dir: Path, action: str = "prepare") -> str:
+    """The command that fetches a data set into a folder, or verifies it there."""
+    return f"resnet-lab data {action} {name} --data-dir {shlex.quote(str(data_dir))}"
+
+
 def check_data_name(name: str) -> None:
     """Raise UserError, naming the nearest, unless `name` is a known data set."""
     if name not in KNOWN_DATA:
-        raise UserError(f"data: {unknown_choice('name', name, KNOWN_DATA)}")
+        near = _near_data(name)
+        own = "" if near else f"; {OWN_IMAGES}"
+        raise UserError(f"data: unknown name '{name}'{near} (known: {', '.join(KNOWN_DATA)}){own}")
+
+
+def _near_data(name: str) -> str:
+    """A suggestion; none where the name is that of other images, however like it is."""
+    plain = "".join(one for one in str(name).lower() if one.isalnum())
+    if plain in IMAGENET_NAMES:
+        return ", did you mean 'imagenet'?"
+    return "" if plain in OTHER_DATA else suggest(name, KNOWN_DATA)

@@ -57,13 +57,19 @@ def blocks_per_stage(depth: int, layout: Layout, block: BlockKind) -> tuple[int,
     return (n, n, n)
 
 
+def check_depth(depth: int) -> None:
+    """Raise `UserError`, naming the rule, unless ``plain-<depth>`` is a network."""
+    layout = default_layout(depth)
+    blocks_per_stage(depth, layout, default_block(depth, layout))
+
+
 def is_depth(depth: int) -> bool:
     """Whether ``plain-<depth>`` and ``resnet-<depth>`` are networks."""
-    layout = default_layout(depth)
     try:
-        return bool(blocks_per_stage(depth, layout, default_block(depth, layout)))
+        check_depth(depth)
     except UserError:
         return False
+    return True
 
 
 def _imagenet_blocks(depth: int, block: BlockKind) -> tuple[int, ...]:

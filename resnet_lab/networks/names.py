@@ -8,12 +8,13 @@ are networks, and what an option left out means, is decided in `spec`.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from resnet_lab.errors import UserError, suggest
-from resnet_lab.networks.depths import is_depth
+from resnet_lab.networks.depths import check_depth, is_depth
 
 # field -> value -> how a name says it, in the order in which a canonical name shows the fields.
 TOKENS: dict[str, dict[str, str]] = {
@@ -51,7 +52,37 @@ PAPER_NETWORKS: tuple[str, ...] = (
 
 _NAME = re.compile(r"(?P<family>plain|resnet)-(?P<depth>\d{1,6})(?P<options>(-[^-]+)*)", re.ASCII)
 _WIDTH = re.compile(r"x(?P<width>\d{1,4}(\.\d{1,20})?)", re.ASCII)
-_DIGITS = re.compile(r"\d{1,6}", re.ASCII)
+_SPOKEN = re.compile(r"(?P<family>[^\d]*?)[-_ ]*(?P<depth>\d{1,6})(?P<options>.*)", re.ASCII)
+_SEPARATORS = re.compile(r"[\s,;+&|/]+")
+
+_FAMILIES = {
+    "plainnet": ("plain", ""),
+    "plain net": ("plain", ""),
+    "residual": ("resnet", ""),
+    "resnet cifar": ("resnet", ""),
+    "preresnet": ("resnet", "-preact"),
+    "preactresnet": ("resnet", "-preact"),
+    "preact resnet": ("resnet", "-preact"),
+    "preact-resnet": ("resnet", "-preact"),
+}
+"""Names of the families elsewhere -> family here, and the option that goes with it."""
+_OPTIONS = {
+    "preactivation": "preact",
+    "pre": "preact",
+    "preactivated": "preact",
+    "bn": "batchnorm",
+    "gn": "groupnorm",
+    "nobn": "nonorm",
+    "half": "x0.5",
+    "double": "x2",
+}
+"""Names of options elsewhere -> here."""
+_FOREIGN = re.compile(
+    r"(wide|wrn|w-?res|se-?|senet|dense|efficient|reg|le|alex|mobile|shuffle|squeeze|google|conv|"
+    r"u|i|x|nf|res2|resnext|resnest|resnetv|resnet-v|resnetrs|vgg|vit).*"
+)
+"""How the names of families begin that are like these two and are neither."""
+_NEAR_FAMILY = 0.65
 
 
 def read_name(name: str) -> dict[str, Any]:
@@ -62,7 +93,7 @@ def read_name(name: str) -> dict[str, Any]:
     match = _NAME.fullmatch(name.strip().lower())
     if match is None:
         raise UserError(
-            f"unknown network '{name}'{_hint(name.lower(), _candidates(name))} A name is "
+            f"unknown network '{name}'{_hint(name.strip().lower())} A name is "
             "plain-<depth> or resnet-<depth> and then options, as in resnet-56-B"
         )
     fields: dict[str, Any] = {"depth": int(match["depth"])}
@@ -107,17 +138,58 @@ def _read_option(token: str, name: str) -> tuple[str, Any]:
     for said, (field, value) in known.items():
         if said.lower() == token:
             return field, value
+    meant = _OPTIONS.get(token)
+    near = f", did you mean '{meant}'?" if meant else suggest(token, known)
     raise UserError(
-        f"network '{name}': unknown option '{token}'{_hint(token, known)} "
+        f"network '{name}': unknown option '{token}'{near or '.'} "
         f"Known: {', '.join(known)}, and a width such as x0.5"
     )
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
-    return suggest(name, known) or "."
+def _hint(name: str) -> str:
+    """The name that a misspelt one means, where it is sure; never another depth or family."""
+    parts = [part for part in _SEPARATORS.split(name) if part]
+    if len(parts) > 1 and all(_is_name(part) for part in parts):
+        return f", which are several: give one, or a cohort joined by commas, {','.join(parts)}."
+    if not parts:
+        return ", an empty one: is there a comma too many?"
+    meant = _meant(name)
+    return f", did you mean '{meant}'?" if meant else "."
 
 
-def _candidates(name: str) -> list[str]:
-    """Names that a misspelt `name` may have meant: its depth in both families, and the paper's."""
-    depths = [depth for depth in _DIGITS.findall(name) if is_depth(int(depth))]
-    return [f"{family}-{d}" for d in depths for family in ("plain", "resnet")] + [*PAPER_NETWORKS]
+def _meant(name: str) -> str | None:
+    said = _SPOKEN.fullmatch(name)
+    family, option = _family(said["family"]) if said else (None, "")
+    if said is None or family is None:
+        return None
+    if not said["options"]:
+        check_depth(int(said["depth"]))
+    options = [one for one in re.split(r"[-_ ]+", said["options"]) if one]
+    tokens = [_OPTIONS.get(one, one) for one in options]
+    meant = f"{family}-{'-'.join([said['depth'], *tokens])}{option}"
+    return _canonical(meant) if _is_name(meant) else None
+
+
+def _family(said: str) -> tuple[str | None, str]:
+    """The family that is meant and the option that goes with it."""
+    said = said.strip("-_ ").replace("_", " ")
+    if said in _FAMILIES:
+        return _FAMILIES[said]
+    if _FOREIGN.fullmatch(said):
+        return None, ""
+    near = difflib.get_close_matches(said, ("plain", "resnet"), n=1, cutoff=_NEAR_FAMILY)
+    return (near[0] if near else None), ""
+
+
+def _is_name(text: str) -> bool:
+    try:
+        return is_depth(read_name(text)["depth"]) if _NAME.fullmatch(text) else False
+    except UserError:
+        return False
+
+
+def _canonical(name: str) -> str:
+    """A name with its options as they are written here, such as B for b."""
+    head, depth, *tokens = name.split("-")
+    known = {said.lower(): said for values in TOKENS.values() for said in values.values()}
+    return "-".join([head, depth, *(known.get(token, token) for token in tokens)])

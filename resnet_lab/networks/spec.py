@@ -19,7 +19,7 @@ from resnet_lab.networks.depths import (
     default_block,
     default_layout,
 )
-from resnet_lab.networks.names import read_name, write_name
+from resnet_lab.networks.names import TOKENS, read_name, write_name
 
 Shortcut = Literal["none", "A", "B", "C"]
 Ordering = Literal[
@@ -180,7 +180,8 @@ def _refusal(name: str, value: Any, expected: Expected) -> UserError:
     """The errors of this package's names: a network has no section."""
     if not expected.only_choices:
         return UserError(f"{name} {value!r} is not {expected.words}")
-    hint = suggest(str(value), expected.choices) or "."
+    said = {token: one for one, token in TOKENS.get(name, {}).items()}.get(str(value).lower())
+    hint = f", did you mean '{said}'?" if said else suggest(str(value), expected.choices) or "."
     return UserError(f"unknown {name} '{value}'{hint} Known: {', '.join(expected.choices)}")
 
 

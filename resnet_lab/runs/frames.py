@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from resnet_lab.documents import DocumentError, load_yaml, read_text
-from resnet_lab.errors import UserError
+from resnet_lab.errors import UserError, suggest_path
 from resnet_lab.left_behind import is_left_behind
 from resnet_lab.runs.directory import OTHERS, identify_again, read_info
 from resnet_lab.runs.rows import LAYERS, METRICS
@@ -92,11 +92,17 @@ def load_runs(path: str | Path) -> Runs:
     """
     root = Path(path)
     if not root.is_dir():
-        raise UserError(f"{root} is no directory: give the folder that holds the runs")
+        near = _around(root) if root.exists() else suggest_path(root)
+        raise UserError(f"{root} is no directory: give the folder that holds the runs{near}")
     folders = _run_folders(root)
     if not folders:
         raise UserError(f"{root} holds no runs: no run.json at or below it")
     return read_runs(folders, str(root))
+
+
+def _around(file: Path) -> str:
+    inside = file.is_file() and (file.parent / "run.json").is_file()
+    return f", did you mean '{file.parent}'?" if inside else ""
 
 
 def _run_folders(root: Path) -> list[Path]:

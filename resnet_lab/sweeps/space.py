@@ -6,13 +6,14 @@ import itertools
 import json
 import math
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from resnet_lab.documents import DocumentError, load_yaml, read_text
-from resnet_lab.errors import UserError, suggest
+from resnet_lab.errors import UserError, suggest, suggest_path
 from resnet_lab.sweeps.distributions import Distribution, read_distribution
 
 if TYPE_CHECKING:
@@ -172,12 +173,44 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = load_yaml(read_text(path))
     except OSError as error:
-        raise UserError(f"cannot read the sweep file {path}: {error.strerror}") from error
+        reason = f"{error.strerror}{_meant(path)}"
+        raise UserError(f"cannot read the sweep file {path}: {reason}") from error
     except DocumentError as error:
         raise UserError(f"{path} is no YAML: {error}") from error
     if not isinstance(content, dict) or "parameters" not in content:
-        raise UserError(f"{path} is no sweep file: it has no 'parameters'")
+        raise UserError(
+            f"{path} is no sweep file: it has no 'parameters'{_way_to_train(content, path)}"
+        )
     return content
+
+
+def _meant(path: Path) -> str:
+    """What was meant by a path that cannot be read as a file."""
+    if (path / "config.yaml").is_file():
+        return f"; a run is trained, or continued, by {train_command(path / 'config.yaml')}"
+    if path.is_dir():
+        files = [one for one in sorted(path.glob("*.yaml")) if one.is_file()]
+        near = next(
+            (one for one in files if "\nparameters:" in one.read_text("utf-8", errors="replace")),
+            None,
+        )
+        return f": give one file{f', such as {near}' if near else ''}"
+    places = (path.parent, Path("sweeps"))
+    for one in (folder / name for folder in places for name in (path.name, f"{path.name}.yaml")):
+        if one.is_file():
+            return f", did you mean '{one}'?"
+    return suggest_path(path)
+
+
+def _way_to_train(content: Any, path: Path) -> str:
+    """A file of one run's configuration is for `resnet-lab train`."""
+    of_a_run = isinstance(content, dict) and content.keys() & {"network", "recipe", "data", "seed"}
+    return f"; one run is trained by {train_command(path)}" if of_a_run else ""
+
+
+def train_command(config: Path) -> str:
+    """The command that trains one run of a configuration file."""
+    return f"`resnet-lab train --config {shlex.quote(str(config))}`"
 
 
 def _flatten(path: Path, parameters: Any, prefix: str = "") -> Iterator[tuple[str, Distribution]]:

@@ -1,0 +1,28 @@
+"""Texts that hold a command, wrapped for a terminal such that the command can still be given."""
+
+from __future__ import annotations
+
+import re
+
+_WORDS = re.compile(r"(?:'[^']*'|[^\s'])+")
+
+
+def wrapped(text: str, width: int, first: str, later: str) -> list[str]:
+    """Wrap `text` at spaces, outside of quotes; in its command a line ends by a backslash.
+
+    Args:
+        text: words, and from "resnet-lab" on a command.
+        width: most columns; a longer word has a line of its own.
+        first: what the first line begins with.
+        later: what every other line begins with.
+    """
+    lines, end, begin = [first], "", ""
+    for word in _WORDS.findall(text):
+        space = "" if lines[-1] in (first, later) else " "
+        if space and len(f"{lines[-1]} {word} \\") > width:
+            lines[-1] += end
+            lines, space = [*lines, later], begin
+        lines[-1] += f"{space}{word}"
+        if word in ("resnet-lab", "#"):  # a comment ends with its line
+            end, begin = (" \\", "") if word == "resnet-lab" else ("", "# ")
+    return lines
