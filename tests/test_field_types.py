@@ -63,7 +63,7 @@ WRONG: list[tuple[type, dict[str, Any], str]] = [
     (
         TrainerConfig,
         {"device": "gpu"},
-        "trainer: unknown device 'gpu', did you mean 'cpu'? (known: auto, cpu, cuda, mps)",
+        "trainer: unknown device 'gpu' (known: auto, cpu, cuda, mps)",
     ),
     (
         TrainerConfig,
