@@ -7,6 +7,7 @@ import json
 import netrc
 import os
 import platform
+import shlex
 import shutil
 import textwrap
 from collections.abc import Iterator
@@ -140,7 +141,7 @@ def _data(data_dir: Path) -> Iterator[Fact]:
 def _cifar(name: str, folder: Path, records: dict[str, int], size: int, data_dir: Path) -> Fact:
     """Compare the files' sizes with those that they must have; contents are not read."""
     sizes = {file: _file_size(folder / file) for file in records}
-    fetch = f"resnet-lab data prepare {name} --data-dir {data_dir}"
+    fetch = _data_command("prepare", name, data_dir)
     missing = [file for file, found in sizes.items() if found is None]
     if len(missing) == len(records):
         return Fact(name, "not there", fetch)
@@ -151,7 +152,7 @@ def _cifar(name: str, folder: Path, records: dict[str, int], size: int, data_dir
             f"{file} has {sizes[file]:,} bytes, not {records[file] * size:,}" for file in wrong
         ]
         return Fact(name, f"not complete in {folder}: {', '.join(faults)}", fetch)
-    check = f"checksums: resnet-lab data verify {name} --data-dir {data_dir}"
+    check = f"checksums: {_data_command('verify', name, data_dir)}"
     return Fact(name, f"complete in {folder}, by file sizes", check)
 
 
@@ -169,7 +170,11 @@ def _image_folders(name: str, data_dir: Path) -> Fact:
     state = ", ".join(f"{count} classes in {root / part}" for part, count in counts.items())
     if counts["train"] != counts["val"]:
         return Fact(name, f"not complete: {state}", "both parts must have the same class folders")
-    return Fact(name, state, f"every file: resnet-lab data verify {name} --data-dir {data_dir}")
+    return Fact(name, state, f"every file: {_data_command('verify', name, data_dir)}")
+
+
+def _data_command(action: str, name: str, data_dir: Path) -> str:
+    return shlex.join(["resnet-lab", "data", action, name, "--data-dir", str(data_dir)])
 
 
 def _class_folders(folder: Path) -> int:

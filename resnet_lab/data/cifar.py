@@ -6,6 +6,7 @@ in, CIFAR-100's are written beside the files when the verified archive is unpack
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,9 +125,11 @@ def check_files_exist(version: CifarVersion, data_dir: Path, files: Iterable[str
     folder = data_dir / version.folder
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
+        flags = ["--data-dir", str(data_dir)]
+        fetch = shlex.join(["resnet-lab", "data", "prepare", version.name, *flags])
         raise UserError(
             f"data: {version.name} is not complete: {', '.join(missing)} missing in {folder}. "
-            f"Get it with `resnet-lab data prepare {version.name} --data-dir {data_dir}`, "
+            f"Get it with `{fetch}`, "
             f"or fetch {version.url} by hand into {data_dir} and do the same"
         )
 

@@ -78,8 +78,8 @@ def check_places(
         for place, other in _said_elsewhere(name, sweep, fixed, extra):
             if other != str(value):
                 raise UserError(
-                    f"{place} {other}, and the sweep's own {flag} is {value}: leave the first out, "
-                    f"and give {flag} before any --"
+                    f"{place} {other}, but the sweep itself has {flag} {value}: leave the first "
+                    f"out, and say it by the sweep's own {flag} alone"
                 )
 
 
