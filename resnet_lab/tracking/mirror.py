@@ -171,7 +171,7 @@ class Mirror:
         found: Row = {key: self._info[key] for key in ("status", "error") if self._info[key]}
         lost = {m["network"] for m in self._info["networks"] if m["diverged_at"] is not None}
         for entry in self.run.metrics.between(0, step).to_pylist() if lost else ():
-            if entry["network"] in lost:
+            if entry["network"] in lost and entry["metric"] != "lr":
                 found[prefix(entry["network"], self.names) + metric_key(entry)] = math.nan
         for member in self._info["networks"]:
             for metric, value in member["final"].items():
