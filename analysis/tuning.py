@@ -48,7 +48,8 @@ class Tuning:
         Columns: split, family, depth, shortcut, short, lr, n, mean, sd (percent, over seeds), low,
         high (the smallest and largest seed), seeds (that the network has at any rate), eligible
         (whether all of them have come to an end at this one), best (whether it has the lowest mean
-        validation error of the eligible ones; of equals the smaller).
+        validation error of the eligible ones at which not every seed diverged; of equals the
+        smaller).
         """
         return _rates(self.members)
 
@@ -121,15 +122,21 @@ def _rates(members: pd.DataFrame) -> pd.DataFrame:
     table["low"], table["high"] = spread.min().to_numpy(), spread.max().to_numpy()
     seeds = members.groupby("short")["seed"].nunique()
     table["seeds"] = table["short"].map(seeds).astype(int)
-    return _marked(table)
+    return _marked(table, _trained_rates(members))
 
 
-def _marked(table: pd.DataFrame) -> pd.DataFrame:
+def _trained_rates(members: pd.DataFrame) -> pd.MultiIndex:
+    """(short, lr) of the rates at which some seed was trained to the end without diverging."""
+    sound = members[members["status"] == "finished"]
+    return pd.MultiIndex.from_frame(sound[["short", "lr"]])
+
+
+def _marked(table: pd.DataFrame, trained: pd.MultiIndex) -> pd.DataFrame:
     """Add eligible and best, decided on the validation split and said of all."""
     seen = table[table["split"] == "validation"]
     eligible = seen[seen["n"] == seen["seeds"]]
-    ordered = eligible.sort_values(["mean", "lr"], kind="stable")
-    best = ordered.drop_duplicates("short")
+    sound = eligible[pd.MultiIndex.from_frame(eligible[["short", "lr"]]).isin(trained)]
+    best = sound.sort_values(["mean", "lr"], kind="stable").drop_duplicates("short")
     place = pd.MultiIndex.from_frame(table[["short", "lr"]])
     return table.assign(
         eligible=place.isin(pd.MultiIndex.from_frame(eligible[["short", "lr"]])),

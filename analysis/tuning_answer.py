@@ -30,7 +30,8 @@ def answer(tuning: Tuning) -> str:
         parts += [_verdict(tuning, outcome, shown), _comparison(tuning, shown, len(found))]
     else:
         parts.append(UNTESTED)
-    parts += [*_gain(tuning), CAUTION, *_edges(tuning), *_unequal(tuning), *_incomplete(tuning)]
+    parts += [*_gain(tuning), CAUTION, *_edges(tuning), *_unequal(tuning)]
+    parts += [*_incomplete(tuning), *_lost(tuning)]
     return " ".join(parts)
 
 
@@ -101,6 +102,15 @@ def _incomplete(tuning: Tuning) -> list[str]:
         for row in left_out.itertuples(index=False)
     ]
     return [f"Not complete and left out: {_listed(texts)}."] if texts else []
+
+
+def _lost(tuning: Tuning) -> list[str]:
+    """Name the networks of which no seed was trained to the end at any rate."""
+    table = tuning.rates
+    eligible = table[(table["split"] == "validation") & table["eligible"]]
+    best = eligible.groupby("short", sort=False)["best"].any()
+    texts = [str(short) for short in best[~best].index]
+    return [f"No best rate: {_listed(texts)} diverged at every one."] if texts else []
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -134,6 +134,8 @@ def test_what_is_no_regular_file_is_not_waited_for() -> None:
 
 # The command line
 
+WIDE = 90 * "\u6df1"
+
 
 @pytest.mark.parametrize(
     ("text", "message"),
@@ -150,7 +152,20 @@ def test_what_is_no_regular_file_is_not_waited_for() -> None:
         ("recipe: {iterations: 1000000000000}", "recipe.iterations is 1000000000000: give 1,000,"),
         ("seed: 9223372036854775808", "Problems parsing config: a whole number is beyond 9,223,"),
         ('study: "a\\0b"', "study is 'a\\x00b': give a plain folder name, without '/'"),
-        ("study: " + "x" * 200, f"study is '{'x' * 200}': give a plain folder name"),
+        (
+            "study: " + "x" * 200,
+            f"study is '{'x' * 200}': give a plain folder name of at most 99 characters; this one "
+            "has 200",
+        ),
+        (
+            f"study: {WIDE}",
+            f"study is '{WIDE}': give a plain folder name of at most 255 bytes; this one has 270",
+        ),
+        (
+            "recipe.lr: 0.1\nrecipe: {lr: 0.2}",
+            "c.yaml has the key 'recipe.lr' twice, as 'recipe.lr' and as 'lr' in 'recipe': leave "
+            "one of them out",
+        ),
         ('runs_dir: "a\\0b"', "runs_dir is 'a\\x00b': no path holds a NUL character"),
         ("network: plain-99998", "depth 99998: networks here have 10,000 layers at most"),
     ],

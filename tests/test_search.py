@@ -2,23 +2,34 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
 import yaml
+from optuna.trial import TrialState
 from test_data_cifar import SMALL10, write
 from tiny_runs import PLAIN, RESIDUAL, at_step, info, interrupt, member, resumed, series, tiny
 
 from resnet_lab.cli import main
+from resnet_lab.cli.parsing import parse_config
 from resnet_lab.data.cifar import VERSIONS
 from resnet_lab.sweeps.queue import FLAGS, RUN, SLOT, Queue, Slot, open_study
 from resnet_lab.sweeps.sampling import pruner, sampler
-from resnet_lab.sweeps.space import Hyperband, Sweep, read_sweep
+from resnet_lab.sweeps.space import Hyperband, Metric, Sweep, read_sweep
 from resnet_lab.sweeps.storage import open_storage
-from resnet_lab.sweeps.verdict import TrialJudge, cohort_value, final_value
+from resnet_lab.sweeps.verdict import (
+    TrialJudge,
+    cohort_value,
+    final_value,
+    result_in_words,
+    results,
+)
+from resnet_lab.sweeps.worker import target_reached
 
 SEARCH: dict[str, Any] = {
     "program": "resnet-lab",
@@ -162,16 +173,57 @@ def test_a_storage_that_is_away_does_not_stop_a_training(
     assert "the server is restarting" in capsys.readouterr().err
 
 
-def test_a_cohort_is_worth_the_mean_and_a_diverged_network_the_worst() -> None:
-    scores = {PLAIN: {"error": 20.0, "loss": 1.0}}
-    assert cohort_value(scores, [PLAIN], "validation_error") == 20
-    assert cohort_value(scores, [PLAIN, RESIDUAL], "validation_error") == 60
-    assert cohort_value(scores, [PLAIN, RESIDUAL], "validation_loss") == math.inf
-    finals: list[dict[str, float]] = [{"train_error": 4.0, "validation_error": 10.0}, {}]
-    run = {"networks": [{"final": final} for final in finals]}
-    assert final_value(run, "validation_error") == 55
-    blind = {"networks": [{"final": {"train_error": 4.0}}]}
-    assert final_value(blind, "validation_error") == 4
+def test_a_cohort_is_worth_the_number_of_one_network_and_a_diverged_one_has_none() -> None:
+    scores = {PLAIN: {"error": 20.0, "loss": 1.0}, RESIDUAL: {"error": 4.0, "loss": 0.5}}
+    assert cohort_value(scores, [PLAIN, RESIDUAL], "validation_error") == 20
+    assert cohort_value(scores, [PLAIN, RESIDUAL], f"{RESIDUAL}/validation_error") == 4
+    assert cohort_value(scores, [PLAIN, RESIDUAL], f"{RESIDUAL}/validation_loss") == 0.5
+    alone = {PLAIN: {"error": 90.0, "loss": math.nan}}
+    for metric in ("validation_error", "validation_loss"):
+        assert cohort_value(scores, ["plain-56", PLAIN], metric) == math.inf
+        assert cohort_value(alone, [PLAIN], metric) == math.inf
+
+
+def of_a_run(*members: dict[str, Any], names: tuple[str, ...] = (PLAIN, RESIDUAL)) -> Any:
+    """run.json of a finished run."""
+    return {"networks": [{"network": n, **m} for n, m in zip(names, members, strict=False)]}
+
+
+def test_each_network_of_a_run_has_a_number_of_its_own() -> None:
+    plain = {"final": {"train_error": 60.0, "validation_error": 51.75, "validation_loss": 1.5}}
+    residual = {"final": {"train_error": 0.1, "validation_error": 0.7, "validation_loss": 0.01}}
+    lost = {"final": {}, "status": "diverged", "diverged_at": 12}
+    pair, half = of_a_run(plain, residual), of_a_run(lost, residual)
+    assert final_value(pair, "validation_error") == 51.75
+    assert final_value(pair, f"{RESIDUAL}/validation_error") == 0.7
+    assert results(pair, "validation_error") == {PLAIN: 51.75, RESIDUAL: 0.7}
+    assert result_in_words(pair, "validation_error") == (
+        f"validation error: {PLAIN} 51.75 %, {RESIDUAL} 0.70 %"
+    )
+    assert final_value(half, "validation_error") == math.inf
+    assert final_value(half, f"{RESIDUAL}/validation_loss") == 0.01
+    assert results(half, "validation_loss") == {PLAIN: "diverged", RESIDUAL: 0.01}
+    assert result_in_words(half, "validation_loss") == (
+        f"validation loss: {PLAIN} diverged at step 12, {RESIDUAL} 0.01"
+    )
+    assert result_in_words(of_a_run(lost), "validation_error") == "diverged at step 12"
+
+
+def test_results_that_are_no_numbers_are_none() -> None:
+    """The last update may lose a network whose training loss was finite throughout."""
+    for nothing in (None, math.nan, math.inf):
+        run = of_a_run({"final": {"validation_error": 90.0, "validation_loss": nothing}})
+        for metric in ("validation_error", "validation_loss"):
+            assert final_value(run, metric) == math.inf
+            assert result_in_words(run, metric) == "diverged"
+
+
+def test_a_number_that_stands_in_for_another_is_named() -> None:
+    blind = of_a_run({"final": {"train_error": 4.0}})
+    assert final_value(blind, "validation_loss") == 4
+    assert result_in_words(blind, "validation_loss") == "train error 4.00 %"
+    few = of_a_run({"final": {"train_error": 4.0, "validation_error": 6.0}})
+    assert result_in_words(few, "validation_top5_error") == "validation error 6.00 %"
 
 
 # The command
@@ -197,6 +249,145 @@ def test_a_search_trains_its_runs_and_names_the_best(capsys: pytest.CaptureFixtu
         curve = series(run, PLAIN, "validation", "error")
         assert trial.intermediate_values == {step // 2: curve[step] for step in (2, 4, 6)}
         assert f"--recipe.lr={trial.params['recipe.lr']!r}" in trial.user_attrs[FLAGS].split()
+
+
+DIVERGING = {"distribution": "categorical", "values": [1e30, 1e31, 1e32, 0.05]}
+
+
+def metric(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "goal": "minimize", **more}
+
+
+@pytest.mark.parametrize("name", ["validation_error", "validation_loss"])
+def test_a_run_that_diverged_is_never_the_best(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = {"metric": metric(name), "parameters": {"recipe.lr": DIVERGING}}
+    lost = {**sweep, "parameters": {"recipe.lr": {**DIVERGING, "values": [1e30, 1e31]}}}
+    assert main(["sweep", str(search_file(**lost)), "--study", "lost"]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        "4 of 4 runs finished; in 4 of them a network diverged",
+        "no run is recommended: 4 of 4 that came to their end diverged",
+    ]
+    assert "diverged at step " in told.err
+    assert [trial.value for trial in trials("lost")] == [math.inf] * 4
+
+    assert main(["sweep", str(search_file(**sweep, run_cap=8)), "--study", "some"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    sound = [trial for trial in trials("some") if math.isfinite(trial.value)]
+    assert 1 <= len(sound) < 8
+    best = min(sound, key=lambda trial: (trial.value, trial.number))
+    finals = member(Path("runs/some", best.user_attrs[RUN]), PLAIN)["final"]
+    assert best.value == finals[name]
+    assert "--recipe.lr=0.05" in best.user_attrs[FLAGS].split()
+    unit = " %" if name == "validation_error" else ""
+    assert out[1] == (
+        f"best of {len(sound)} that came to their end, beside {8 - len(sound)} that diverged: "
+        f"{name.replace('_', ' ')} {best.value:.2f}{unit}"
+    )
+
+
+def test_a_target_is_not_reached_by_what_diverged_or_was_stopped() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    opened = optuna.create_study(study_name="s", storage=storage)
+    work: Any = SimpleNamespace(sweep=SimpleNamespace(metric=Metric(target=50.0)))
+    queue = Queue(opened, storage)
+    queue.fill([Slot(str(number), {}) for number in range(3)])
+    for value, state in ((math.inf, TrialState.COMPLETE), (40.0, TrialState.PRUNED)):
+        trial = queue.take()
+        assert trial is not None
+        trial.report(value, 1)
+        opened.tell(trial, None if state == TrialState.PRUNED else value, state)
+        assert not target_reached(work, queue)
+    opened.tell(queue.take(), 45.0)
+    assert target_reached(work, queue)
+
+
+def test_a_cohort_is_searched_by_the_network_that_the_metric_names(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pair = {"network": {"value": f"{PLAIN},{RESIDUAL}"}}
+    named = {"metric": metric(f"{RESIDUAL}/validation_error"), "parameters": pair}
+    assert main(["sweep", str(search_file(**named))]) == 0
+    told = capsys.readouterr()
+    finals = [
+        {one: member(Path("runs/search", t.user_attrs[RUN]), one)["final"] for one in pair_names()}
+        for t in trials()
+    ]
+    wanted = [final[RESIDUAL]["validation_error"] for final in finals]
+    assert [trial.value for trial in trials()] == wanted
+    assert told.out.splitlines()[1] == (
+        f"best of 4 that came to their end: {RESIDUAL} validation error {min(wanted):.2f} %"
+    )
+    for final in finals:
+        numbers = [f"{one} {final[one]['validation_error']:.2f} %" for one in pair_names()]
+        assert f": validation error: {', '.join(numbers)}\n" in told.err
+
+
+def pair_names() -> tuple[str, str]:
+    return PLAIN, RESIDUAL
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"parameters": {"network": {"value": f"{PLAIN},{RESIDUAL}"}}},
+            f"metric is 'validation_error', but each run trains 2 networks, {PLAIN},{RESIDUAL}: "
+            f"name the one that decides ({PLAIN}/validation_error, {RESIDUAL}/validation_error), "
+            "or train one network a run",
+        ),
+        (
+            {"metric": metric(f"{PLAIN}/validation_error")},
+            f"metric is '{PLAIN}/validation_error', but a run trains {PLAIN}: give "
+            "validation_error",
+        ),
+        (
+            {
+                "metric": metric("plain-14/validation_loss"),
+                "parameters": {"network": {"value": f"{PLAIN},{RESIDUAL}"}},
+            },
+            f"metric is 'plain-14/validation_loss', but a run trains {PLAIN},{RESIDUAL}: give one "
+            f"of {PLAIN}/validation_loss, {RESIDUAL}/validation_loss",
+        ),
+        (
+            {"metric": metric("Plain-8/validation_loss")},
+            "search.yaml: metric is 'Plain-8/validation_loss': write plain-8/validation_loss",
+        ),
+        (
+            {"metric": metric("validation_top5_error")},
+            "metric is 'validation_top5_error', but digits has only 10 classes: choose ",
+        ),
+        (
+            {"parameters": {"data.protocol": {"value": "full"}}},
+            "metric is 'validation_error', but data.protocol 'full' holds no validation images ",
+        ),
+    ],
+)
+def test_a_metric_that_is_no_number_of_one_network_is_refused(
+    changes: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", str(search_file(**changes))]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"resnet-lab: {message}")
+    assert told.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_the_commands_that_are_printed_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    parameters = {"seed": {"values": [3, 5]}, "recipe.drops": {"values": [[2, 4], [6]]}}
+    file = search_file(parameters=parameters, run_cap=1)
+    assert main(["sweep", str(file), "--study", "a b"]) == 0
+    *_, drawn, run, command = capsys.readouterr().out.splitlines()
+    words = shlex.split(command.split("other seeds: ")[1])
+    config = f"{run.strip()}/config.yaml"
+    assert words == [
+        *("resnet-lab", "train", "--config", config, "--data.test", "true", "--seed", "6")
+    ]
+    assert Path(config).exists()
+    read = parse_config(shlex.split(drawn)).recipe
+    assert read.drops == parse_config(["--config", config]).recipe.drops
 
 
 def test_runs_stopped_early_count_as_done(capsys: pytest.CaptureFixture[str]) -> None:

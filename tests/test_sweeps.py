@@ -20,6 +20,7 @@ from resnet_lab.cli.parsing import parse_config
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.runs.lock import RunLock
+from resnet_lab.sweeps import local
 from resnet_lab.sweeps.queue import Queue
 from resnet_lab.sweeps.space import read_sweep
 from resnet_lab.training.train import train
@@ -121,6 +122,33 @@ def test_a_sweep_is_named_by_its_file_unless_it_has_a_name() -> None:
             "file.yaml: parameter 'seed' is 0: write {value: 0}",
         ),
         (
+            "method: grid\nparameters: {recipe.lr: [0.1, 0.01]}",
+            "file.yaml: parameter 'recipe.lr' is [0.1, 0.01]: write {values: [0.1, 0.01]}, or "
+            "{value: [0.1, 0.01]} where the list is one value",
+        ),
+        (
+            "method: grid\nparameters: {recipe.clip: null}",
+            "file.yaml: parameter 'recipe.clip' is None: write {value: null}",
+        ),
+        (
+            "method: grid\n"
+            "parameters: {recipe.lr: {value: 1}, recipe: {parameters: {lr: {value: 2}}}}",
+            "file.yaml: the parameter 'recipe.lr' is there twice, as 'recipe.lr' and as 'lr' in "
+            "'recipe': leave one of them out",
+        ),
+        (
+            "method: grid\nparameters: {data-dir: {value: a}, data_dir: {value: b}}",
+            "file.yaml: the parameter 'data_dir' is there twice, as 'data-dir' and as 'data_dir'",
+        ),
+        (
+            "method: grid\nscheduler: optuna\nparameters: {seed: {value: 0}}",
+            "file.yaml: scheduler is 'optuna': give its keys, such as {engine: wandb}, or leave ",
+        ),
+        (
+            "method: grid\ncontroller: {type: local}\nparameters: {seed: {value: 0}}",
+            "file.yaml: 'controller' means nothing here (it says which W&B process draws the ",
+        ),
+        (
             "method: grid\nparameters: {seed: {value: 0, values: [1]}}",
             "file.yaml: parameter 'seed': unknown key 'values', did you mean 'value'? (constant ",
         ),
@@ -196,6 +224,16 @@ def test_a_wrong_sweep_file_is_refused(
     told = capsys.readouterr().err
     assert told.startswith(f"resnet-lab: {message}")
     assert told.count("\n") == 1
+
+
+def test_a_scheduler_is_wandbs_and_the_local_engine_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = sweep_file({"network": {"value": PLAIN}}, scheduler={"engine": "optuna"})
+    assert main(["sweep", str(file), "--dry-run"]) == 0
+    told = capsys.readouterr()
+    assert told.err == "the file's scheduler is W&B's: the local engine needs none\n"
+    assert "1 runs: 1 to do" in told.out
 
 
 def test_a_mistake_in_any_run_is_found_before_the_first_is_trained(
@@ -342,6 +380,30 @@ def test_a_journal_without_room_is_one_message(
         "resnet-lab: No space left on device: make room, and give the command again\n"
     )
     assert main(["sweep", str(file)]) == 0
+
+
+def test_a_line_has_a_number_for_each_network(capsys: pytest.CaptureFixture[str]) -> None:
+    file = sweep_file({**SHORT, "network": {"value": f"{PLAIN},{RESIDUAL}"}})
+    assert main(["sweep", str(file)]) == 0
+    [run] = runs()
+    plain, residual = (member(run, one)["final"]["validation_error"] for one in (PLAIN, RESIDUAL))
+    ended = capsys.readouterr().err.splitlines()[-1]
+    assert ended == (
+        f"finished: {run.name}: validation error: {PLAIN} {plain:.2f} %, {RESIDUAL} "
+        f"{residual:.2f} %"
+    )
+
+
+def test_workers_that_keep_dying_leave_no_sweep_that_looks_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(local, "run_worker", lambda *_: None)
+    file = sweep_file({**SHORT, "network": {"values": [PLAIN, RESIDUAL]}})
+    assert main(["sweep", str(file)]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "0 of 2 runs finished",
+        "2 runs are left: the same command continues",
+    ]
 
 
 def test_an_interruption_ends_the_sweep(

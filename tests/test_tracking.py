@@ -74,12 +74,6 @@ def expected(run: Path) -> list[Json]:
         key = "lr" if m["metric"] == "lr" else f"{m['split']}_{m['metric']}"
         row = found.setdefault(m["step"], {"_step": m["step"]})
         row.update({"epoch": m["epoch"], f"{before[m['network']]}{key}": m["value"]})
-    for row in found.values():
-        for key in ("train_loss", "train_error", "validation_loss", "validation_error"):
-            members = [
-                row[f"{before[name]}{key}"] for name in names if f"{before[name]}{key}" in row
-            ]
-            row.update({key: sum(members) / len(members)} if members else {})
     groups = rows(run, "layers").groupby(["step", "network", "quantity"], sort=False)
     for (step, network, quantity), group in groups:
         row = found.setdefault(step, {"_step": step})
@@ -192,6 +186,41 @@ def test_it_is_read_back_exactly(tracked: Tracked) -> None:
     assert json.loads(found) == [[f"researcher/lab/{tracked.stored.id}"] * 2, []]
 
 
+def test_what_diverged_has_no_number_in_the_summary(server: Server, tmp_path: Path) -> None:
+    """Its last row, of before, would be taken for its result."""
+    warm = ["--recipe.warmup_until_error=100", "--recipe.warmup_window=7", "--recipe.lr=1e30"]
+    told = resnet_lab(server.environment(tmp_path), tmp_path, "train", *TINY, *warm)
+    assert "diverged at step" in told.stdout
+    summary, rows = server.run.summary, sent(server.run)
+    for name in PAIR:
+        for key in ("validation_error", "validation_loss", "train_error", "train_loss"):
+            assert any(math.isfinite(row.get(f"{name}/{key}", math.nan)) for row in rows)
+            assert not math.isfinite(float(summary.get(f"{name}/{key}", "nan")))
+        assert f"{name}/final/validation_error" not in summary
+        assert math.isfinite(summary[f"{name}/lr"])
+
+
+# What the client would refuse, offline only when the training is over
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ('--wandb.tags=[""]', "wandb.tags has '', of 0 characters: W&B takes tags of 1 to 64 "),
+        (f'--wandb.tags=["{65 * "x"}"]', f"wandb.tags has '{65 * 'x'}', of 65 characters: W&B "),
+        ("--wandb.project=a/b", "wandb.project is 'a/b', which W&B refuses: "),
+    ],
+)
+def test_what_the_client_refuses_is_said_before_training(
+    flag: str, message: str, server: Server, tmp_path: Path
+) -> None:
+    environment = {**server.environment(tmp_path), "WANDB_MODE": "offline"}
+    told = resnet_lab(environment, tmp_path, "train", *TINY, flag, code=2)
+    assert told.stderr.startswith(f"resnet-lab: {message}")
+    assert told.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
 # Without a login
 
 
@@ -237,7 +266,7 @@ def test_a_single_network_has_plain_keys() -> None:
     ]
 
 
-def test_a_cohort_has_means_over_those_that_still_train() -> None:
+def test_each_network_of_a_cohort_has_numbers_of_its_own_and_no_mean_stands_beside() -> None:
     table = metrics(
         ("a", 5, "validation", "error", 10.0),
         ("b", 5, "validation", "error", 20.0),
@@ -245,17 +274,18 @@ def test_a_cohort_has_means_over_those_that_still_train() -> None:
         ("b", 8, "validation", "error", 30.0),
     )
     first, second = history(table, layers(), ["a", "b"])
-    assert (first["validation_error"], second["validation_error"]) == (15.0, 30.0)
-    assert first["b/validation_top5_error"] == 2.0
-    assert "validation_top5_error" not in first
-    assert set(second) == {"_step", "epoch", "validation_error", "b/validation_error"}
+    assert first == {
+        **{"_step": 5, "epoch": 0.5},
+        **{"a/validation_error": 10.0, "b/validation_error": 20.0, "b/validation_top5_error": 2.0},
+    }
+    assert second == {"_step": 8, "epoch": 0.8, "b/validation_error": 30.0}
 
 
 def test_numbers_that_are_not_finite_stay_what_they_are() -> None:
     table = metrics(("a", 1, "train", "loss", math.inf), ("b", 1, "train", "loss", math.nan))
     [row] = history(table, layers(("a", 1, "gradient_norm", math.nan)), ["a", "b"])
     assert row["a/train_loss"] == math.inf
-    assert all(map(math.isnan, (row["b/train_loss"], row["train_loss"])))
+    assert math.isnan(row["b/train_loss"])
     assert math.isnan(row["a/layers/gradient_norm"][0])
 
 

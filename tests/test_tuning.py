@@ -109,6 +109,18 @@ def test_a_diverged_seed_counts_as_wrong_everywhere() -> None:
     assert (chosen["validation_mean"], chosen["train_mean"]) == ((2 + 100) / 2, (20 + 100) / 2)
 
 
+def test_a_rate_at_which_every_seed_diverged_is_never_the_best() -> None:
+    lost: dict[float, Errors] = {0.1: [None, None], 1.0: [None, None]}
+    grids: dict[str, dict[float, Errors]] = {"plain-8": {0.1: [1.0, 2.0], 1.0: [3.0, 4.0]}}
+    tuning = only(tuned({**grids, "plain-56": lost}))
+    assert list(tuning.choices["short"]) == ["plain-8"]
+    assert not tuning.rates.query("short == 'plain-56'")["best"].any()
+    assert "No best rate: plain-56 diverged at every one." in answer(tuning)
+    half = {**lost, 1.0: [100.0, 100.0]}
+    assert choice(tuned({**grids, "plain-56": half}), "plain-56")["lr"] == 1.0
+    assert split_tunings(tuned({"plain-56": lost})) == []
+
+
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed", "stopped"])
 def test_a_rate_at_which_a_seed_has_not_come_to_its_end_cannot_be_chosen(status: str) -> None:
     grid = rows("plain-8", {0.01: [3.0, 3.0], 0.1: [2.0, 2.0], 1.0: [0.1, 0.1]})

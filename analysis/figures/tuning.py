@@ -111,6 +111,6 @@ def caption() -> str:
         "error right, on the same axes. Dashed with circles: plain; solid: residual; colours by "
         "depth. Lines are means over seeds, bands run from the lowest to the highest seed. A star "
         "marks each network's best rate: the lowest mean validation error, of equals the smaller "
-        "rate. Rates at which some seed has not come to an end are left out. A network that "
-        f"diverged counts as {DIVERGED:g} % error."
+        "rate; none where every seed diverged. Rates at which some seed has not come to an end "
+        f"are left out. A network that diverged counts as {DIVERGED:g} % error."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -166,6 +166,7 @@ def _check_file(name: str) -> None:
         raise UserError(
             f"{name} is no configuration: give keys with values, such as network: plain-20"
         )
+    _check_spelling(name, values)
     if "config" in values:
         raise UserError(f"{name} has the key 'config': name each file by a --config of its own")
     if "parameters" in values:
@@ -203,6 +204,28 @@ def _check_section(name: str, values: Any) -> None:
         first = fields(_sections()[name])[0].name
         given = f": {values}" if name == "data" and values in KNOWN_DATA else ""
         raise UserError(f"{name} is {values!r}: give its keys, such as {name}.{first}{given}")
+
+
+def _check_spelling(file: str, values: Mapping[Any, Any]) -> None:
+    """Raise UserError where a file gives one key twice, once nested and once with dots."""
+    spelled: dict[str, str] = {}
+    for key, spelling in _keys(values):
+        if key in spelled:
+            raise UserError(
+                f"{file} has the key '{key}' twice, as {spelled[key]} and as {spelling}: leave "
+                "one of them out"
+            )
+        spelled[key] = spelling
+
+
+def _keys(values: Mapping[Any, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """(dotted key, how the file writes it) of each value."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _keys(value, (*above, str(name)))
+        else:
+            inside = "".join(f" in '{level}'" for level in reversed(above))
+            yield ".".join([*above, str(name)]), f"'{name}'{inside}"
 
 
 def build_config(values: jsonargparse.Namespace) -> Config:

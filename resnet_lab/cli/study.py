@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -12,16 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.parsing import parse_config
+from resnet_lab.cli.wandb_flags import as_typed
 from resnet_lab.data.fingerprint import check_data
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory
+from resnet_lab.sweeps.command import FixedFlags, read_command
+from resnet_lab.sweeps.fit import check_choice, check_places
 from resnet_lab.sweeps.local import print_outcome, run_locally
 from resnet_lab.sweeps.plan import check_early_termination, plan_lines
 from resnet_lab.sweeps.queue import FLAGS, RUN, Slot
 from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.storage import VARIABLE
-from resnet_lab.sweeps.verdict import in_words
-from resnet_lab.sweeps.work import Train, Work
+from resnet_lab.sweeps.verdict import has_result, in_words
+from resnet_lab.sweeps.work import Train, Work, flags_as_read
 from resnet_lab.training.config import Config
 from resnet_lab.training.identity import identify
 from resnet_lab.training.replaced import replaced_code
@@ -81,16 +85,18 @@ class Study:
             train: trains one run in a worker.
 
         Raises:
-            UserError: a run's configuration is wrong, could see test images in a search, or could
-                never be stopped early by a sweep that says so.
+            UserError: a run's configuration is wrong, does not fit the sweep's metric, could see
+                test images in a search, or could never be stopped early by a sweep that says so.
         """
+        _check_end(given, sweep)
         name = str(given.study or sweep.name) + ("-smoke" if given.smoke else "")
         added = _added_flags(given, name, extra)
-        points, configs, places = _parse_points(sweep, added)
+        fixed = _fixed_flags(given, sweep)
+        check_places(given, sweep, [*fixed.before, *fixed.after], extra)
+        points, configs, places = _parse_points(sweep, fixed, added)
         for config in configs.values():
             check_early_termination(sweep, config)
-            if sweep.chooses and config.data.test:
-                raise UserError("data.test is true: a search must not read test images")
+            check_choice(sweep, config)
         work = Work(
             sweep=sweep,
             points=points,
@@ -103,6 +109,7 @@ class Study:
             heartbeat=given.heartbeat,
             retries=given.retries,
             seed=given.seed,
+            fixed=fixed,
         )
         return cls(given, sweep, work, configs, places)
 
@@ -127,17 +134,14 @@ class Study:
         print_outcome(result)
         if self.sweep.searches:
             print("\n".join(self._best()))
-        return int(bool(result.failed) or result.interrupted)
+        return result.exit_code
 
     def slots(self) -> list[Slot]:
         """What stands in the queue: the points of a grid, or the draws of a search."""
         if not self.sweep.searches:
-            return [Slot(key, _settings(flags)) for key, flags in self.work.points.items()]
+            points = self.work.points.items()
+            return [Slot(key, _settings(flags, self.configs[key])) for key, flags in points]
         total = self.sweep.run_cap
-        if total is None and self.given.count is None:
-            raise UserError(
-                f"{self.given.file} is a search without an end: give it a run_cap, or --count"
-            )
         if total is None:
             total = len(self._attempts()) + self.given.count
         return [Slot(str(number), {}) for number in range(total)]
@@ -181,31 +185,46 @@ class Study:
         done = [t for t in self._attempts().values() if t.state.name == "COMPLETE"]
         if not done:
             return ["no run has come to its end"]
-        best = min(done, key=lambda trial: (trial.value, trial.number))
+        sound = [trial for trial in done if has_result(trial)]
+        lost = len(done) - len(sound)
+        if not sound:
+            return [f"no run is recommended: {lost} of {len(done)} that came to their end diverged"]
+        best = min(sound, key=lambda trial: (trial.value, trial.number))
         run = self.work.folder / best.user_attrs[RUN]
-        error = in_words(self.sweep.metric.name, best.value or 0.0)
+        beside = f", beside {lost} that diverged" if lost else ""
         return [
-            f"best of {len(done)} that came to their end: {error}",
+            f"best of {len(sound)} that came to their end{beside}: "
+            + in_words(self.sweep.metric.name, best.value or 0.0),
             f"  {best.user_attrs[FLAGS]}",
             f"  {run}",
-            "to measure it on the test images, with other seeds: resnet-lab train "
-            f"--config {run}/config.yaml --data.test true --seed 1",
+            "to measure it on the test images, with other seeds: " + self._measuring(run),
         ]
+
+    def _measuring(self, run: Path) -> str:
+        """The command that trains a run once more, with a seed that the search has not used."""
+        seed = 1 + max(config.seed for config in self.configs.values())
+        flags = ["--config", f"{run}/config.yaml", "--data.test", "true", "--seed", str(seed)]
+        return shlex.join(["resnet-lab", "train", *flags])
+
+
+def _check_end(given: argparse.Namespace, sweep: Sweep) -> None:
+    if sweep.searches and sweep.run_cap is None and given.count is None:
+        raise UserError(f"{given.file} is a search without an end: give it a run_cap, or --count")
 
 
 def _parse_points(
-    sweep: Sweep, added: Sequence[str]
+    sweep: Sweep, fixed: FixedFlags, added: Sequence[str]
 ) -> tuple[dict[str, list[str]], dict[str, Config], dict[str, RunDirectory]]:
     """Slot -> flags, configuration and place of a grid's points; of a search, its extremes."""
     if sweep.searches:
-        corners = [parse_config([*corner, *added], "sweep") for corner in sweep.corners()]
-        return {}, {f"corner {number}": config for number, config in enumerate(corners)}, {}
+        ends = [[*fixed.around(corner), *added] for corner in sweep.corners()]
+        return {}, {f"corner {i}": parse_config(one, "sweep") for i, one in enumerate(ends)}, {}
     points: dict[str, list[str]] = {}
     configs: dict[str, Config] = {}
     places: dict[str, RunDirectory] = {}
     fingerprints: dict[object, dict[str, Any]] = {}
     for flags in sweep.points():
-        config = parse_config([*flags, *added], "sweep")
+        config = parse_config([*fixed.around(flags), *added], "sweep")
         data = (config.data.name, config.data.test, config.data_dir)
         if data not in fingerprints:  # once a data set, as it may have a million files
             fingerprints[data] = config.fingerprint()
@@ -222,7 +241,18 @@ def _added_flags(given: argparse.Namespace, name: str, extra: Sequence[str]) -> 
     return (*(SMOKE if given.smoke else ()), *extra, *places)
 
 
-def _settings(flags: Sequence[str]) -> dict[str, str]:
+def _fixed_flags(given: argparse.Namespace, sweep: Sweep) -> FixedFlags:
+    """Those of the file's command; none where W&B's agents run one that nothing is known of."""
+    try:
+        fixed = read_command(sweep.content)
+    except UserError as error:
+        if given.engine == "wandb":
+            return FixedFlags()
+        raise UserError(f"{given.file}: {error}") from error
+    return FixedFlags(tuple(as_typed(fixed.before)), tuple(as_typed(fixed.after)))
+
+
+def _settings(flags: Sequence[str], config: Config) -> dict[str, str]:
     """A point's flags as a dashboard shows them."""
-    pairs = (flag.removeprefix("--").partition("=") for flag in flags)
+    pairs = (flag.removeprefix("--").partition("=") for flag in flags_as_read(flags, config))
     return {name: value for name, _, value in pairs}

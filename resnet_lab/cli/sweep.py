@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,8 @@ def run(arguments: Sequence[str]) -> int:
     sweep = read_sweep(Path(given.file))
     sweep = replace(sweep, **_smoke_sweep(sweep)) if given.smoke else sweep
     study = Study.of(given, sweep, extra, train_illustrated)
+    if sweep.content.get("scheduler") is not None and given.engine == "local":
+        print("the file's scheduler is W&B's: the local engine needs none", file=sys.stderr)
     if given.dry_run:
         print("\n".join(study.plan()))
         return 0

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from typing import Any, get_type_hints
 
+from resnet_lab.sweeps.command import files_first
 from resnet_lab.sweeps.distributions import as_flag
 
 CONFIG = "--config"
@@ -29,8 +30,13 @@ def from_wandb(arguments: Sequence[str], texts: Collection[str] | None = None) -
         texts: flags whose value is any text, never to be read as Python; by default those of a
             run's configuration. Only None cannot be told from the text "None" there.
     """
+    return files_first(as_typed(arguments, texts))
+
+
+def as_typed(arguments: Sequence[str], texts: Collection[str] | None = None) -> list[str]:
+    """The same with every argument in its place."""
     texts = text_flags() if texts is None else texts
-    return _files_first([flag for argument in arguments for flag in _rewrite(argument, texts)])
+    return [flag for argument in arguments for flag in _rewrite(argument, texts)]
 
 
 def _rewrite(argument: str, texts: Collection[str]) -> Iterator[str]:
@@ -55,17 +61,6 @@ def _flags(name: str, value: Any) -> Iterator[str]:
             yield from _flags(f"{name}.{key}", entry)
     else:
         yield f"{name}={as_flag(value)}"
-
-
-def _files_first(arguments: list[str]) -> list[str]:
-    """Move each --config=FILE before the first other --flag=value; their order stays."""
-    files = [argument for argument in arguments if argument.startswith(f"{CONFIG}=")]
-    others = [argument for argument in arguments if not argument.startswith(f"{CONFIG}=")]
-    flags = [
-        i for i, argument in enumerate(others) if argument.startswith("--") and "=" in argument
-    ]
-    place = min(flags, default=len(others))
-    return [*others[:place], *files, *others[place:]]
 
 
 @cache

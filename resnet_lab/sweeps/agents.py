@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -84,6 +85,9 @@ def run_agents(
     study.mkdir(parents=True, exist_ok=True)
     memory = _recall(study, _plain({**content, "command": _command(content, flags)}))
     sweep, waiting = memory["sweep"], memory["waiting"]
+    if content.get("scheduler") is not None:
+        scheduler = shlex.join(["wandb", "sweep-scheduler", sweep])
+        print(f"W&B: the sweep draws no run without its scheduler: {scheduler}", file=sys.stderr)
     again = list(_to_be_continued(study, sweep, waiting))[:count]
     left = None if count is None else count - len(again)
     with _Crew(study) as crew:

@@ -20,8 +20,9 @@ from resnet_lab.sweeps.parent import end_with
 from resnet_lab.sweeps.progress import View
 from resnet_lab.sweeps.queue import ERROR, RUN, Queue, Slot
 from resnet_lab.sweeps.storage import DEATHS
+from resnet_lab.sweeps.verdict import DIVERGED, RESULTS
 from resnet_lab.sweeps.work import Work
-from resnet_lab.sweeps.worker import run_worker, use_devices
+from resnet_lab.sweeps.worker import run_worker, target_reached, use_devices
 from resnet_lab.training.interruption import Interruption
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class Outcome:
         stopped: of them, ended early by the sweep.
         failed: (name, error) of those whose last attempt raised, or lost its worker.
         interrupted: whether this command was stopped before its end.
+        diverged: how many runs have a network whose loss was no longer finite.
+        elsewhere: how many runs other commands train now.
+        enough: whether no more was asked for: --count runs have begun, or the target is reached.
     """
 
     slots: int
@@ -47,6 +51,20 @@ class Outcome:
     stopped: int
     failed: tuple[tuple[str, str], ...]
     interrupted: bool = False
+    diverged: int = 0
+    elsewhere: int = 0
+    enough: bool = False
+
+    @property
+    def left(self) -> int:
+        """Runs that have neither come to an end nor failed, and that nobody trains."""
+        known = self.finished + self.stopped + len(self.failed) + self.elsewhere
+        return self.slots - known
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all that was asked for is done."""
+        return int(bool(self.failed) or self.interrupted or (self.left > 0 and not self.enough))
 
 
 def run_locally(
@@ -77,7 +95,8 @@ def run_locally(
     keys = [slot.key for slot in slots]
     with contextlib.closing(work.open()) as queue:
         queue.fill(slots, again)
-        view = View(queue, keys, work.sweep.metric.name, bar=workers > 1)
+        metric = work.sweep.metric.name if work.sweep.compares else None
+        view = View(queue, keys, metric, bar=workers > 1)
         if workers == 1:
             use_devices(devices)
             tickets = None if count is None else threading.Semaphore(count)
@@ -87,7 +106,9 @@ def run_locally(
         view.close()
         if view.refusal is not None:
             raise UserError(view.refusal)
-        return outcome(queue, keys, view.interrupted)
+        result = outcome(queue, keys, view.interrupted)
+        enough = (count is not None and view.begun >= count) or target_reached(work, queue)
+        return dataclasses.replace(result, enough=enough)
 
 
 def outcome(queue: Queue, keys: Sequence[str], interrupted: bool = False) -> Outcome:
@@ -97,7 +118,13 @@ def outcome(queue: Queue, keys: Sequence[str], interrupted: bool = False) -> Out
     states = [trial.state.name for trial in last]
     failed = [(_name(trial), _error(trial)) for trial in last if trial.state.name == "FAIL"]
     return Outcome(
-        len(keys), states.count("COMPLETE"), states.count("PRUNED"), tuple(failed), interrupted
+        slots=len(keys),
+        finished=states.count("COMPLETE"),
+        stopped=states.count("PRUNED"),
+        elsewhere=states.count("RUNNING"),
+        failed=tuple(failed),
+        interrupted=interrupted,
+        diverged=sum(DIVERGED in trial.user_attrs.get(RESULTS, {}).values() for trial in last),
     )
 
 
@@ -236,8 +263,13 @@ class _shared_threads:
 def print_outcome(result: Outcome) -> None:
     """Say how a sweep stands, and what failed."""
     early = f", {result.stopped} of them stopped early" if result.stopped else ""
-    print(f"{result.finished + result.stopped} of {result.slots} runs finished{early}")
+    lost = f"; in {result.diverged} of them a network diverged" if result.diverged else ""
+    print(f"{result.finished + result.stopped} of {result.slots} runs finished{early}{lost}")
     for name, error in result.failed:
         print(f"failed: {name}: {error}")
     if result.interrupted:
         print("interrupted: the same command continues")
+    elif result.left and not result.enough:
+        print(f"{result.left} runs are left: the same command continues")
+    if result.elsewhere:
+        print(f"{result.elsewhere} runs are being trained by other commands")

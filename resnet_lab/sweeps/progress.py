@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from resnet_lab.sweeps.queue import EVALUATIONS, RUN, SLOT
-from resnet_lab.sweeps.verdict import in_words
+from resnet_lab.sweeps.verdict import best_value, in_words
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -36,7 +36,7 @@ class View:
     Args:
         queue: of the study.
         keys: of its slots.
-        metric: what a run's value is.
+        metric: what a search goes by; None: nothing is compared.
         bar: show a bar over all runs, if there is a terminal; a single worker shows its run's own.
 
     Attributes:
@@ -45,7 +45,7 @@ class View:
         refusal: why the first run could not begin.
     """
 
-    def __init__(self, queue: Queue, keys: Sequence[str], metric: str, *, bar: bool) -> None:
+    def __init__(self, queue: Queue, keys: Sequence[str], metric: str | None, *, bar: bool) -> None:
         self.begun = 0
         self.interrupted = False
         self.refusal: str | None = None
@@ -92,10 +92,10 @@ class View:
         attempts = self._queue.attempts()
         trials = [attempts[key] for key in self._keys if key in attempts]
         states = [trial.state.name for trial in trials]
-        values = [trial.value for trial in trials if trial.value is not None]
         self._bar.n = sum(map(_share, trials))
         parts = [f"{states.count('RUNNING')} running", f"{states.count('FAIL')} failed"]
-        parts += [f"best {in_words(self._metric, min(values))}"] if values else []
+        if self._metric is not None and (best := best_value(trials)) is not None:
+            parts.append(f"best {in_words(self._metric, best)}")
         self._bar.set_postfix_str(", ".join(parts))
 
     def say(self, text: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest, suggest_path
+from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.sweeps.distributions import Distribution, read_distribution
 
 if TYPE_CHECKING:
@@ -31,7 +32,17 @@ KEYS = (
     "early_terminate",
     "command",
     "run_cap",
+    "scheduler",
 )
+NOT_HERE = {
+    "controller": "it says which W&B process draws the points; W&B's own does without it",
+    "settings": "they are those of W&B's own controller",
+    "metrics": "a search goes by one metric: give metric: {name: validation_error}",
+    "job": "it is W&B Launch's, which starts containers",
+    "image_uri": "it is W&B Launch's, which starts containers",
+    "launch": "it is W&B Launch's, which starts containers",
+}
+"""Keys that W&B takes and no engine here can follow, and why."""
 MOST_RUNS = 10_000
 """Runs of a study: each is parsed before the first is trained."""
 METHODS = ("grid", "random", "bayes")
@@ -43,10 +54,11 @@ METRICS = ("validation_error", "validation_loss", "validation_top5_error")
 
 @dataclass(frozen=True)
 class Metric:
-    """What a search minimises: of the last step, the mean over the networks of a cohort.
+    """What a search minimises: a number of the last step, of one network.
 
     Attributes:
-        name: one of METRICS.
+        name: one of METRICS; of a cohort's member with its name before, as W&B has it:
+            "plain-56/validation_error".
         target: no further run begins once one has reached this; None: none.
     """
 
@@ -98,6 +110,11 @@ class Sweep:
         """Whether results decide which runs there are, or how long they go on."""
         return self.searches or self.early_terminate is not None
 
+    @property
+    def compares(self) -> bool:
+        """Whether runs are compared by one number, so that the metric must be one network's."""
+        return self.chooses or self.metric.target is not None
+
     def points(self) -> Iterator[list[str]]:
         """The flags of each run of a grid; the last parameter varies fastest."""
         # No further value of any parameter is in the first MOST_RUNS points.
@@ -126,7 +143,7 @@ class Sweep:
         return [flag for flag in drawn if flag[2:].split("=")[0] not in constant]
 
     def fingerprint(self) -> str:
-        """What must not change while a search goes on, as text."""
+        """What must not change while a search goes on, as text, but for the command's flags."""
         kept = {name: repr(values) for name, values in self.parameters.items()}
         return json.dumps([self.method, self.metric.name, repr(self.early_terminate), kept])
 
@@ -145,11 +162,7 @@ def read_sweep(path: Path) -> Sweep:
             that could see test images.
     """
     content = _read_yaml(path)
-    for key in content:
-        if key not in KEYS:
-            raise UserError(
-                f"{path}: unknown key '{key}'{suggest(str(key), KEYS)} (known: {', '.join(KEYS)})"
-            )
+    _check_keys(path, content)
     method = content.get("method")
     if method not in METHODS:
         raise UserError(
@@ -159,7 +172,7 @@ def read_sweep(path: Path) -> Sweep:
     sweep = Sweep(
         name=str(content.get("name") or path.stem),
         method=method,
-        parameters=dict(_flatten(path, content["parameters"])),
+        parameters=_parameters(path, content["parameters"]),
         metric=_metric(path, content.get("metric")),
         early_terminate=_early_terminate(path, content.get("early_terminate")),
         run_cap=_run_cap(path, content.get("run_cap")),
@@ -213,8 +226,41 @@ def train_command(config: Path) -> str:
     return f"`resnet-lab train --config {shlex.quote(str(config))}`"
 
 
-def _flatten(path: Path, parameters: Any, prefix: str = "") -> Iterator[tuple[str, Distribution]]:
-    """Yield (flag, values); nested parameters are joined by dots."""
+def _check_keys(path: Path, content: Mapping[str, Any]) -> None:
+    for key in content:
+        if key in NOT_HERE:
+            raise UserError(f"{path}: '{key}' means nothing here ({NOT_HERE[key]}): leave it out")
+        if key not in KEYS:
+            raise UserError(
+                f"{path}: unknown key '{key}'{suggest(str(key), KEYS)} (known: {', '.join(KEYS)})"
+            )
+    scheduler = content.get("scheduler")
+    if not isinstance(scheduler, dict | None):
+        raise UserError(
+            f"{path}: scheduler is {scheduler!r}: give its keys, such as {{engine: wandb}}, or "
+            "leave it out"
+        )
+
+
+def _parameters(path: Path, content: Any) -> dict[str, Distribution]:
+    """Flag -> values; no flag is there twice, however it is written."""
+    found: dict[str, Distribution] = {}
+    spelled: dict[str, str] = {}
+    for name, spelling, values in _flatten(path, content):
+        plain = name.replace("-", "_")
+        if plain in spelled:
+            raise UserError(
+                f"{path}: the parameter '{name}' is there twice, as {spelled[plain]} and as "
+                f"{spelling}: leave one of them out"
+            )
+        found[name], spelled[plain] = values, spelling
+    return found
+
+
+def _flatten(
+    path: Path, parameters: Any, prefix: str = "", levels: tuple[str, ...] = ()
+) -> Iterator[tuple[str, str, Distribution]]:
+    """Yield (flag, how the file writes it, values); nested parameters are joined by dots."""
     if not isinstance(parameters, dict) or not parameters:
         raise UserError(
             f"{path}: parameters{prefix and ' of ' + prefix[:-1]}: give names with values"
@@ -224,11 +270,20 @@ def _flatten(path: Path, parameters: Any, prefix: str = "") -> Iterator[tuple[st
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise UserError(f"{path}: parameter {name!r}: give the name of a flag, such as seed")
         if not isinstance(entry, dict):
-            raise UserError(f"{path}: parameter '{flag}' is {entry!r}: write {{value: {entry!r}}}")
+            raise UserError(f"{path}: parameter '{flag}' is {entry!r}: write {_as_entry(entry)}")
         if set(entry) == {"parameters"}:
-            yield from _flatten(path, entry["parameters"], f"{flag}.")
+            yield from _flatten(path, entry["parameters"], f"{flag}.", (*levels, name))
         else:
-            yield flag, read_distribution(f"{path}: parameter '{flag}'", entry)
+            spelling = f"'{name}'" + "".join(f" in '{level}'" for level in reversed(levels))
+            yield flag, spelling, read_distribution(f"{path}: parameter '{flag}'", entry)
+
+
+def _as_entry(value: Any) -> str:
+    """How a value that stands alone is to be written; a list may be many values, or one."""
+    text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return f"{{values: {text}}}, or {{value: {text}}} where the list is one value"
+    return f"{{value: {text}}}"
 
 
 def _metric(path: Path, entry: Any) -> Metric:
@@ -236,17 +291,24 @@ def _metric(path: Path, entry: Any) -> Metric:
         return Metric()
     if not isinstance(entry, dict) or not {"name"} <= set(entry) <= {"name", "goal", "target"}:
         raise UserError(f"{path}: metric is {entry!r}: give name, goal and, if you want, target")
-    if entry["name"] not in METRICS:
-        raise UserError(
-            f"{path}: metric is '{entry['name']}': runs are chosen by what the validation images "
-            f"say, one of {', '.join(METRICS)}"
-        )
+    _check_metric_name(path, entry["name"])
     if entry.get("goal", "minimize") != "minimize":
         raise UserError(f"{path}: goal is '{entry['goal']}': {entry['name']} is to be minimized")
     target = entry.get("target")
     if target is not None and not _is_number(target):
         raise UserError(f"{path}: target is {target!r}: give a number, or leave it out")
     return Metric(entry["name"], target)
+
+
+def _check_metric_name(path: Path, name: Any) -> None:
+    network, _, metric = str(name).rpartition("/")
+    if metric not in METRICS:
+        raise UserError(
+            f"{path}: metric is '{name}': runs are chosen by what the validation images say, one "
+            f"of {', '.join(METRICS)}"
+        )
+    if network and (canonical := NetworkSpec.parse(network).name) != network:
+        raise UserError(f"{path}: metric is '{name}': write {canonical}/{metric}")
 
 
 def _is_number(value: Any) -> bool:

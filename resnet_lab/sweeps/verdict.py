@@ -4,50 +4,130 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.training.config import Config
 
 if TYPE_CHECKING:
     from optuna import Trial
+    from optuna.trial import FrozenTrial
+
+
+RESULTS = "results"
+"""User attribute of a trial: network -> its number at the end of the run, or "diverged"."""
+DIVERGED = "diverged"
+
+
+def split_metric(metric: str) -> tuple[str | None, str]:
+    """The member of a cohort that a metric names, if it does, and what it is called there."""
+    network, _, name = metric.rpartition("/")
+    return network or None, name
 
 
 def cohort_value(
-    scores: Mapping[str, Mapping[str, float]], names: Iterable[str], metric: str
+    scores: Mapping[str, Mapping[str, float]], names: Sequence[str], metric: str
 ) -> float:
-    """Mean of a metric over the networks of a cohort.
+    """A metric of one network after an evaluation: the one that it names, else the first.
 
-    A network that has diverged counts as wrong on every image, and its loss as infinite.
+    A network that has diverged has no number. Its value is infinite, worse than any other.
 
     Args:
         scores: network -> error, top5_error, loss on the validation split.
         names: of all networks of the cohort.
-        metric: validation_error (percent), validation_top5_error or validation_loss.
+        metric: such as validation_error (percent) or plain-56/validation_loss.
     """
-    name = metric.removeprefix("validation_")
-    worst = math.inf if name == "loss" else 100.0
-    values = [scores.get(network, {}).get(name, worst) for network in names]
-    return sum(values) / len(values)
+    network, name = split_metric(metric)
+    found = scores.get(network or names[0], {"loss": math.inf})
+    if not math.isfinite(found.get("loss", 0.0)):
+        return math.inf
+    return found[name.removeprefix("validation_")]
 
 
 def final_value(info: Mapping[str, Any], metric: str) -> float:
-    """The same of a finished run's last evaluation; its training error where none is held out.
+    """The same of a finished run's last evaluation; see `shown_metric` for a run without it.
 
     Args:
         info: contents of run.json.
     """
-    finals = [member["final"] for member in info["networks"]]
-    if not any(metric in final for final in finals):
-        metric = "train_error"
-    worst = math.inf if metric.endswith("loss") else 100.0
-    return float(sum(final.get(metric, worst) for final in finals) / len(finals))
+    network, _ = split_metric(metric)
+    members = info["networks"]
+    member = next((one for one in members if one.get("network") == network), members[0])
+    if has_diverged(member):
+        return math.inf
+    return float(member["final"][shown_metric(info, metric)])
+
+
+def shown_metric(info: Mapping[str, Any], metric: str) -> str:
+    """What is shown of a run: the metric, or an error that it has instead.
+
+    That is the validation error where there are too few classes for a top-5 error, and the
+    training error where no validation images are held out.
+    """
+    finals = [one["final"] for one in info["networks"] if not has_diverged(one)]
+    wanted = split_metric(metric)[1]
+    for name in (wanted, "validation_error", "train_error"):
+        if not finals or name in finals[0]:
+            return name
+    raise AssertionError("a network that has not diverged has a training error")
+
+
+def has_diverged(member: Mapping[str, Any]) -> bool:
+    """Whether a network of run.json has no results: its loss, or one of them, is no number.
+
+    A loss may cease to be finite with the last update, when only the last evaluation sees it.
+    """
+    lost = any(value is None or not math.isfinite(value) for value in member["final"].values())
+    return lost or member.get("diverged_at") is not None or member.get("status") == DIVERGED
+
+
+def results(info: Mapping[str, Any], metric: str) -> dict[str, float | str]:
+    """Each network's number at the end of a run, or "diverged"."""
+    name = shown_metric(info, metric)
+    return {
+        one["network"]: DIVERGED if has_diverged(one) else one["final"][name]
+        for one in info["networks"]
+    }
+
+
+def result_in_words(info: Mapping[str, Any], metric: str) -> str:
+    """Write what a finished run has come to, with a number for each of its networks.
+
+    "validation error 3.21 %", or "validation error: plain-56 diverged at step 12, resnet-56
+    3.21 %".
+    """
+    members, name = info["networks"], shown_metric(info, metric)
+    words = [_member_in_words(member, name) for member in members]
+    if len(members) > 1:
+        named = (f"{one['network']} {text}" for one, text in zip(members, words, strict=True))
+        return f"{name.replace('_', ' ')}: {', '.join(named)}"
+    return words[0] if has_diverged(members[0]) else f"{name.replace('_', ' ')} {words[0]}"
+
+
+def _member_in_words(member: Mapping[str, Any], name: str) -> str:
+    if has_diverged(member):
+        step = member.get("diverged_at")
+        return "diverged" + ("" if step is None else f" at step {step}")
+    return _with_unit(name, member["final"][name])
 
 
 def in_words(metric: str, value: float) -> str:
-    """Write a metric's value: "validation error 3.21 %"."""
-    unit = "" if metric.endswith("loss") else " %"
-    return f"{metric.replace('_', ' ')} {value:.2f}{unit}"
+    """Write a metric's value: "validation error 3.21 %", "plain-56 validation error 3.21 %"."""
+    return f"{metric.replace('_', ' ').replace('/', ' ')} {_with_unit(metric, value)}"
+
+
+def _with_unit(metric: str, value: float) -> str:
+    return f"{value:.2f}" if metric.endswith("loss") else f"{value:.2f} %"
+
+
+def best_value(trials: Iterable[FrozenTrial]) -> float | None:
+    """The lowest value of trials that came to their end and did not diverge; None: none did."""
+    return min((trial.value or 0.0 for trial in trials if has_result(trial)), default=None)
+
+
+def has_result(trial: FrozenTrial) -> bool:
+    """Whether a trial came to its end with a number: one stopped early has that of its middle."""
+    return trial.state.name == "COMPLETE" and math.isfinite(trial.value or 0.0)
 
 
 class TrialJudge:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from resnet_lab.sweeps.command import FixedFlags
+from resnet_lab.sweeps.distributions import as_flag
 from resnet_lab.sweeps.queue import FLAGS, SLOT, Queue, open_study
 from resnet_lab.sweeps.sampling import pruner, sampler
 from resnet_lab.sweeps.space import Sweep
@@ -39,6 +42,7 @@ class Work:
         heartbeat: seconds between two signs of life.
         retries: how often a run that raises is tried again.
         seed: of a search.
+        fixed: flags of the file's command, around those of each point.
         progress: whether a run may show its own progress bar.
         began: when the command did, seconds since 1970.
     """
@@ -54,6 +58,7 @@ class Work:
     heartbeat: int = 30
     retries: int = 0
     seed: int = 0
+    fixed: FixedFlags = field(default_factory=FixedFlags)
     progress: bool = True
     began: float = field(default_factory=time.time)
 
@@ -61,7 +66,8 @@ class Work:
         """Open the study and its queue."""
         storage = open_storage(self.storage, self.folder, self.heartbeat)
         searches = self.sweep.searches
-        fingerprint = f"{self.sweep.fingerprint()} seed {self.seed}" if searches else None
+        fixed = f" command {[*self.fixed.before, '...', *self.fixed.after]}" if self.fixed else ""
+        fingerprint = f"{self.sweep.fingerprint()} seed {self.seed}{fixed}" if searches else None
         study = open_study(self.study, storage, fingerprint)
         study.sampler = sampler(self.sweep.method, self.seed)
         study.pruner = pruner(self.sweep.early_terminate)
@@ -78,10 +84,24 @@ class Work:
     def config(self, trial: Trial) -> Config:
         """The configuration of a trial's run; a search draws it here."""
         if self.sweep.searches:
-            flags = self.sweep.draw(trial)
-            trial.set_user_attr(FLAGS, " ".join(self.sweep.varied(flags)))
+            point = self.sweep.draw(trial)
         else:
-            flags = list(self.points[trial.user_attrs[SLOT]])
-        config = self.parse([*flags, *self.extra])
+            point = list(self.points[trial.user_attrs[SLOT]])
+        config = self.parse([*self.fixed.around(point), *self.extra])
+        if self.sweep.searches:
+            flags = flags_as_read(self.sweep.varied(point), config)
+            trial.set_user_attr(FLAGS, shlex.join(flags))
         quiet = dataclasses.replace(config.trainer, progress=False)
         return config if self.progress else dataclasses.replace(config, trainer=quiet)
+
+
+def flags_as_read(flags: Sequence[str], config: Config) -> list[str]:
+    """Flags with the values that the configuration has: a later flag may have overridden them."""
+    told = []
+    for flag in flags:
+        name = flag.removeprefix("--").partition("=")[0]
+        value: Any = config.as_dict()
+        for part in name.replace("-", "_").split(".") if name != "config" else ():
+            value = value[part]
+        told.append(flag if name == "config" else f"--{name}={as_flag(value)}")
+    return told

@@ -14,7 +14,16 @@ from resnet_lab.runs.directory import RunDirectory, read_info
 from resnet_lab.sweeps.heartbeat import Heartbeat
 from resnet_lab.sweeps.queue import ERROR, EVALUATIONS, FAILURES, RUN, SLOT, Queue
 from resnet_lab.sweeps.storage import GRACE, patiently
-from resnet_lab.sweeps.verdict import TrialJudge, final_value, in_words
+from resnet_lab.sweeps.verdict import (
+    RESULTS,
+    TrialJudge,
+    best_value,
+    final_value,
+    result_in_words,
+    results,
+    shown_metric,
+    split_metric,
+)
 from resnet_lab.sweeps.work import Work
 from resnet_lab.training.config import Config
 from resnet_lab.training.interruption import Interruption
@@ -93,7 +102,7 @@ def _one(
     left: _Left,
 ) -> bool:
     """Train the next run; False when there is none."""
-    if _reached(work, queue) or (tickets is not None and not tickets.acquire(False)):
+    if target_reached(work, queue) or (tickets is not None and not tickets.acquire(False)):
         return False
     trial = _next(work, queue, interruption, left)
     begun = trial is not None
@@ -126,13 +135,13 @@ def _next(work: Work, queue: Queue, interruption: Interruption, left: _Left) -> 
     return None
 
 
-def _reached(work: Work, queue: Queue) -> bool:
+def target_reached(work: Work, queue: Queue) -> bool:
     """Whether a run has come down to the metric's target, so that no further one is needed."""
     target = work.sweep.metric.target
     if target is None:
         return False
-    values = [trial.value for trial in queue.attempts().values() if trial.value is not None]
-    return any(value <= target for value in values)
+    best = best_value(queue.attempts().values())
+    return best is not None and best <= target
 
 
 def _train(work: Work, queue: Queue, trial: Trial, tell: Tell, left: _Left) -> bool:
@@ -148,6 +157,7 @@ def _train(work: Work, queue: Queue, trial: Trial, tell: Tell, left: _Left) -> b
         stops = work.sweep.early_terminate is not None
         judge = patiently(lambda: TrialJudge(trial, config, work.sweep.metric.name, stops))
         info = read_info(_run(work, config, judge, trial))
+        _check_measured(work, info)
     except RunHeld as error:
         left.leave(trial.user_attrs[SLOT])
         queue.put_back(trial)
@@ -172,14 +182,27 @@ def _run(work: Work, config: Config, judge: TrialJudge, trial: Trial) -> Path:
     return train_in_group(work, config, trial)
 
 
+def _check_measured(work: Work, info: Mapping[str, Any]) -> None:
+    """Raise UserError where runs are compared by a number that the finished run does not have."""
+    wanted = split_metric(work.sweep.metric.name)[1]
+    compares = work.sweep.compares and info["status"] == "finished"
+    if compares and shown_metric(info, wanted) != wanted:
+        raise UserError(
+            f"metric is '{wanted}', which the run does not have: a top-5 error needs data of 100 "
+            "classes or more; choose validation_error or validation_loss"
+        )
+
+
 def _conclude(work: Work, queue: Queue, trial: Trial, tell: Tell, info: Mapping[str, Any]) -> None:
     from optuna.trial import TrialState
 
     name, status = str(info["name"]), str(info["status"])
     if status == "finished":
-        value = final_value(info, work.sweep.metric.name)
+        metric = work.sweep.metric.name
+        queue.note(trial, RESULTS, results(info, metric))
+        value = final_value(info, metric)
         patiently(lambda: queue.study.tell(trial, value, skip_if_finished=True))
-        tell("finished", name, in_words(work.sweep.metric.name, value))
+        tell("finished", name, result_in_words(info, metric))
     elif status == "stopped":
         patiently(lambda: queue.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True))
         tell("stopped", name, f"at step {info['step']:,}")
@@ -220,7 +243,8 @@ def _others_train(work: Work, queue: Queue, mine: Trial) -> bool:
     A run that a worker has taken counts once it has a directory: its worker may be about to find
     the same mistake.
     """
-    ended = [trial.datetime_complete for trial in queue.attempts().values() if trial.value]
+    trials = queue.attempts().values()
+    ended = [trial.datetime_complete for trial in trials if trial.value is not None]
     since = any(when is not None and when.timestamp() >= work.began for when in ended)
     others = [trial for trial in queue.running() if trial.number != mine.number]
     names = [str(trial.user_attrs.get(RUN)) for trial in others]

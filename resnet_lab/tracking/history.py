@@ -8,9 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 
-MEANS = ("train_loss", "train_error", "validation_loss", "validation_error")
-"""What a cohort of several networks also has as the mean over those that still train."""
-
 Row = dict[str, Any]
 
 
@@ -19,8 +16,7 @@ def history(metrics: pa.Table, layers: pa.Table, networks: Sequence[str]) -> Ite
 
     A row holds the metrics of its step and, as one list a quantity in the order of layers.parquet,
     the recordings made before the update that followed. With one network the keys are plain
-    ("validation_error", "layers/gradient_norm"); with several each has its name before them, and
-    `MEANS` stand beside.
+    ("validation_error", "layers/gradient_norm"); with several each has its name before them.
 
     Args:
         metrics: rows of metrics.parquet.
@@ -36,7 +32,7 @@ def history(metrics: pa.Table, layers: pa.Table, networks: Sequence[str]) -> Ite
         key = f"{prefix(entry['network'], networks)}layers/{entry['quantity']}"
         rows[entry["step"]].setdefault(key, []).append(entry["value"])
     for step in sorted(rows):
-        yield {"_step": step, **_means(rows[step], networks), **rows[step]}
+        yield {"_step": step, **rows[step]}
 
 
 def prefix(network: str, networks: Sequence[str]) -> str:
@@ -48,13 +44,3 @@ def metric_key(entry: Row) -> str:
     """The key of a metric: "train_loss", "validation_top5_error", "lr"."""
     metric, split = str(entry["metric"]), str(entry["split"])
     return metric if metric == "lr" else f"{split}_{metric}"
-
-
-def _means(row: Row, networks: Sequence[str]) -> Row:
-    """Means over the networks that have the value: those whose training has not diverged."""
-    found = {}
-    for key in MEANS if len(networks) > 1 else ():
-        values = [row[f"{name}/{key}"] for name in networks if f"{name}/{key}" in row]
-        if values:
-            found[key] = sum(values) / len(values)
-    return found

@@ -7,6 +7,8 @@ training.
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,8 +26,16 @@ from resnet_lab.tracking.claim import (
     is_mirrored,
     remove,
 )
-from resnet_lab.tracking.history import Row, history, prefix
-from resnet_lab.tracking.session import Session, connect, images, offline_folders, say, warn
+from resnet_lab.tracking.history import Row, history, metric_key, prefix
+from resnet_lab.tracking.session import (
+    Session,
+    check_accepted,
+    connect,
+    images,
+    offline_folders,
+    say,
+    warn,
+)
 from resnet_lab.training.config import Config
 from resnet_lab.training.processes import is_first_process
 
@@ -62,12 +72,16 @@ class Mirror:
         """The mirror of a run that is to be tracked; None without tracking, or in other processes.
 
         Raises:
-            UserError: W&B cannot be used: not installed, not logged in, not reachable.
+            UserError: W&B cannot be used: not installed, not logged in, not reachable; or it
+                would not take the run's project or tags.
         """
         if config.tracking == "none" or not is_first_process():
             return None
         mode = connect()
-        return None if mode == "disabled" else cls(config, run, mode == "offline", illustrate)
+        if mode == "disabled":
+            return None
+        check_accepted(project=config.wandb.project, tags=config.wandb.tags)
+        return cls(config, run, mode == "offline", illustrate)
 
     @property
     def names(self) -> list[str]:
@@ -121,7 +135,7 @@ class Mirror:
             return
         done = status in ("finished", "stopped")
         self._attempt(lambda session: self._send_last(session, step, done))
-        self._attempt(lambda session: session.summarise(self._summary()))
+        self._attempt(lambda session: session.summarise(self._summary(step)))
         self.upload()
         in_vain = status == "failed" or (status == "interrupted" and not under_agent())
         self._attempt(lambda session: self._finish(session, int(in_vain)))
@@ -152,8 +166,13 @@ class Mirror:
             warn(f"the pictures could not be drawn ({type(error).__name__}: {error})")
             return {}
 
-    def _summary(self) -> Row:
+    def _summary(self, step: int) -> Row:
+        """Final numbers; none for networks that diverged, whose last rows are no results."""
         found: Row = {key: self._info[key] for key in ("status", "error") if self._info[key]}
+        lost = {m["network"] for m in self._info["networks"] if m["diverged_at"] is not None}
+        for entry in self.run.metrics.between(0, step).to_pylist() if lost else ():
+            if entry["network"] in lost and entry["metric"] != "lr":
+                found[prefix(entry["network"], self.names) + metric_key(entry)] = math.nan
         for member in self._info["networks"]:
             for metric, value in member["final"].items():
                 found[f"{prefix(member['network'], self.names)}final/{metric}"] = value
@@ -200,7 +219,7 @@ class Mirror:
         tracking["next"] = session.next_step
         if self.offline:
             tracking["offline"].append(session.folder.name)
-            say(f"offline; `wandb sync {session.folder}` uploads it")
+            say(f"offline; `{shlex.join(['wandb', 'sync', str(session.folder)])}` uploads it")
         self.run.write(self._info)
 
     def _attempt(self, act: Callable[[Session], None]) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FINISH_SECONDS = 120.0
 """How long the end of a run may wait for uploads; WANDB_FINISH_TIMEOUT overrides it."""
+LONGEST_TAG = 64
+"""Characters of a tag, which the client checks when a run begins."""
 FOLDER = "run_directory"
 """Where the files of a run directory lie among those of its W&B run."""
 
@@ -65,6 +67,23 @@ def log_in(way_out: str = LOGIN) -> None:
         raise UserError(f"W&B cannot be reached or refuses: {error}; {way_out}") from error
     if not known:
         raise UserError(f"nobody is logged in to W&B: {way_out}")
+
+
+def check_accepted(*, project: str, tags: Sequence[str]) -> None:
+    """Raise UserError for what the client would refuse when a run begins.
+
+    Offline it begins when the training is over.
+    """
+    for tag in tags:
+        if not 1 <= len(tag) <= LONGEST_TAG:
+            raise UserError(
+                f"wandb.tags has '{tag}', of {len(tag)} characters: W&B takes tags of 1 to "
+                f"{LONGEST_TAG} characters"
+            )
+    try:
+        _client().Settings(project=project)
+    except (_client().Error, ValueError) as error:
+        raise UserError(f"wandb.project is '{project}', which W&B refuses: {error}") from error
 
 
 def _client() -> Any:

@@ -87,9 +87,22 @@ class TrainerConfig:
             )
 
 
-def _is_folder_name(text: str) -> bool:
-    sound = text.isprintable() and len(text) < 100
-    return sound and "/" not in text and text not in ("", ".", "..")
+LONGEST_NAME = {"characters": 99, "bytes": 255}
+"""Of a folder's name: the first for readers, the second for file systems."""
+
+
+def _check_folder_name(key: str, text: str) -> None:
+    """Raise UserError, saying what is wrong, for a text that cannot name a folder."""
+    about = f"{key} is '{text}': give a plain folder name"
+    sizes = {"characters": len(text), "bytes": len(text.encode("utf-8", "replace"))}
+    for unit, size in sizes.items():
+        if size > LONGEST_NAME[unit]:
+            most = LONGEST_NAME[unit]
+            raise UserError(f"{about} of at most {most} {unit}; this one has {size}")
+    if "/" in text or text in ("", ".", ".."):
+        raise UserError(f"{about}, without '/'")
+    if not text.isprintable():
+        raise UserError(f"{about}, without '/' and without characters that cannot be printed")
 
 
 def _gpus() -> int:
@@ -163,8 +176,8 @@ class Config:
                 "choose data.protocol 'validation' or fixed drops"
             )
         self._check_ghost_batch()
-        if self.study is not None and not _is_folder_name(self.study):
-            raise UserError(f"study is '{self.study}': give a plain folder name, without '/'")
+        if self.study is not None:
+            _check_folder_name("study", self.study)
         for name in ("data_dir", "runs_dir"):
             if "\0" in (getattr(self, name) or ""):
                 raise UserError(f"{name} is {getattr(self, name)!r}: no path holds a NUL character")
