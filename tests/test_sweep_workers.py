@@ -23,6 +23,8 @@ from resnet_lab.sweeps.storage import open_storage
 
 PATIENCE = 120.0
 """Seconds after which a test gives up on what it waits for."""
+ITERATIONS = 100
+"""So many that a run which is seen to train still trains when its worker is killed."""
 GRID: dict[str, Any] = {
     "program": "resnet-lab",
     "name": "study",
@@ -30,7 +32,7 @@ GRID: dict[str, Any] = {
     "parameters": {
         "network": {"values": [PLAIN, RESIDUAL]},
         "seed": {"values": [0, 1, 2]},
-        "recipe.iterations": {"value": 40},
+        "recipe.iterations": {"value": ITERATIONS},
         "recipe.batch_size": {"value": 16},
         "recipe.evaluate_every": {"value": 20},
         "recording.probe_size": {"value": 16},
@@ -126,7 +128,7 @@ def test_on_postgresql_a_worker_that_is_killed_loses_nothing(
     assert set(runs()) == set(undisturbed)
     for name, run in runs().items():
         resumed = info(run)["provenance"].get("resumed", [])
-        assert (info(run)["status"], info(run)["step"]) == ("finished", 40)
+        assert (info(run)["status"], info(run)["step"]) == ("finished", ITERATIONS)
         assert bool(resumed) == (name == killed), name
         assert_same_result(run, undisturbed[name], name.split("_")[0])
     with study(postgresql) as queue:
@@ -239,6 +241,7 @@ def test_processes_that_train_together_stop_together(capsys: pytest.CaptureFixtu
         "data.test": {"value": False},
         "trainer.devices": {"value": 2},
         "recipe.evaluate_every": {"value": 5},
+        "recipe.iterations": {"value": 40},
         "recipe.lr": {"distribution": "log_uniform_values", "min": 0.0001, "max": 1.0},
     }
     Path("grid.yaml").write_text(yaml.safe_dump(content))
@@ -250,7 +253,7 @@ def test_processes_that_train_together_stop_together(capsys: pytest.CaptureFixtu
     for name, trial in states.items():
         run = info(runs()[name])
         assert run["status"] == ("stopped" if name in stopped else "finished")
-        assert run["step"] == (5 * max(trial.intermediate_values) if name in stopped else 40)
+        assert run["step"] == (5 * max(trial.intermediate_values) if name in stopped else ITERATIONS)
 
 
 def test_a_mistake_that_a_group_of_processes_finds_is_one_message() -> None:
