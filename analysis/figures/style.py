@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 import seaborn as sns
 from matplotlib.artist import Artist
@@ -95,11 +96,14 @@ def depth_colour(depth: int) -> tuple[float, float, float]:
 
 
 def styled(function: Callable[P, T]) -> Callable[P, T]:
-    """Run a drawing function under this module's look, leaving matplotlib's settings alone."""
+    """Run a drawing function under this module's look, whatever matplotlib's settings are.
+
+    They are matplotlib's own defaults and `RC` inside, and as before afterwards.
+    """
 
     @wraps(function)
     def inside(*args: P.args, **kwargs: P.kwargs) -> T:
-        with mpl.rc_context(RC):
+        with mpl.style.context(["default", RC]):
             return function(*args, **kwargs)
 
     return inside
@@ -210,6 +214,13 @@ def of_main_group(draw: Callable[[Group], Figure | None], runs: Runs) -> Figure 
     """Draw the largest group of alike runs; None where there is none or it lacks the data."""
     groups = split_groups(runs)
     return draw(groups[0]) if groups else None
+
+
+@styled
+def save_png(figure: Figure, path: Path) -> Path:
+    """Write a figure as one PNG file and return its path."""
+    figure.savefig(path, dpi=PNG_DPI)
+    return path
 
 
 @styled

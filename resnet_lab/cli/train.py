@@ -79,6 +79,5 @@ def draw_layer_maps(folder: Path, run: Path) -> dict[str, Path]:
         figure = layer_maps.draw(group)
         if figure is not None:
             name = f"layer_maps-{group.slug}" if group.slug else "layer_maps"
-            drawn[name] = folder / f"{name}.png"
-            figure.savefig(drawn[name], dpi=style.PNG_DPI)
+            drawn[name] = style.save_png(figure, folder / f"{name}.png")
     return drawn

@@ -10,6 +10,9 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import resnet_lab.plotting  # noqa: F401  # before Lightning, whose metrics import matplotlib
+
+# isort: split
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
