@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -13,6 +14,7 @@ from resnet_lab.cli.wandb_flags import from_wandb
 from resnet_lab.errors import UserError
 from resnet_lab.interpreter import no_garbage_collection
 from resnet_lab.tracking.agent import in_the_sweeps_place, report_failure, under_agent
+from resnet_lab.training.processes import is_first_process, launched, unheeded
 
 if TYPE_CHECKING:
     from resnet_lab.training.config import Config
@@ -33,13 +35,18 @@ def run(arguments: Sequence[str]) -> int:
 
 def _train(arguments: Sequence[str]) -> int:
     config = in_the_sweeps_place(parse_config(from_wandb(arguments)))
+    if (note := unheeded(config.trainer)) is not None:
+        print(f"resnet-lab: {note}", file=sys.stderr)
+    with launched(config.trainer):
+        return _train_and_tell(config)
+
+
+def _train_and_tell(config: Config) -> int:
     from resnet_lab.runs.directory import RunDirectory, read_info
     from resnet_lab.runs.summary import summary_lines
 
     if RunDirectory.of(config).is_finished():
         print("already finished; the same run is not trained twice")
-    from resnet_lab.training.processes import is_first_process
-
     path = train_illustrated(config)
     if not is_first_process():
         return 0
@@ -57,6 +64,8 @@ def train_illustrated(config: Config, judge: Judge | None = None) -> Path:
     with no_garbage_collection():
         from resnet_lab.training.train import train
 
+    if config.tracking == "none":  # nothing is drawn
+        return train(config, judge=judge)
     with tempfile.TemporaryDirectory() as folder:
         return train(config, judge=judge, illustrate=partial(draw_layer_maps, Path(folder)))
 

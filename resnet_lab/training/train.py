@@ -15,6 +15,7 @@ import resnet_lab.plotting  # noqa: F401  # before Lightning, whose metrics impo
 # isort: split
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.nn.parallel import DistributedDataParallel
@@ -45,7 +46,7 @@ from resnet_lab.training.failures import in_words
 from resnet_lab.training.interruption import Interruption
 from resnet_lab.training.logbook import Judge, Logbook, device_in_words
 from resnet_lab.training.loop import choose_loop
-from resnet_lab.training.processes import is_first_process
+from resnet_lab.training.processes import is_first_process, launched
 from resnet_lab.training.progress import ProgressBar
 from resnet_lab.training.recipe import RecipeConfig
 from resnet_lab.training.stretches import StretchedCohort, looks
@@ -76,6 +77,16 @@ def train(
         UserError: the configuration does not fit the data, the machine or the directory, or
             tracking is asked for and cannot begin.
     """
+    with launched(config.trainer):
+        return _train(config, judge, illustrate, callbacks)
+
+
+def _train(
+    config: Config,
+    judge: Judge | None,
+    illustrate: Illustrate | None,
+    callbacks: Sequence[pl.Callback],
+) -> Path:
     run = RunDirectory.of(config)
     known = run.read()
     if _is_finished(known):
@@ -253,6 +264,7 @@ def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.dev
         devices=config.trainer.processes_here,
         num_nodes=config.trainer.nodes,
         strategy=_strategy(config.trainer.processes),
+        plugins=[LightningEnvironment()] if config.trainer.processes == 1 else None,
         max_steps=config.recipe.iterations,
         callbacks=callbacks,
         logger=False,
