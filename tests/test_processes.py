@@ -18,9 +18,7 @@ from resnet_lab.training.train import train
 
 SRUN = "SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=2 SLURM_STEP_ID=0 SLURM_PROCID=1 SLURM_LOCALID=1"
 TORCHRUN = "TORCHELASTIC_RUN_ID=x WORLD_SIZE=2 RANK=1 LOCAL_RANK=1 GROUP_RANK=0"
-SHORT = (
-    "--recipe.iterations=3 --recipe.batch_size=16 --trainer.device=cpu --recording.enabled=false"
-)
+SHORT = "--recipe.iterations=3 --recipe.batch_size=16 --trainer.device=cpu"
 
 
 @pytest.fixture(autouse=True)

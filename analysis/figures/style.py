@@ -24,6 +24,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from analysis.groups import Group, split_groups
+from resnet_lab.files import user_path
 from resnet_lab.runs.frames import Runs
 
 COLUMN_WIDTH = 3.3
@@ -219,6 +220,7 @@ def of_main_group(draw: Callable[[Group], Figure | None], runs: Runs) -> Figure 
 @styled
 def save_png(figure: Figure, path: Path) -> Path:
     """Write a figure as one PNG file and return its path."""
+    path = user_path(path)
     figure.savefig(path, dpi=PNG_DPI)
     return path
 
@@ -226,6 +228,7 @@ def save_png(figure: Figure, path: Path) -> Path:
 @styled
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write ``stem.png``, ``.svg`` and ``.pdf`` (no date inside: same figure, same bytes)."""
+    stem = user_path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in FORMATS]
     for path in paths:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.parsing import Parser, parse_config
 from resnet_lab.errors import UserError
+from resnet_lab.files import with_home
 
 if TYPE_CHECKING:
     from resnet_lab.data.config import DataConfig, NormaliseKind
@@ -23,6 +24,7 @@ THIRD_PARTY: dict[str | None, NormaliseKind] = {"torchvision": "imagenet", "akam
 def run(arguments: Sequence[str]) -> int:
     """Print the test error of weights, percent."""
     given = _parser().parse_args(arguments)
+    given.weights = with_home(given.weights)
     result = _evaluate(given)
     if given.json:
         print(json.dumps(result, indent=2))

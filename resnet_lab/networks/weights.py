@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from resnet_lab.errors import UserError
-from resnet_lab.files import write_bytes
+from resnet_lab.files import user_path, write_bytes
 from resnet_lab.networks.network import Network
 
 WeightsFormat = Literal["resnet_lab", "torchvision", "akamaster"]
@@ -36,7 +36,7 @@ _MOST_NAMED = 4  # tensors that an error message names before it only counts
 
 def save_weights(network: Network, path: str | Path) -> None:
     """Write the state dict of `network` to `path`, whole or not at all (temporary file, rename)."""
-    path = Path(path)
+    path = user_path(path)
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     buffer = io.BytesIO()
     torch.save(state, buffer)  # by itself it hides why a file cannot be written
@@ -51,7 +51,7 @@ def load_weights(path: str | Path, network: Network) -> WeightsFormat:
     of batches may be missing, as in files from before PyTorch 0.4.1. Raises `UserError` for a
     file that is missing, damaged, no weights or does not fit; the network is then unchanged.
     """
-    path = Path(path)
+    path = user_path(path)
     tensors = read_tensors(path)
     found = weights_format(tensors)
     if found is None:

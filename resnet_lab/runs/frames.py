@@ -12,6 +12,7 @@ import pandas as pd
 
 from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError
+from resnet_lab.files import user_path
 from resnet_lab.runs.directory import read_info
 from resnet_lab.runs.rows import LAYERS, METRICS
 from resnet_lab.runs.section import Section
@@ -78,7 +79,7 @@ def load_runs(path: str | Path) -> Runs:
     Raises:
         UserError: `path` does not exist, or holds no run that can be read.
     """
-    root = Path(path)
+    root = user_path(path)
     if not root.is_dir():
         raise UserError(f"{root} is no directory: give the folder that holds the runs")
     folders = sorted(file.parent for file in root.rglob("run.json"))

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias, get_args, get_type_hints
 
 from resnet_lab.data.config import DataConfig
 from resnet_lab.errors import UserError
+from resnet_lab.files import with_home
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.training.recipe import RecipeConfig
@@ -122,7 +123,7 @@ class Config:
         tracking: "wandb" mirrors the run to Weights & Biases, "none" does not.
         wandb: project, entity and tags there.
         data_dir: where data sets lie; $RESNET_LAB_DATA or ~/.cache/resnet_lab without it.
-        runs_dir: where run directories are written.
+        runs_dir: where run directories are written. In both a leading ~ is the home directory.
         study: a folder below runs_dir that keeps the runs of one question together.
     """
 
@@ -155,6 +156,8 @@ class Config:
         for name in ("data_dir", "runs_dir"):
             if "\0" in (getattr(self, name) or ""):
                 raise UserError(f"{name} is {getattr(self, name)!r}: no path holds a NUL character")
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, with_home(given))
 
     def _check_ghost_batch(self) -> None:
         """Whatever passes a batch norm in training must be whole ghost batches."""

@@ -15,13 +15,12 @@ import resnet_lab.plotting  # noqa: F401  # before Lightning, whose metrics impo
 # isort: split
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.nn.parallel import DistributedDataParallel
 
 from resnet_lab.data.batches import check_training_batch
-from resnet_lab.data.config import default_data_dir
 from resnet_lab.data.data import Data
 from resnet_lab.data.load import load_data
 from resnet_lab.data.memory import InMemoryData
@@ -94,7 +93,7 @@ def _train(
         return run.path
     mirror = Mirror.of(config, run, illustrate)
     device = choose_device(config.trainer.device, config.trainer.processes_here)
-    data = load_data(config.data, default_data_dir(config.data_dir))
+    data = load_data(config.data, config.data_dir)
     check_training_batch(config.recipe.batch_size, data.counts["train"], config.trainer.processes)
     loop = choose_loop(config.trainer, data, device)
     with run.held() if is_first_process() else nullcontext():
