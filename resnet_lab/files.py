@@ -17,6 +17,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A disk is full, or what one may use of it."""
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
 """A file system that took writes takes none any more."""
+NO_TEMPORARY_FOLDER = "no folder for temporary files can be written: set TMPDIR to one that can"
 
 
 def user_path(given: str | os.PathLike[str]) -> Path:

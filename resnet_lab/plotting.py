@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from resnet_lab.errors import UserError
+from resnet_lab.files import NO_TEMPORARY_FOLDER
 
 
 def import_matplotlib() -> None:
@@ -59,9 +60,7 @@ def _folder_to_write_in() -> str:
     try:
         folder = tempfile.mkdtemp(prefix="matplotlib-")
     except OSError as error:
-        raise UserError(
-            "no folder for temporary files can be written: set TMPDIR to one that can"
-        ) from error
+        raise UserError(NO_TEMPORARY_FOLDER) from error
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

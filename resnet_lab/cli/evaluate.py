@@ -94,6 +94,8 @@ def _data_config(
         config = DataConfig(given.data, test_view=given.test_view, protocol="full")
         if source in THIRD_PARTY:
             config = replace(config, normalise=THIRD_PARTY[source])
+    if given.workers is not None:
+        config = replace(config, workers=given.workers)
     return replace(config, normalise=given.normalise) if given.normalise else config
 
 
@@ -124,5 +126,11 @@ def _parser() -> Parser:
     )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.add_argument("--batch-size", type=int, default=250)
+    parser.add_argument(
+        "--data.workers",
+        dest="workers",
+        type=int,
+        help="processes that read images; default: as the run, or 4",
+    )
     parser.add_argument("--json", action="store_true", help="machine-readable, all digits")
     return parser

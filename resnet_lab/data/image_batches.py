@@ -65,12 +65,14 @@ class BatchReader(Generic[Plan], Dataset[Any]):
         A worker puts the batches into shared memory here. Where torch does so, on their way to the
         training process, a batch for which there is no room is lost, and waited for without end.
         """
+        if get_worker_info() is None:
+            return self.read(plan)
         try:
             batches = self.read(plan)
         except UserError as error:
             return error
-        if get_worker_info() is None:
-            return batches
+        except OSError as error:
+            return RunFailed(_cannot_hand_over(error))
         try:
             return _shared(batches)
         except (OSError, RuntimeError) as error:
@@ -164,7 +166,7 @@ def _shared(batches: list[RawBatch]) -> list[RawBatch]:
     for batch in batches:
         shift = [] if batch.colour_shift is None else [batch.colour_shift]
         for tensor in (*batch.views, batch.labels, *shift):
-            tensor.share_memory_()
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
     return batches
 
 
@@ -172,7 +174,7 @@ def _cannot_hand_over(error: Exception) -> str:
     """What went wrong between the processes that read images and this one, and the ways out."""
     return (
         f"the processes that read images cannot hand them over ({one_line(error)}): give them "
-        "more shared memory (docker run --shm-size=2g) or open files (ulimit -n 4096), fewer of "
+        "more shared memory (docker run --shm-size=2g), memory or open files (ulimit -n), fewer of "
         "them, or --data.workers 0, which reads in the training process"
     )
 

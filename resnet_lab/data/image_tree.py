@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import warnings
@@ -59,6 +60,8 @@ class ImageTree:
             with _opened(path) as file:
                 image: Tensor = pil_to_tensor(file.convert("RGB"))
         except Exception as error:  # decoders raise almost anything on damaged bytes
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
                 f"data: {path} is not a readable image ({reason}); replace it"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -112,7 +112,22 @@ def _train(
             info["tracking"] = known["tracking"]
         if is_first_process():
             run.create(config)
-        return _fit(config, data, cohort, run, info, device, checkpoint, judge, mirror, callbacks)
+        with _noted(run, info):
+            return _fit(
+                config, data, cohort, run, info, device, checkpoint, judge, mirror, callbacks
+            )
+
+
+@contextmanager
+def _noted(run: RunDirectory, info: dict[str, Any]) -> Iterator[None]:
+    """Leave no directory without a run.json where a new run ends before its first step."""
+    try:
+        yield
+    except Exception as error:
+        if is_first_process() and not (run.path / "run.json").exists():
+            with suppress(OSError, RunFailed):
+                run.write({**info, "status": "failed", "error": f"{type(error).__name__}: {error}"})
+        raise
 
 
 def _is_finished(known: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
