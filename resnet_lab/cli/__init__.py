@@ -34,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     print_anything()
     try:
-        return _dispatch(given)
+        code = _dispatch(given)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here a full disk can still be named
+        return code
     except UserError as error:
         return _say(error, 2)
     except RunFailed as error:

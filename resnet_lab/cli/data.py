@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from resnet_lab.cli.parsing import Parser
 from resnet_lab.cli.terminal import printable
@@ -21,5 +22,6 @@ def run(arguments: Sequence[str]) -> int:
     from resnet_lab.data.prepare import prepare, verify
 
     action = prepare if given.action == "prepare" else verify
-    print(printable("\n".join(action(given.name, default_data_dir(given.data_dir)))))
+    folder = Path() if given.name == "digits" else default_data_dir(given.data_dir)
+    print(printable("\n".join(action(given.name, folder))))
     return 0

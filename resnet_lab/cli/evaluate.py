@@ -39,7 +39,6 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
-    from resnet_lab.data.config import default_data_dir
     from resnet_lab.data.load import load_data
     from resnet_lab.networks.network import build_network
     from resnet_lab.networks.weights import load_weights, read_tensors, weights_format
@@ -50,7 +49,7 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
     source = weights_format(read_tensors(Path(given.weights)))
     trained = _training_data(Path(given.weights))
     config = _data_config(given, source, trained)
-    data = load_data(config, default_data_dir(given.data_dir))
+    data = load_data(config, given.data_dir)
     network = build_network(
         given.network, num_classes=data.num_classes, in_channels=data.image_shape[0]
     )
