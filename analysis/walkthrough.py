@@ -80,7 +80,7 @@ class Walk:
             print(f"no figure {name}: these runs lack what it shows")
             return
         path = self.out / f"{name}.png"
-        figure.savefig(path, dpi=style.PNG_DPI)
+        style.save_png(figure, path)
         print(f"figure: {path}")
 
 

@@ -11,10 +11,39 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from resnet_lab.errors import UserError
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A disk is full, or what one may use of it."""
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
 """A file system that took writes takes none any more."""
+NO_TEMPORARY_FOLDER = "no folder for temporary files can be written: set TMPDIR to one that can"
+
+
+def user_path(given: str | os.PathLike[str]) -> Path:
+    """Return a path that a user has given, with the home directory in the place of a leading ~.
+
+    Raises:
+        UserError: there is no such user, or this one has no home directory.
+    """
+    return Path(with_home(os.fspath(given)))
+
+
+def with_home(given: str) -> str:
+    """Put the home directory in the place of a leading ~; see `user_path`.
+
+    A shell does so only at the beginning of a word: not in --runs-dir=~/x, nor in a file.
+    Variables such as $HOME are left to the shell.
+    """
+    if not given.startswith("~"):
+        return given
+    path = os.path.expanduser(given)
+    if path.startswith("~"):
+        raise UserError(
+            f"{given} begins with ~, and no home directory is known: give the whole path, or set "
+            "HOME"
+        )
+    return path
 
 
 @contextmanager

@@ -15,7 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from resnet_lab.data.config import FOLDER_DATA, prepare_command
+from resnet_lab.data.config import FOLDER_DATA, default_data_dir, prepare_command
+from resnet_lab.errors import UserError
+from resnet_lab.files import user_path
 from resnet_lab.left_behind import is_left_behind
 from resnet_lab.runs.provenance import provenance
 
@@ -39,20 +41,29 @@ class Fact:
     hint: str = ""
 
 
-def machine_facts(data_dir: Path) -> list[Fact]:
+def machine_facts(data_dir: str | Path | None = None) -> list[Fact]:
     """Look at this machine. Nothing is downloaded, hashed or asked of a network.
 
     Args:
-        data_dir: where data sets lie.
+        data_dir: where data sets lie; see `default_data_dir`.
     """
     return [
         *_computing(),
         *_packages(),
-        *_data(data_dir),
+        *_where_data_lie(data_dir),
         _tracking(),
         _disk("runs", Path.cwd()),
-        _disk("data", data_dir),
     ]
+
+
+def _where_data_lie(data_dir: str | Path | None) -> Iterator[Fact]:
+    try:
+        folder = default_data_dir(data_dir)
+    except UserError as error:
+        yield Fact("data directory", "none", str(error))
+        return
+    yield from _data(folder)
+    yield _disk("data", folder)
 
 
 def _computing() -> Iterator[Fact]:
@@ -195,10 +206,10 @@ def _tracking() -> Fact:
 
 
 def _in_login_file(host: str) -> bool:
-    file = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
     try:
+        file = user_path(os.environ.get("NETRC") or "~/.netrc")
         return netrc.netrc(str(file)).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, UserError, netrc.NetrcParseError):
         return False
 
 

@@ -23,6 +23,7 @@ KNOWN_TO_ANALYSIS = {
     "resnet_lab.files",
     "resnet_lab.networks.complexity",
     "resnet_lab.networks.spec",
+    "resnet_lab.plotting",
     "resnet_lab.recording.schedule",
     "resnet_lab.runs.frames",
 }

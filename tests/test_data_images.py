@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import errno
+import os
+import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +14,19 @@ import torch
 from PIL import Image
 from scipy.stats import chi2
 from sklearn.datasets import load_digits
+from tiny_runs import ROOT, info
 from torch import Tensor
 from torchvision.transforms import v2
 
 from resnet_lab.data import views
 from resnet_lab.data.config import DataConfig
 from resnet_lab.data.data import Data
+from resnet_lab.data.image_batches import EvaluationReader, RawBatch, read_batches
 from resnet_lab.data.image_tree import read_trees
 from resnet_lab.data.load import load_data
 from resnet_lab.data.prepare import prepare, verify
 from resnet_lab.data.randomness import derived_generator
-from resnet_lab.errors import UserError
+from resnet_lab.errors import RunFailed, UserError
 
 # From Python 3.12 on, forking workers beside PyTorch's threads earns a warning.
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
@@ -274,6 +282,63 @@ def test_a_broken_image_is_named(tmp_path: Path, workers: int) -> None:
     assert str(error.value).startswith(f"data: {broken} is not a readable image (")
     assert str(error.value).endswith("); replace it")
     assert "\n" not in str(error.value)
+
+
+class Dying(EvaluationReader):
+    """Its process dies as one that writes where shared memory has ended, or has none left."""
+
+    def read(self, plan: list[int]) -> list[RawBatch]:
+        os.kill(os.getpid(), signal.Signals(plan[0]))
+        raise AssertionError
+
+
+@pytest.mark.parametrize("number", [signal.SIGBUS, signal.SIGKILL])
+def test_a_worker_that_dies_ends_the_reading_with_one_message(
+    data_dir: Path, number: signal.Signals
+) -> None:
+    reader = Dying(read_trees("imagenet", data_dir)[0], "centre")
+    with pytest.raises(RunFailed, match=r"DataLoader worker .*or --data\.workers 0, which reads"):
+        list(read_batches(reader, [[int(number)]] * 8, workers=2))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
+def test_what_a_worker_cannot_share_is_said_and_not_waited_for(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(tensor: Tensor) -> Tensor:
+        raise RuntimeError(f"unable to allocate shared memory(shm): {os.strerror(number)}")
+
+    monkeypatch.setattr(Tensor, "share_memory_", full)
+    batches = load(data_dir, normalise="imagenet", workers=2)
+    with pytest.raises(RunFailed, match=f"{os.strerror(number)}.*--shm-size") as error:
+        list(batches.evaluation_batches("test", batch_size=2))
+    assert "\n" not in str(error.value)
+    alone = load(data_dir, normalise="imagenet")
+    assert len(list(alone.evaluation_batches("test", batch_size=2))) > 1
+
+
+def test_one_megabyte_of_shared_memory_ends_a_run_with_a_message(data_dir: Path) -> None:
+    train = "train --network=plain-18-x0.25 --data.name=imagenet --recipe.iterations=3 "
+    train += "--recipe.batch_size=8 --trainer.device=cpu --data.workers=2 --data.validation_size=3"
+    command = [sys.executable, "-m", "resnet_lab", *train.split(), f"--data-dir={data_dir}"]
+    small = f"mount -t tmpfs -o size=1m tmpfs /dev/shm && {shlex.join(command)}"
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mounting needs a privilege")
+    ended = subprocess.run(
+        ["unshare", "-m", "sh", "-c", small],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    [told] = ended.stderr.splitlines()
+    assert told.startswith("resnet-lab: the processes that read images cannot hand them over (")
+    assert "No space left on device" in told
+    assert "--shm-size" in told
+    [run] = Path("runs").iterdir()
+    assert info(run)["status"] == "failed"
+    assert info(run)["error"] == f"RunFailed: {told.removeprefix('resnet-lab: ')}"
 
 
 def test_preparing_and_verifying_check_every_file(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from synthetic_runs import DEMO_ERRORS, as_runs, demo_runs, member, recordings
+from tiny_runs import ROOT
 
 from analysis.figures import (
     PLATES,
@@ -492,3 +496,64 @@ def test_dollar_signs_in_names_are_no_mathematics(tmp_path: Path) -> None:
     figure = made(plot_error_vs_depth(runs))
     style.save(figure, tmp_path / "odd")
     assert (tmp_path / "odd.svg").exists()
+
+
+SETTINGS = {
+    "text.usetex": "True",
+    "figure.dpi": "37",
+    "figure.facecolor": "red",
+    "figure.autolayout": "True",
+    "savefig.bbox": "tight",
+    "savefig.transparent": "True",
+    "font.sans-serif": "Nothing Such",
+    "axes.prop_cycle": "cycler('color', ['k'])",
+    "axes.formatter.use_locale": "True",
+    "axes.spines.left": "False",
+    "xtick.major.size": "30",
+    "lines.marker": "D",
+    "svg.fonttype": "none",
+    "pdf.fonttype": "3",
+    "backend": "TkAgg",
+    "no.such.setting": "1",
+    "lines.linewidth": "nonsense",
+}
+"""A matplotlibrc that changes whatever a figure shows, and has mistakes in it."""
+DRAW = """
+import sys
+from pathlib import Path
+from synthetic_runs import demo_runs
+if len(sys.argv) > 2:
+    import matplotlib as mpl, matplotlib.pyplot
+    before = dict(mpl.rcParams.copy())
+from analysis.figures import layer_maps, plot_error_vs_depth, style
+from analysis.groups import split_groups
+out, runs = Path(sys.argv[1]), demo_runs()
+style.save(plot_error_vs_depth(runs), out / "errors")
+style.save_png(layer_maps.draw(split_groups(runs)[0]), out / "maps.png")
+if len(sys.argv) > 2:
+    assert [(k, v) for k, v in mpl.rcParams.copy().items() if v != before[k]] == []
+"""
+
+
+def drawn(folder: str, *look: str, **variables: str) -> dict[str, bytes]:
+    """Figures that a new process has drawn, file by file."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    ended = subprocess.run(
+        [sys.executable, "-c", DRAW, folder, *look],
+        env={**os.environ, "PYTHONPATH": path, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
+
+
+def test_figures_are_the_same_whatever_matplotlibs_settings_and_these_stay() -> None:
+    plain = drawn("plain", MPLBACKEND="module://no_such_module.backend_inline")
+    assert sorted(plain) == ["errors.pdf", "errors.png", "errors.svg", "maps.png"]
+    lines = [f"{name}: {value}" for name, value in SETTINGS.items()]
+    Path("matplotlibrc").write_text("\n".join(lines))
+    assert drawn("changed", "settings stay", MPLBACKEND="svg") == plain
+    Path("matplotlibrc").write_bytes(b"lines.linewidth: \xff\xfe")
+    assert drawn("no text") == plain

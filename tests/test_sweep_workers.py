@@ -253,7 +253,7 @@ def test_processes_that_train_together_stop_together(capsys: pytest.CaptureFixtu
     for name, trial in states.items():
         run = info(runs()[name])
         assert run["status"] == ("stopped" if name in stopped else "finished")
-        assert run["step"] == (5 * max(trial.intermediate_values) if name in stopped else ITERATIONS)
+        assert run["step"] == (5 * max(trial.intermediate_values) if name in stopped else 40)
 
 
 def test_a_mistake_that_a_group_of_processes_finds_is_one_message() -> None:

@@ -1,5 +1,8 @@
 """Figures: each a function from runs to a matplotlib Figure, None where the runs lack the data."""
 
+import resnet_lab.plotting  # noqa: F401  # before all that imports matplotlib
+
+# isort: split
 from analysis.figures.error_vs_depth import plot_error_vs_depth
 from analysis.figures.freeze import plot_freeze
 from analysis.figures.gallery import (

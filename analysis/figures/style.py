@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 import seaborn as sns
 from matplotlib.artist import Artist
@@ -23,6 +24,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from analysis.groups import Group, split_groups
+from resnet_lab.files import user_path
 from resnet_lab.runs.frames import Runs
 
 COLUMN_WIDTH = 3.3
@@ -95,11 +97,14 @@ def depth_colour(depth: int) -> tuple[float, float, float]:
 
 
 def styled(function: Callable[P, T]) -> Callable[P, T]:
-    """Run a drawing function under this module's look, leaving matplotlib's settings alone."""
+    """Run a drawing function under this module's look, whatever matplotlib's settings are.
+
+    They are matplotlib's own defaults and `RC` inside, and as before afterwards.
+    """
 
     @wraps(function)
     def inside(*args: P.args, **kwargs: P.kwargs) -> T:
-        with mpl.rc_context(RC):
+        with mpl.style.context(["default", RC]):
             return function(*args, **kwargs)
 
     return inside
@@ -213,8 +218,17 @@ def of_main_group(draw: Callable[[Group], Figure | None], runs: Runs) -> Figure 
 
 
 @styled
+def save_png(figure: Figure, path: Path) -> Path:
+    """Write a figure as one PNG file and return its path."""
+    path = user_path(path)
+    figure.savefig(path, dpi=PNG_DPI)
+    return path
+
+
+@styled
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write ``stem.png``, ``.svg`` and ``.pdf`` (no date inside: same figure, same bytes)."""
+    stem = user_path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in FORMATS]
     for path in paths:

@@ -12,6 +12,7 @@ from analysis.layer_dynamics import freezes, growth
 from analysis.report.page import render
 from analysis.scoreboard import scoreboard
 from analysis.tables import results_table, trials_table, tuning_tables
+from resnet_lab.files import user_path
 from resnet_lab.runs.frames import Runs
 
 
@@ -21,6 +22,7 @@ def write_report(runs: Runs, out: Path, verdicts: list[Verdict] | None = None) -
     The page needs no network and no other file: figures are inside it. Writing again into the
     same folder replaces what it shows. `verdicts` are those of `evaluate_claims`, if at hand.
     """
+    out = user_path(out)
     verdicts = evaluate_claims(runs) if verdicts is None else verdicts
     searches = split_searches(runs)
     apart = without_searches(runs, searches)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from resnet_lab.cli.terminal import check_arguments, message, print_anything
 from resnet_lab.errors import RunFailed, UserError, suggest
-from resnet_lab.files import NO_ROOM
+from resnet_lab.files import NO_ROOM, NO_TEMPORARY_FOLDER
 
 COMMANDS = {
     "train": "train a cohort of networks, or continue it",
@@ -34,22 +34,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     print_anything()
     try:
-        return _dispatch(given)
+        code = _dispatch(given)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here a full disk can still be named
+        return code
     except UserError as error:
         return _say(error, 2)
     except RunFailed as error:
         return _say(error, 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         if error.errno in NO_ROOM:
             return _say(RunFailed(f"{error.strerror}: make room, and give the command again"), 1)
-        if error.filename is None or isinstance(error, BrokenPipeError):
+        if "usable temporary directory" in str(error):
+            return _say(UserError(NO_TEMPORARY_FOLDER), 2)
+        if error.filename is None:
             raise
         return _say(UserError(f"cannot use {error.filename!s}: {error.strerror}"), 2)
     except KeyboardInterrupt:
         print("resnet-lab: interrupted", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
@@ -60,6 +65,7 @@ def _say(error: Exception, code: int) -> int:
 
 def _dispatch(given: list[str]) -> int:
     check_arguments(given)
+    _check_current_folder()
     if not given or given[0] in ("-h", "--help"):
         print(_overview())
         return 0 if given else 2
@@ -84,6 +90,16 @@ def _no_command(name: str, rest: Sequence[str]) -> str:
         return f"'{name}' is no command, which comes first: resnet-lab {first} {name} ..."
     near = f", did you mean '{meant[0]}'?" if meant else suggest(name, COMMANDS)
     return f"no command '{name}'{near} (known: {', '.join(COMMANDS)})"
+
+
+def _check_current_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(
+            f"the current folder is gone or may not be entered ({error.strerror}): change to "
+            "another"
+        ) from error
 
 
 def _overview() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from resnet_lab.cli.parsing import Parser
 from resnet_lab.cli.terminal import printable
@@ -26,6 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     from resnet_lab.data.prepare import prepare, verify
 
     action = prepare if given.action == "prepare" else verify
-    for line in action(given.name, default_data_dir(given.data_dir)):
+    folder = Path() if given.name == "digits" else default_data_dir(given.data_dir)
+    for line in action(given.name, folder):
         print(printable(line).replace("\n", "\\n"))
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from resnet_lab.cli.parsing import Parser
 from resnet_lab.cli.terminal import printable
+from resnet_lab.files import user_path
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -23,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     if given.runs is None:
         print(_machine(given.data_dir, given.json))
     else:
-        print(printable(_runs(Path(given.runs), given.json)))
+        print(printable(_runs(user_path(given.runs), given.json)))
     return 0
 
 
@@ -37,8 +38,7 @@ def _runs(folder: Path, as_json: bool) -> str:
 
 
 def _machine(data_dir: str | None, as_json: bool) -> str:
-    from resnet_lab.data.config import default_data_dir
     from resnet_lab.machine import facts_json, facts_text, machine_facts
 
-    facts = machine_facts(default_data_dir(data_dir))
+    facts = machine_facts(data_dir)
     return facts_json(facts) if as_json else facts_text(facts)

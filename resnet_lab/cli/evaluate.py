@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from resnet_lab.cli.normalise import Chosen, choose, read_choice
 from resnet_lab.cli.parsing import Parser, parse_config
 from resnet_lab.cli.terminal import printable
 from resnet_lab.errors import UserError
+from resnet_lab.files import with_home
 
 if TYPE_CHECKING:
     from resnet_lab.data.config import DataConfig
@@ -28,6 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     if given.normalise is not None:
         given.normalise = read_choice(given.normalise)
+    given.weights = with_home(given.weights)
     result = _evaluate(given)
     for note in result["notes"]:
         print(f"resnet-lab: {printable(note)}", file=sys.stderr)
@@ -44,7 +47,6 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
-    from resnet_lab.data.config import default_data_dir
     from resnet_lab.data.load import load_data
     from resnet_lab.networks.network import build_network
     from resnet_lab.networks.spec import NetworkSpec
@@ -60,7 +62,10 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
     weights.check(spec)
     said = _inputs(weights)
     chosen = _chosen(given, weights, spec, said, trained)
-    data = load_data(chosen.data, default_data_dir(given.data_dir), chosen.normalisation)
+    config = chosen.data
+    if given.workers is not None:
+        config = replace(config, workers=given.workers)
+    data = load_data(config, given.data_dir, chosen.normalisation)
     network = build_network(spec, num_classes=data.num_classes, in_channels=data.image_shape[0])
     weights.set_in(network)
     _check_inputs(weights.path, chosen, said, data)
@@ -187,5 +192,11 @@ def _parser() -> Parser:
     )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.add_argument("--batch-size", type=int, default=250)
+    parser.add_argument(
+        "--data.workers",
+        dest="workers",
+        type=int,
+        help="processes that read images; default: as the run, or 4",
+    )
     parser.add_argument("--json", action="store_true", help="machine-readable, all digits")
     return parser

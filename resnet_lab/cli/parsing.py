@@ -19,6 +19,7 @@ from resnet_lab.cli.terminal import check_arguments
 from resnet_lab.data.config import KNOWN_DATA
 from resnet_lab.documents import DocumentError, check_values, check_yaml, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest_path
+from resnet_lab.files import with_home
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -130,13 +131,14 @@ def parse_config(arguments: Sequence[str], command: str = "train") -> Config:
         UserError: an unknown key, a value of the wrong type or out of range.
     """
     check_arguments(arguments)
+    arguments = _with_whole_paths(arguments)
     parser = config_parser(command)
     accepted = replace(_of_train(), command="train")
     check_given(arguments, parser._option_string_actions, accepted)
     for file in _config_files(arguments):
         _check_file(file)
     try:
-        values = parser.parse_args(list(arguments))
+        values = parser.parse_args(arguments)
     except argparse.ArgumentError as error:
         message = explain(str(error), accepted, arguments)
         if message.startswith("Problems parsing config"):
@@ -150,6 +152,19 @@ def parse_config(arguments: Sequence[str], command: str = "train") -> Config:
 def _config_files(arguments: Sequence[str]) -> list[str]:
     apart = [value for flag, value in pairwise(arguments) if flag == "--config"]
     return apart + [one.removeprefix("--config=") for one in arguments if "--config=" in one]
+
+
+def _with_whole_paths(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the home directory in the place of a ~ that begins a --config."""
+    whole, before = [], ""
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name == "--config" and equals:
+            whole.append(f"{name}={with_home(value)}")
+        else:
+            whole.append(with_home(argument) if before == "--config" else argument)
+        before = argument
+    return whole
 
 
 def _check_file(name: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from resnet_lab.cli.parsing import Parser
 from resnet_lab.cli.terminal import printable
+from resnet_lab.files import user_path
 
 FOREIGN = "a foreign folder: no run.json in it or below it"
 LINK = "a link, which is not followed: report on the folder that it leads to"
@@ -25,10 +25,10 @@ def run(arguments: Sequence[str]) -> int:
     from resnet_lab.runs.frames import foreign_folders, load_runs
 
     runs = load_runs(given.runs)
-    out = Path(given.out)
+    out = user_path(given.out)
     strangers = [
         (str(path), LINK if path.is_symlink() else FOREIGN)
-        for path in foreign_folders(Path(given.runs))
+        for path in foreign_folders(user_path(given.runs))
         if path.resolve() != out.resolve()  # which an earlier report may have written
     ]
     runs = replace(runs, skipped=[*runs.skipped, *strangers])

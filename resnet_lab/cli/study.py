@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.wandb_flags import as_typed
-from resnet_lab.data.fingerprint import check_data
+from resnet_lab.data.fingerprint import fingerprint
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.sweeps.command import FixedFlags, read_command
@@ -121,7 +121,7 @@ class Study:
         """
         for key, place in self.places.items():
             if not place.is_finished():
-                check_data(self.configs[key].data, self.configs[key].data_dir)
+                fingerprint(self.configs[key].data, self.configs[key].data_dir)
         devices = [one for one in (self.given.devices or "").split(",") if one]
         result = run_locally(
             self.work,

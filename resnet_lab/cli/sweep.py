@@ -6,11 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.parsing import Parser
 from resnet_lab.errors import UserError
+from resnet_lab.files import user_path, with_home
 from resnet_lab.training.processes import stand_alone
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def run(arguments: Sequence[str]) -> int:
     from resnet_lab.cli.train import train_illustrated
     from resnet_lab.sweeps.space import read_sweep
 
-    sweep = read_sweep(Path(given.file))
+    given.runs_dir = with_home(given.runs_dir)
+    sweep = read_sweep(user_path(given.file))
     sweep = replace(sweep, **_smoke_sweep(sweep)) if given.smoke else sweep
     study = Study.of(given, sweep, extra, train_illustrated)
     if sweep.content.get("scheduler") is not None and given.engine == "local":

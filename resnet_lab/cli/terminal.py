@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -41,3 +42,62 @@ def print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def own_streams() -> None:
+    """Make this process's standard streams ones that cannot end a command.
+
+    One that is closed leads nowhere: else the next file that is opened would take its number. What
+    nobody reads any more, as after `| head`, is dropped: a run is no less finished for it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, _nowhere(number))
+    for name, lost in (("stdout", BrokenPipeError), ("stderr", OSError)):
+        stream = getattr(sys, name)
+        if type(stream) is io.TextIOWrapper:
+            setattr(sys, name, _Unbroken(stream, lost))
+
+
+def _nowhere(number: int) -> io.TextIOWrapper:
+    try:
+        os.fstat(number)
+    except OSError:
+        opened = os.open(os.devnull, os.O_RDWR)
+        if opened != number:
+            os.dup2(opened, number)
+            os.close(opened)
+        os.set_inheritable(number, True)
+    return open(os.devnull, "w" if number else "r", encoding="utf-8")
+
+
+class _Unbroken(io.TextIOWrapper):
+    """A stream of text that goes nowhere from when nobody takes it any more."""
+
+    def __init__(self, stream: io.TextIOWrapper, lost: type[OSError]) -> None:
+        super().__init__(
+            stream.buffer,
+            encoding=stream.encoding,
+            errors="backslashreplace",
+            line_buffering=stream.line_buffering,
+        )
+        self._stream = stream  # which would close the buffer with its own end
+        self._lost = lost
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except self._lost:
+            self._give_up()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except self._lost:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)

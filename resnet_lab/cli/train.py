@@ -15,6 +15,7 @@ from resnet_lab.cli.wandb_flags import from_wandb
 from resnet_lab.errors import UserError
 from resnet_lab.interpreter import no_garbage_collection
 from resnet_lab.tracking.agent import in_the_sweeps_place, report_failure, under_agent
+from resnet_lab.training.processes import is_first_process, launched, unheeded
 
 if TYPE_CHECKING:
     from resnet_lab.training.config import Config
@@ -35,6 +36,13 @@ def run(arguments: Sequence[str]) -> int:
 
 def _train(arguments: Sequence[str]) -> int:
     config = in_the_sweeps_place(parse_config(from_wandb(arguments)))
+    if (note := unheeded(config.trainer)) is not None:
+        print(f"resnet-lab: {note}", file=sys.stderr)
+    with launched(config.trainer):
+        return _train_and_tell(config)
+
+
+def _train_and_tell(config: Config) -> int:
     from resnet_lab.runs.directory import RunDirectory, read_info
     from resnet_lab.runs.provenance import trained_by_other_code
     from resnet_lab.runs.summary import summary_lines
@@ -45,8 +53,6 @@ def _train(arguments: Sequence[str]) -> int:
         other = trained_by_other_code(known["provenance"])
         if other is not None:
             print(f"note: other code trained it ({other}); --study NAME trains it again")
-    from resnet_lab.training.processes import is_first_process
-
     for note in size_notes(config) if is_first_process() else ():
         print(f"resnet-lab: {note}", file=sys.stderr)
     path = train_illustrated(config)
@@ -79,6 +85,8 @@ def train_illustrated(config: Config, judge: Judge | None = None) -> Path:
     with no_garbage_collection():
         from resnet_lab.training.train import train
 
+    if config.tracking == "none":  # nothing is drawn
+        return train(config, judge=judge)
     with tempfile.TemporaryDirectory() as folder:
         return train(config, judge=judge, illustrate=partial(draw_layer_maps, Path(folder)))
 
@@ -101,6 +109,5 @@ def draw_layer_maps(folder: Path, run: Path) -> dict[str, Path]:
         figure = layer_maps.draw(group)
         if figure is not None:
             name = f"layer_maps-{group.slug}" if group.slug else "layer_maps"
-            drawn[name] = folder / f"{name}.png"
-            figure.savefig(drawn[name], dpi=style.PNG_DPI)
+            drawn[name] = style.save_png(figure, folder / f"{name}.png")
     return drawn

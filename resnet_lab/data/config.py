@@ -10,6 +10,7 @@ from typing import Literal
 
 from resnet_lab.errors import UserError, suggest
 from resnet_lab.field_types import check_fields, refusal
+from resnet_lab.files import user_path
 
 ProtocolKind = Literal["validation", "full"]
 NormaliseKind = Literal["pixel-mean", "channel", "imagenet"]
@@ -119,9 +120,21 @@ def default_validation_size(name: str, images: int | None) -> int | None:
 
 
 def default_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return the data directory: `data_dir`, else $RESNET_LAB_DATA, else ~/.cache/resnet_lab."""
-    chosen = data_dir or os.environ.get("RESNET_LAB_DATA") or "~/.cache/resnet_lab"
-    return Path(chosen).expanduser()
+    """Return the data directory: `data_dir`, else $RESNET_LAB_DATA, else ~/.cache/resnet_lab.
+
+    Raises:
+        UserError: it lies in a home directory, and none is known.
+    """
+    chosen = data_dir or os.environ.get("RESNET_LAB_DATA")
+    if chosen:
+        return user_path(chosen)
+    try:
+        return user_path("~/.cache/resnet_lab")
+    except UserError as error:
+        raise UserError(
+            "data sets lie in ~/.cache/resnet_lab, and no home directory is known: give "
+            "--data-dir, or set RESNET_LAB_DATA or HOME"
+        ) from error
 
 
 def prepare_command(name: str, data_dir: Path, action: str = "prepare") -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ DIGITS = {"train": "contents:d3085b55c34f0b27", "test": "contents:5d4373df82374e
 """Of the labels and pixels that `digits.read_digits` returns; they are the same ever since."""
 
 
-def fingerprint(config: DataConfig, data_dir: Path) -> dict[str, Any]:
-    """Tell by short checksums which images a run of `config` reads from `data_dir`.
+def fingerprint(config: DataConfig, data_dir: str | Path | None = None) -> dict[str, Any]:
+    """Tell by short checksums which images a run of `config` reads from `data_dir`
+    (None: `default_data_dir`).
 
     Two data sets with equal fingerprints have the same images in the same order, as far as is
     seen. Of CIFAR the checksums count that its files are compared with when they are read. Of image
@@ -48,34 +49,33 @@ def fingerprint(config: DataConfig, data_dir: Path) -> dict[str, Any]:
         return _of_cifar(VERSIONS[config.name], data_dir, test=config.test)
     if config.name == "digits":
         return {"images": 1437, **{part: DIGITS[part] for part in _parts(config.test)}}
-    indices = read_index(config.name, data_dir, test=config.test)
+    indices = read_index(config.name, default_data_dir(data_dir), test=config.test)
     parts = zip(_parts(config.test), indices, strict=False)
     return {"images": len(indices[0].paths)} | {part: _of_images(index) for part, index in parts}
-
-
-def check_data(config: DataConfig, data_dir: str | None) -> None:
-    """Raise UserError if files that the fingerprint needs are missing."""
-    fingerprint(config, default_data_dir(data_dir))
 
 
 def _parts(test: bool) -> tuple[str, ...]:
     return ("train", "test") if test else ("train",)
 
 
-def _of_cifar(version: CifarVersion, data_dir: Path, *, test: bool) -> dict[str, Any]:
+def _of_cifar(version: CifarVersion, data_dir: str | Path | None, *, test: bool) -> dict[str, Any]:
     files = {part: list(getattr(version, part)) for part in _parts(test)}
-    if not version.sha256:
-        check_files_exist(version, data_dir, chain(*files.values()))
-    folder = data_dir / version.folder
-    known = known_checksums(version, folder)
-
-    def checksum(file: str) -> str:
-        return known.get(file) or file_checksum(folder / file, "sha256")
-
+    checksums = version.sha256 or _cifar_checksums(version, data_dir, [*chain(*files.values())])
     return {"images": sum(version.train.values())} | {
-        part: f"contents:{_hash((file.encode(), checksum(file)) for file in names)}"
+        part: f"contents:{_hash((file.encode(), checksums[file]) for file in names)}"
         for part, names in files.items()
     }
+
+
+def _cifar_checksums(
+    version: CifarVersion, data_dir: str | Path | None, files: Sequence[str]
+) -> dict[str, str]:
+    """Checksums of files that are not built in: written beside them, or else measured."""
+    data_dir = default_data_dir(data_dir)
+    check_files_exist(version, data_dir, files)
+    folder = data_dir / version.folder
+    known = known_checksums(version, folder)
+    return {file: known.get(file) or file_checksum(folder / file, "sha256") for file in files}
 
 
 def _of_images(images: ImageIndex) -> str:

@@ -6,17 +6,21 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from resnet_lab.data.config import TestView
 from resnet_lab.data.image_tree import ImageTree
 from resnet_lab.data.randomness import derived_generator
 from resnet_lab.data.views import colour_shift, evaluation_views, training_view
-from resnet_lab.errors import UserError
+from resnet_lab.documents import one_line
+from resnet_lab.errors import RunFailed, UserError
+
+HANDING_OVER = ("DataLoader worker", "shared memory", "ancdata", "ancillary data")
+"""Words in torch's errors where a worker has died, or could not share what it has read."""
 
 Plan = TypeVar("Plan")
 
@@ -41,6 +45,10 @@ class RawBatch(NamedTuple):
     colour_shift: Tensor | None = None
 
 
+Read: TypeAlias = list[RawBatch] | UserError | RunFailed
+"""What reading gives: batches, or why there are none."""
+
+
 class BatchReader(Generic[Plan], Dataset[Any]):
     """Reads what a plan says. A worker process can run it: it holds no open file."""
 
@@ -51,12 +59,24 @@ class BatchReader(Generic[Plan], Dataset[Any]):
         """Return the batches of `plan`; raise UserError for an image that cannot be read."""
         raise NotImplementedError
 
-    def __getitem__(self, plan: Plan) -> list[RawBatch] | UserError:
-        """Return `read(plan)`, or its UserError: raised in a worker it would lose its message."""
-        try:
+    def __getitem__(self, plan: Plan) -> Read:
+        """Return `read(plan)`, or its UserError: raised in a worker it would lose its message.
+
+        A worker puts the batches into shared memory here. Where torch does so, on their way to the
+        training process, a batch for which there is no room is lost, and waited for without end.
+        """
+        if get_worker_info() is None:
             return self.read(plan)
+        try:
+            batches = self.read(plan)
         except UserError as error:
             return error
+        except OSError as error:
+            return RunFailed(_cannot_hand_over(error))
+        try:
+            return _shared(batches)
+        except (OSError, RuntimeError) as error:
+            return RunFailed(_cannot_hand_over(error))
 
 
 class TrainingReader(BatchReader[TrainingPlan]):
@@ -111,20 +131,52 @@ def read_batches(
 
     Raises:
         UserError: an image cannot be read.
+        RunFailed: the processes cannot be started, have died, or lack what they share memory by.
     """
+    processes = min(workers, _cores())
     loader: DataLoader[Any] = DataLoader(
         reader,
         batch_size=None,
         sampler=plans,
-        num_workers=min(workers, _cores()),
+        num_workers=processes,
         collate_fn=_unchanged,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # else iterating would draw from the global one
     )
-    for batches in loader:
-        if isinstance(batches, UserError):
+    for batches in _handed_over(loader) if processes else loader:
+        if isinstance(batches, UserError | RunFailed):
             raise batches
         yield from batches
+
+
+def _handed_over(loader: DataLoader[Any]) -> Iterator[Any]:
+    """What worker processes hand over; an error of handing over, or a worker's death, in words."""
+    try:
+        yield from loader
+    except OSError as error:
+        raise RunFailed(_cannot_hand_over(error)) from error
+    except RuntimeError as error:
+        if not any(words in str(error) for words in HANDING_OVER):
+            raise
+        raise RunFailed(_cannot_hand_over(error)) from error
+
+
+def _shared(batches: list[RawBatch]) -> list[RawBatch]:
+    """Move batches into shared memory; raise where there is no room, or no file descriptor."""
+    for batch in batches:
+        shift = [] if batch.colour_shift is None else [batch.colour_shift]
+        for tensor in (*batch.views, batch.labels, *shift):
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+    return batches
+
+
+def _cannot_hand_over(error: Exception) -> str:
+    """What went wrong between the processes that read images and this one, and the ways out."""
+    return (
+        f"the processes that read images cannot hand them over ({one_line(error)}): give them "
+        "more shared memory (docker run --shm-size=2g), memory or open files (ulimit -n), fewer of "
+        "them, or --data.workers 0, which reads in the training process"
+    )
 
 
 def _cores() -> int:
@@ -133,5 +185,5 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _unchanged(batches: list[RawBatch] | UserError) -> list[RawBatch] | UserError:
+def _unchanged(batches: Read) -> Read:
     return batches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ class ImageTree:
         try:
             return decode(path)
         except Exception as error:  # decoders raise almost anything on damaged bytes
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
             raise UserError(
                 f"data: {path} is not a readable image ({fault(path, error)}); replace it"
             ) from error

@@ -14,7 +14,9 @@ from resnet_lab.data.normalisation import Normalisation
 
 
 def load_data(
-    config: DataConfig, data_dir: Path | None = None, normalisation: Normalisation | None = None
+    config: DataConfig,
+    data_dir: str | Path | None = None,
+    normalisation: Normalisation | None = None,
 ) -> Data:
     """Read the data set that `config` names from `data_dir` (None: `default_data_dir`).
 
@@ -26,11 +28,11 @@ def load_data(
     Raises:
         UserError: files are missing or damaged, or the protocol does not fit the data.
     """
-    data_dir = default_data_dir(data_dir)
     if config.name == "digits":
         train, test = digits.read_digits()
         test = test if config.test else test.none()
         return InMemoryData(config, train, test, digits.NUM_CLASSES, normalisation)
+    data_dir = default_data_dir(data_dir)
     if config.name in VERSIONS:
         version = VERSIONS[config.name]
         train, test = read_cifar(version, data_dir, test=config.test)

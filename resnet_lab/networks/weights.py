@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from resnet_lab.errors import UserError
-from resnet_lab.files import write_bytes
+from resnet_lab.files import user_path, write_bytes
 from resnet_lab.networks.network import Network
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.networks.weights_file import classifier_of, read_state, refuse_twice, unknown
@@ -83,7 +83,7 @@ def save_weights(
     The file says which network it holds. `inputs`, plain types and tensors, says what else it takes
     to evaluate it: `Data.inputs().as_dict()` of the data that it was trained on.
     """
-    path = Path(path)
+    path = user_path(path)
     state: Any = network.state_dict()  # an OrderedDict, whose _metadata is stored with it
     for name, tensor in list(state.items()):
         state[name] = tensor.detach().cpu()
@@ -111,7 +111,7 @@ def load_weights(path: str | Path, network: Network) -> WeightsFormat:
 
 def read_weights(path: str | Path) -> Weights:
     """Read a weights file of any known format. Raises `UserError` for a file that is none."""
-    path = Path(path)
+    path = user_path(path)
     tensors, said = read_state(path)
     classifier = classifier_of(list(tensors))
     if classifier is None:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest_path
+from resnet_lab.files import user_path
 from resnet_lab.left_behind import is_left_behind
 from resnet_lab.runs.directory import OTHERS, identify_again, read_info
 from resnet_lab.runs.rows import LAYERS, METRICS
@@ -90,7 +91,7 @@ def load_runs(path: str | Path) -> Runs:
     Raises:
         UserError: `path` does not exist, or holds no run that can be read.
     """
-    root = Path(path)
+    root = user_path(path)
     if not root.is_dir():
         near = _around(root) if root.exists() else suggest_path(root)
         raise UserError(f"{root} is no directory: give the folder that holds the runs{near}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from resnet_lab.errors import UserError
+from resnet_lab.files import user_path
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -50,7 +51,7 @@ def open_storage(url: str | None, folder: Path, heartbeat: int) -> BaseStorage:
     if importlib.util.find_spec("optuna") is None:
         raise UserError("sweeps need Optuna: pip install optuna (resnet-lab train does without)")
     if url is None or url.endswith(".journal"):
-        path = folder / "study.journal" if url is None else Path(url)
+        path = folder / "study.journal" if url is None else user_path(url)
         # Absolute: a parser of configuration files changes directories while heartbeats write.
         return _open_journal(path.absolute(), heartbeat)
     if url.startswith(("postgresql://", "postgresql+")):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.documents import load_json, read_text
 from resnet_lab.errors import UserError
+from resnet_lab.files import user_path
 from resnet_lab.runs.directory import FILES
 from resnet_lab.runs.frames import Runs, read_runs
 from resnet_lab.tracking.session import FOLDER, log_in
@@ -59,7 +60,7 @@ def load_wandb(
 @contextlib.contextmanager
 def _folder(cache: str | Path | None) -> Iterator[Path]:
     if cache is not None:
-        yield Path(cache)
+        yield user_path(cache)
         return
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)

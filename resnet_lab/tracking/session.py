@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from resnet_lab.errors import UserError
-from resnet_lab.files import replacing
+from resnet_lab.files import replacing, user_path
 from resnet_lab.tracking.history import Row
 
 if TYPE_CHECKING:
@@ -92,6 +92,13 @@ def _client() -> Any:
     except ImportError as error:
         raise UserError(
             "wandb is not installed: `pip install wandb`; --tracking none trains without it"
+        ) from error
+    try:
+        user_path("~")
+    except UserError as error:
+        raise UserError(
+            "W&B keeps its settings in the home directory, and none is known: set HOME; "
+            "--tracking none trains without it"
         ) from error
     return wandb
 

@@ -18,6 +18,7 @@ from resnet_lab.data.config import DataConfig, default_data_dir
 from resnet_lab.data.fingerprint import fingerprint
 from resnet_lab.errors import UserError
 from resnet_lab.field_types import check_fields, refusal
+from resnet_lab.files import with_home
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.training.identity import Identity, identify
@@ -144,7 +145,7 @@ class Config:
         tracking: "wandb" mirrors the run to Weights & Biases, "none" does not.
         wandb: project, entity and tags there.
         data_dir: where data sets lie; $RESNET_LAB_DATA or ~/.cache/resnet_lab without it.
-        runs_dir: where run directories are written.
+        runs_dir: where run directories are written. In both a leading ~ is the home directory.
         study: a folder below runs_dir that keeps the runs of one question together.
     """
 
@@ -181,6 +182,8 @@ class Config:
         for name in ("data_dir", "runs_dir"):
             if "\0" in (getattr(self, name) or ""):
                 raise UserError(f"{name} is {getattr(self, name)!r}: no path holds a NUL character")
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, with_home(given))
 
     def _check_ghost_batch(self) -> None:
         """Whatever passes a batch norm in training must be whole ghost batches."""
@@ -265,11 +268,10 @@ class Config:
 
         See `resnet_lab.data.fingerprint`.
         """
-        folder = default_data_dir(self.data_dir)
         try:
-            return fingerprint(self.data, folder)
+            return fingerprint(self.data, self.data_dir)
         except UserError:  # said when the data is to be read
-            return {"missing": str(folder.absolute())}
+            return {"missing": str(default_data_dir(self.data_dir).absolute())}
 
     def identity(self) -> Identity:
         """What the run is known by; it reads the data directory."""

@@ -1,25 +1,144 @@
-"""Several processes may train one run together; the first of them writes and speaks."""
+"""Several processes may train one run together; the first of them writes and speaks.
+
+torchrun, SLURM and Lightning number them by environment variables. Whatever a launcher has started
+inherits these, a shell inside an allocation as well, and a run that has nothing to do with that
+launch must not heed them: the configuration says how many processes train together.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from resnet_lab.errors import UserError
+from resnet_lab.training.config import TrainerConfig
+
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 
 
 def is_first_process() -> bool:
     """Whether this process is rank 0, judged by what torchrun, SLURM and Lightning set."""
-    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-    return all(rank == "0" for rank in ranks)
+    return all(os.environ.get(name, "0") == "0" for name in RANKS)
 
 
-PEERS = (
-    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK"),
-    *("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"),
-    *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"),
+TORCHRUN = (
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE"),
+    *("ROLE_RANK", "ROLE_NAME", "ROLE_WORLD_SIZE", "NODE_RANK"),
+    *("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS"),
 )
-"""What SLURM and torchrun tell a process of those that they have started beside it."""
+MEETING = ("MASTER_ADDR", "MASTER_PORT")
+SLURM = (
+    *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NPROCS"),
+    *("SLURM_NTASKS_PER_NODE", "SLURM_NNODES", "SLURM_STEP_ID", "SLURM_STEPID"),
+)
+OTHERS = (
+    *("JSM_NAMESPACE_RANK", "JSM_NAMESPACE_LOCAL_RANK", "JSM_NAMESPACE_SIZE"),
+    *("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE"),
+    *("PMI_RANK", "PMI_SIZE"),
+)
+PEERS = (*TORCHRUN, *MEETING, *SLURM, *OTHERS)
+"""What launchers tell a process of those that they have started beside it."""
+COUNTS = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "JSM_NAMESPACE_SIZE")
+"""Of them, those that say how many there are."""
+DEFAULTS = "PL_TRAINER_"
+"""Variables with which Lightning would fill in what a Trainer is not told: a run's result must
+follow from its configuration."""
 
 
 def stand_alone() -> None:
     """Forget the processes beside this one, as workers of a sweep have nothing to do together."""
     for name in PEERS:
         os.environ.pop(name, None)
+
+
+@contextmanager
+def launched(trainer: TrainerConfig) -> Iterator[None]:
+    """While entered, the environment tells of no other processes than those of this run.
+
+    Left, it is as before, whatever Lightning has added for processes that it started.
+
+    Args:
+        trainer: says how many processes train together.
+
+    Raises:
+        UserError: a launcher has started another number of processes.
+    """
+    defaults = [name for name in os.environ if name.startswith(DEFAULTS)]
+    before = {name: os.environ.get(name) for name in (*PEERS, *defaults)}
+    for name in (*_of_another_launch(trainer), *defaults):
+        os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def unheeded(trainer: TrainerConfig) -> str | None:
+    """In words, which variable speaks of many processes where one trains alone; else None."""
+    for name in COUNTS if trainer.processes == 1 else ():
+        if os.environ.get(name, "1") != "1":
+            return (
+                f"{name} is {os.environ[name]}, but trainer.devices and trainer.nodes are 1: "
+                "this process trains alone"
+            )
+    return None
+
+
+def _of_another_launch(trainer: TrainerConfig) -> tuple[str, ...]:
+    """The variables that this run has nothing to do with."""
+    if trainer.processes == 1:
+        return PEERS
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _check_ranks("torchrun", "RANK", "LOCAL_RANK")
+        _check_count("torchrun", "WORLD_SIZE", trainer.processes)
+        return (*SLURM, *OTHERS)
+    if _started_by_srun():
+        _check_ranks("srun", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
+        _check_count("srun", "SLURM_NTASKS", trainer.processes)
+        _check_count("srun", "SLURM_NTASKS_PER_NODE", trainer.processes_here)
+        return (*TORCHRUN, *OTHERS)
+    if "LOCAL_RANK" in os.environ:
+        _check_ranks("a launcher", "LOCAL_RANK")
+        _check_count("a launcher", "WORLD_SIZE", trainer.processes, beside="LOCAL_RANK")
+        return (*SLURM, *OTHERS)
+    if trainer.nodes == 1:  # Lightning starts the others
+        return PEERS
+    if "SLURM_NTASKS" in os.environ:
+        raise UserError(
+            f"trainer.nodes is {trainer.nodes}, and nothing has started a process on each: SLURM "
+            "does so by srun (see docs/cluster.md)"
+        )
+    return (*SLURM, *OTHERS)
+
+
+def _started_by_srun() -> bool:
+    """Whether SLURM has started this process as one of many: a batch script has no step."""
+    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    step = any(name in os.environ for name in ("SLURM_STEP_ID", "SLURM_STEPID"))
+    return "SLURM_NTASKS" in os.environ and step and not interactive
+
+
+def _check_ranks(launcher: str, *names: str) -> None:
+    for name in names:
+        value = os.environ.get(name)
+        if value is None or not value.isdecimal():
+            raise UserError(f"{_told(launcher, name)}: it must be a process's number, from 0 up")
+
+
+def _check_count(launcher: str, name: str, wanted: int, beside: str = "") -> None:
+    if os.environ.get(name) != str(wanted):
+        what = "each machine has" if name == "SLURM_NTASKS_PER_NODE" else "there are"
+        raise UserError(
+            f"{_told(launcher, name)}, but by trainer.devices and trainer.nodes {what} {wanted} "
+            f"processes: let both say the same, or unset {beside or name} if it is of another "
+            "launch"
+        )
+
+
+def _told(launcher: str, name: str) -> str:
+    value = os.environ.get(name)
+    return f"{name}, which {launcher} sets, is " + ("not there" if value is None else f"'{value}'")

@@ -5,19 +5,22 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import resnet_lab.plotting  # noqa: F401  # before Lightning, whose metrics import matplotlib
+
+# isort: split
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.nn.parallel import DistributedDataParallel
 
 from resnet_lab.data.batches import check_training_batch
-from resnet_lab.data.config import default_data_dir
 from resnet_lab.data.data import Data
 from resnet_lab.data.load import load_data
 from resnet_lab.data.memory import InMemoryData
@@ -42,7 +45,7 @@ from resnet_lab.training.failures import in_words
 from resnet_lab.training.interruption import Interruption
 from resnet_lab.training.logbook import Judge, Logbook, device_in_words
 from resnet_lab.training.loop import choose_loop
-from resnet_lab.training.processes import is_first_process
+from resnet_lab.training.processes import is_first_process, launched
 from resnet_lab.training.progress import ProgressBar
 from resnet_lab.training.recipe import RecipeConfig
 from resnet_lab.training.stretches import StretchedCohort, looks
@@ -75,6 +78,16 @@ def train(
     """
     if not isinstance(config, Config):
         raise UserError(f"a {type(config).__name__} is nothing to train: give a Config")
+    with launched(config.trainer):
+        return _train(config, judge, illustrate, callbacks)
+
+
+def _train(
+    config: Config,
+    judge: Judge | None,
+    illustrate: Illustrate | None,
+    callbacks: Sequence[pl.Callback],
+) -> Path:
     run = RunDirectory.of(config)
     known = run.read()
     if _is_finished(known):
@@ -82,7 +95,7 @@ def train(
         return run.path
     mirror = Mirror.of(config, run, illustrate)
     device = choose_device(config.trainer.device, config.trainer.processes_here)
-    data = load_data(config.data, default_data_dir(config.data_dir))
+    data = load_data(config.data, config.data_dir)
     check_training_batch(config.recipe.batch_size, data.counts["train"], config.trainer.processes)
     check_batch_norms(config, data)
     loop = choose_loop(config.trainer, data, device)
@@ -102,7 +115,22 @@ def train(
             info["tracking"] = known["tracking"]
         if is_first_process():
             run.create(config)
-        return _fit(config, data, cohort, run, info, device, checkpoint, judge, mirror, callbacks)
+        with _noted(run, info):
+            return _fit(
+                config, data, cohort, run, info, device, checkpoint, judge, mirror, callbacks
+            )
+
+
+@contextmanager
+def _noted(run: RunDirectory, info: dict[str, Any]) -> Iterator[None]:
+    """Leave no directory without a run.json where a new run ends before its first step."""
+    try:
+        yield
+    except Exception as error:
+        if is_first_process() and not (run.path / "run.json").exists():
+            with suppress(OSError, RunFailed):
+                run.write({**info, "status": "failed", "error": f"{type(error).__name__}: {error}"})
+        raise
 
 
 def _is_finished(known: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
@@ -256,6 +284,7 @@ def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.dev
         devices=config.trainer.processes_here,
         num_nodes=config.trainer.nodes,
         strategy=_strategy(config.trainer.processes),
+        plugins=[LightningEnvironment()] if config.trainer.processes == 1 else None,
         max_steps=config.recipe.iterations,
         callbacks=callbacks,
         logger=False,

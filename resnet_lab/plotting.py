@@ -1,0 +1,102 @@
+"""matplotlib, imported whatever its settings on this machine say.
+
+Lightning's metrics import it, so that a run would end where a setting is none: MPLBACKEND names
+the notebook's backend in all that Jupyter starts, whether it is installed there or not. Figures are
+drawn with no backend and with a look of their own, so no setting of the user's is needed; none is
+changed either.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from resnet_lab.errors import UserError
+from resnet_lab.files import NO_TEMPORARY_FOLDER
+
+
+def import_matplotlib() -> None:
+    """Import matplotlib with the user's settings, or without them where it refuses them.
+
+    Raises:
+        UserError: it has no folder to write in.
+    """
+    if "matplotlib.pyplot" in sys.modules:
+        return
+    try:
+        _import_with_any_backend()
+    except Exception:  # whatever a settings file or a style file may hold
+        _forget_half_an_import()
+        _import_without_settings()
+
+
+def _import_with_any_backend() -> None:
+    backend = os.environ.get("MPLBACKEND")
+    with _environment({"MPLBACKEND": None}):
+        import matplotlib.pyplot
+    if backend:
+        with suppress(ValueError):  # no backend of this machine
+            matplotlib.rcParams["backend"] = backend
+
+
+def _import_without_settings() -> None:
+    """Import it in the folder of its own defaults: a matplotlibrc there comes before any other."""
+    found = importlib.util.find_spec("matplotlib")
+    assert found is not None
+    assert found.origin is not None
+    folder = {"MPLBACKEND": None, "MPLCONFIGDIR": _folder_to_write_in()}
+    with _environment(folder), _working_directory(Path(found.origin).parent / "mpl-data"):
+        import matplotlib.pyplot  # noqa: F401
+
+
+def _folder_to_write_in() -> str:
+    try:
+        folder = tempfile.mkdtemp(prefix="matplotlib-")
+    except OSError as error:
+        raise UserError(NO_TEMPORARY_FOLDER) from error
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _forget_half_an_import() -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        del sys.modules[name]
+
+
+@contextmanager
+def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """While entered, these variables are set so; None: not at all."""
+    before = {name: os.environ.get(name) for name in values}
+    _set(values)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@contextmanager
+def _working_directory(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+import_matplotlib()
