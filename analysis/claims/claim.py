@@ -16,7 +16,16 @@ from analysis.groups import Group
 ALPHA = 0.05
 """Two-sided significance level of every claim: intervals hold at 1 - ALPHA."""
 
-Outcome = Literal["supported", "refuted", "undecided", "not tested"]
+Outcome = Literal[
+    "supported",
+    "refuted",
+    "equivalent",
+    "not under this recipe",
+    "undecided",
+    "not tested",
+]
+"""Equivalent: alike within the stated margin. Not under this recipe: nothing was learnt, or nearly
+every seed diverged, so that the runs say nothing of the claim."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,8 @@ class Finding:
     """What one group of runs says about one claim.
 
     `effect` with bounds `low`, `high` (None where n = 1) is in `unit`; `evidence` names what was
-    compared with these numbers, in one line; `reason` says why the outcome is what it is.
+    compared with these numbers, in one line; `comparison` sets the effect beside the theory or the
+    threshold in words ("2 % below theory"); `reason` says why the outcome is what it is.
     `detectable` is the smallest true distance from the test's threshold, in `unit` (a factor where
     the unit is a ratio or a growth), that n seeds of this spread find with 80 % power; `power`
     says so in words.
@@ -40,6 +50,7 @@ class Finding:
     reason: str
     power: str = ""
     detectable: float | None = None
+    comparison: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,3 +98,4 @@ class Verdict:
     smallest: str = ""
     power: str = ""
     detectable: float | None = None
+    comparison: str = ""

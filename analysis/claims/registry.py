@@ -71,6 +71,7 @@ def _verdict(claim: Claim, group: Group, found: Finding) -> Verdict:
         smallest=claim.smallest,
         power=found.power,
         detectable=found.detectable,
+        comparison=found.comparison,
     )
 
 
