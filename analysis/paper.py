@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+
+Statistic = Literal["mean", "median", "best"]
+"""What a published error is of its training runs."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,9 @@ class Architecture:
 class Result:
     """One published error in percent: CIFAR's test error, ImageNet's validation error.
 
-    `sd` over `n` training runs where the source gives it; `median` says that the error is their
-    median. `approximate` is read off a curve, `lower_bound` means "more than". `primary` marks a
-    network's one result that is set beside runs.
+    The error is the `statistic` of `n` training runs (None: one), `sd` their spread where the
+    source gives it. `approximate` is read off a curve, `lower_bound` means "more than". `primary`
+    marks a network's one result that is set beside runs.
     """
 
     network: str
@@ -50,16 +53,21 @@ class Result:
     n: int | None = None
     approximate: bool = False
     lower_bound: bool = False
-    median: bool = False
+    statistic: Statistic = "mean"
     primary: bool = False
 
     @property
     def text(self) -> str:
-        """The error as a table shows it, e.g. ``8.75``, ``about 12``, ``> 60``, ``6.61 ± 0.16``."""
+        """The error as a table shows it: ``8.75``, ``about 12``, ``> 60``, ``6.61 ± 0.16``.
+
+        A statistic that is no mean is named, ``median 6.37 of 5``, and has no spread beside it.
+        """
         if self.lower_bound:
             return f"> {self.error:g}"
         if self.approximate:
             return f"about {self.error:g}"
+        if self.statistic != "mean":
+            return f"{self.statistic} {self.error:.2f} of {self.n}"
         return f"{self.error:.2f}" + (f" ± {self.sd:.2f}" if self.sd is not None else "")
 
 
@@ -77,7 +85,10 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Variant:
-    """A published error of a network that no name of this project's can say."""
+    """A published error of a network that no name of this project's can say.
+
+    `outcome` says in a word what became of it where the source gives no error.
+    """
 
     network: str
     variant: str
@@ -85,7 +96,32 @@ class Variant:
     source: str
     error: float | None = None
     top5_error: float | None = None
+    n: int | None = None
     lower_bound: bool = False
+    statistic: Statistic = "mean"
+    outcome: str = ""
+
+    @property
+    def text(self) -> str:
+        """The error, or else the top-5 error, as `Result.text`; the outcome where there is none."""
+        error = self.top5_error if self.error is None else self.error
+        if error is None:
+            return self.outcome
+        return Result(
+            *(self.network, self.data, error, "", self.source),
+            n=self.n,
+            lower_bound=self.lower_bound,
+            statistic=self.statistic,
+        ).text
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a source says in words, `about` which networks: no number of this project's."""
+
+    says: str
+    about: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -94,6 +130,7 @@ class Paper:
 
     sources: dict[str, str]
     gradient_growth: float
+    statements: dict[str, Statement]
     architectures: tuple[Architecture, ...]
     results: tuple[Result, ...]
     protocols: dict[str, Protocol]
@@ -129,6 +166,7 @@ def load_paper() -> Paper:
     return Paper(
         sources=content["sources"],
         gradient_growth=content["theory"]["gradient_growth"]["value"],
+        statements={name: Statement(**row) for name, row in content["statements"].items()},
         architectures=tuple(_architecture(row) for row in content["architectures"]),
         results=tuple(Result(**row) for row in content["results"]),
         protocols={name: _protocol(name, row) for name, row in content["protocols"].items()},

@@ -17,8 +17,8 @@ import pandas as pd
 
 from analysis.groups import Group, split_groups
 from analysis.once import once_per_runs
-from analysis.paper import Protocol, Result, Variant, load_paper
-from analysis.statistics import noise_floor, summarise
+from analysis.paper import Protocol, Result, Statistic, Variant, load_paper
+from analysis.statistics import median_variance, noise_floor, summarise
 from resnet_lab.runs.frames import Runs
 
 Mark = Literal["reproduced", "within 2 sigma", "not reproduced", "undecided", "not run"]
@@ -37,8 +37,8 @@ TOP5, TOP1 = "top-5 error", "top-1 error"
 class Cell:
     """One published error beside ours; errors, sd and differences in percent and points.
 
-    `paper` is the published error as text; `paper_sd` and `paper_n` what its source gives. `ours`
-    is the mean over `n` seeds; `difference` is ours minus the paper's; `low` and `high` are the
+    `paper` is the published error as text; `paper_sd`, `paper_n` and `paper_statistic` (mean,
+    median or best of its runs) what its source gives. `ours` is the mean over `n` seeds; `difference` is ours minus the paper's; `low` and `high` are the
     95 % t interval of ours; `sigma` is the standard error of the difference; `noise_floor` that
     which the test images alone give.
     """
@@ -52,6 +52,7 @@ class Cell:
     paper_error: float
     paper_sd: float = np.nan
     paper_n: int = 1
+    paper_statistic: Statistic = "mean"
     ours: float = np.nan
     sd: float = np.nan
     n: int = 0
@@ -92,6 +93,7 @@ def _cells(result: Result) -> Iterator[Cell]:
         paper_error=result.error,
         paper_sd=np.nan if result.sd is None else result.sd,
         paper_n=result.n or 1,
+        paper_statistic=result.statistic,
     )
     yield cell
     if result.top5_error is not None:
@@ -100,19 +102,24 @@ def _cells(result: Result) -> Iterator[Cell]:
 
 
 def _variant_cells(variant: Variant) -> Iterator[Cell]:
-    errors = {"test error": variant.error, TOP5: variant.top5_error}
-    for metric, error in errors.items():
-        if error is not None:
-            yield Cell(
-                table=variant.source,
-                network=f"{variant.network} ({variant.variant})",
-                data=variant.data,
-                metric=metric,
-                paper_protocol="",
-                paper=f"> {error:g}" if variant.lower_bound else f"{error:.2f}",
-                paper_error=error,
-                note="this project has no such network",
-            )
+    """Yield a variant's cells; one that has an outcome in a word instead of an error has one."""
+    cell = Cell(
+        table=variant.source,
+        network=f"{variant.network} ({variant.variant})",
+        data=variant.data,
+        metric=TOP1 if variant.data == "imagenet" else "test error",
+        paper_protocol="",
+        paper=variant.text,
+        paper_error=np.nan if variant.error is None else variant.error,
+        paper_n=variant.n or 1,
+        paper_statistic=variant.statistic,
+        note="this project has no such network",
+    )
+    if variant.error is not None or variant.outcome:
+        yield cell
+    if variant.top5_error is not None:
+        text = f"{variant.top5_error:.2f}"
+        yield replace(cell, metric=TOP5, paper=text, paper_error=variant.top5_error)
 
 
 def _filled(cell: Cell, result: Result, protocol: Protocol, groups: Sequence[Group]) -> Cell:
@@ -125,7 +132,7 @@ def _filled(cell: Cell, result: Result, protocol: Protocol, groups: Sequence[Gro
         return replace(cell, note=_instead(having, protocol))
     alike.sort(key=lambda one: -len(_errors(one, cell)))
     others = f"{len(alike) - 1} more groups of runs by this protocol" if alike[1:] else ""
-    notes = ["the paper's is a median" if result.median else "", _lost(alike[0], cell), others]
+    notes = [_statistic(cell), _lost(alike[0], cell), others]
     beside = _beside(cell, alike[0])
     mark, note = judge(beside, result)
     return replace(beside, verdict=mark, note="; ".join(filter(None, [note, *notes])))
@@ -163,12 +170,22 @@ def _beside(cell: Cell, group: Group) -> Cell:
 def sigma(cell: Cell) -> float:
     """Return the standard error of ours minus the paper's, NaN where neither gives a spread.
 
-    sqrt(s^2 / n + p^2 / m): s our sd over n seeds, p the paper's sd over its m runs. Each stands in
-    for the other where that is unknown; a paper that gives no number of runs has one.
+    sqrt(s^2 / n + v p^2 / m): s our sd over n seeds, p the paper's sd over its m runs. Each stands
+    in for the other where that is unknown; a paper that gives no number of runs has one. v is 1
+    beside a mean, and beside a median what a median varies more than a mean does (see
+    `median_variance`; 1.43 of five runs).
     """
     ours = cell.paper_sd if np.isnan(cell.sd) else cell.sd
     theirs = cell.sd if np.isnan(cell.paper_sd) else cell.paper_sd
-    return float(np.sqrt(ours**2 / cell.n + theirs**2 / cell.paper_n))
+    wider = median_variance(cell.paper_n) if cell.paper_statistic == "median" else 1.0
+    return float(np.sqrt(ours**2 / cell.n + wider * theirs**2 / cell.paper_n))
+
+
+def _statistic(cell: Cell) -> str:
+    """Say that a mean is compared with another statistic."""
+    if cell.paper_statistic == "mean":
+        return ""
+    return f"ours is a mean, the paper's the {cell.paper_statistic} of {cell.paper_n}"
 
 
 def judge(cell: Cell, result: Result) -> tuple[Mark, str]:

@@ -69,7 +69,9 @@ def test_a_network_has_at_most_one_primary_result_a_data_set() -> None:
         ("resnet-34", "imagenet", "25.03"),
         ("resnet-34-B", "imagenet", "24.52"),
         ("resnet-152", "imagenet", "21.43"),
-        ("resnet-1001-preact", "cifar100", "22.71"),
+        ("resnet-1001-preact", "cifar100", "median 22.71 of 5"),
+        ("resnet-110-C", "cifar10", "median 12.22 of 5"),
+        ("plain-56-x8", "cifar10", "8.70"),
     ],
 )
 def test_the_result_beside_a_network_is_the_papers(network: str, data: str, text: str) -> None:
@@ -86,17 +88,6 @@ def test_no_result_stands_beside_what_the_paper_did_not_train(network: str, data
     assert load_paper().result(network, data) is None
 
 
-def test_released_checkpoints_have_their_test_errors() -> None:
-    released = {one.network: one.error for one in load_paper().results if one.source == "akamaster"}
-    assert released == {
-        "resnet-20": 8.27,
-        "resnet-32": 7.37,
-        "resnet-44": 6.90,
-        "resnet-56": 6.61,
-        "resnet-110": 6.32,
-    }
-
-
 def test_a_result_without_spread_is_two_decimals() -> None:
     assert Result("resnet-20", "cifar10", 7.4, "64k iterations", "R").text == "7.40"
 
@@ -111,36 +102,11 @@ def test_every_result_was_obtained_by_a_known_protocol_and_every_protocol_is_use
 def test_deep_cifar_networks_were_warmed_up_and_shallow_ones_were_not() -> None:
     paper = load_paper()
     for result in paper.results:
-        warm = paper.protocols[result.protocol].settings.get("warmup_until_error")
-        if result.data != "imagenet" and warm is not None:
-            depth = NetworkSpec.parse(result.network).depth
-            assert warm == ((80.0,) if depth >= 110 else (None,))
-
-
-def test_errors_of_all_tables_are_there() -> None:
-    """The number of published errors in each table, top-5 errors counted apart."""
-    counts: dict[str, int] = {}
-    for one in (*load_paper().results, *load_paper().variants):
-        errors = (one.error is not None) + (one.top5_error is not None)
-        counts[one.source] = counts.get(one.source, 0) + errors
-    assert counts == {
-        "R Table 6": 7,
-        "R Figure 6": 5,
-        "R Table 2": 2,
-        "R Tables 2, 3": 4,
-        "R Table 3": 10,
-        "R Table 4": 10,
-        "R Table 5": 1,
-        "A": 6,
-        "I Table 1": 7,
-        "I Tables 1, 2, 3": 1,
-        "I Table 2": 6,
-        "I Tables 2, 3": 3,
-        "I Table 3": 6,
-        "Li": 1,
-        "nabla0001": 5,
-        "akamaster": 5,
-    }
+        settings = paper.protocols[result.protocol].settings
+        if result.data != "imagenet" and settings:
+            deep = NetworkSpec.parse(result.network).depth >= 110
+            assert (settings["warmup_until_error"] != (None,)) == deep
+            assert settings.get("warmup_lr") == ((0.01,) if deep else None)
 
 
 def test_variants_name_known_sources_and_data() -> None:

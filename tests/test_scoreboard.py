@@ -213,12 +213,51 @@ def test_the_best_of_five_and_released_weights_stand_beside_no_run() -> None:
     assert "resnet-lab evaluate" in cell(runs, "resnet-110", "akamaster")["note"]
 
 
+HELD_400 = {"warmup_until_error": 100.0, "warmup_window": 400}
+
+
 def test_a_median_and_lost_seeds_are_said() -> None:
-    runs = published({"resnet-110-preact": [6.3, 6.4, 6.5, 0.0]}, warmup_until_error=80.0)
+    runs = published({"resnet-110-preact": [6.3, 6.4, 6.5, 0.0]}, **HELD_400)
     runs.runs.loc[runs.runs["seed"] == 3, "status"] = "diverged"
     row = cell(runs, "resnet-110-preact", "I Tables 2, 3")
-    assert (row["n"], row["verdict"]) == (3, "reproduced")
-    assert row["note"] == "the paper's is a median; seed 3 diverged"
+    assert (row["n"], row["verdict"], row["paper"]) == (3, "reproduced", "median 6.37 of 5")
+    assert row["note"] == "ours is a mean, the paper's the median of 5; seed 3 diverged"
+
+
+def test_a_median_varies_more_than_a_mean_and_sigma_says_so() -> None:
+    """Var(median of 5 normal values) = 0.2868 sd^2, where their mean's is 0.2 sd^2."""
+    runs = published({"resnet-1001-preact": [4.8, 4.9, 5.0]}, **HELD_400)
+    median = cell(runs, "resnet-1001-preact", "I Tables 3, 4", protocol="400 steps")
+    assert median["sigma"] == pytest.approx((0.1**2 / 3 + 0.28683 * 0.14**2) ** 0.5, rel=1e-4)
+    mean = cell(runs, "resnet-1001-preact", "I Table 4", protocol="400 steps")
+    assert mean["sigma"] == pytest.approx((0.1**2 / 3 + 0.14**2 / 5) ** 0.5)
+    assert (mean["paper"], mean["note"]) == ("4.89 ± 0.14", "")
+
+
+def test_the_two_warm_ups_are_two_protocols() -> None:
+    """R ends it by a condition on training error, I after 400 steps."""
+    by_condition = published({"resnet-110": [6.6, 6.7, 6.5]}, warmup_until_error=80.0)
+    fixed = published({"resnet-110": [6.6, 6.7, 6.5]}, **HELD_400)
+    where = [("R Table 6", "64k"), ("I Tables 1, 2, 3", "")]
+    for runs, expected in ((by_condition, [3, 0]), (fixed, [0, 3])):
+        assert [cell(runs, "resnet-110", *at)["n"] for at in where] == expected
+
+
+def test_the_sweep_of_the_orderings_fills_their_table() -> None:
+    content = yaml.safe_load((ROOT / "sweeps/identity_mappings_table2.yaml").read_text("utf-8"))
+    set_here = {
+        name.removeprefix("recipe."): one["value"]
+        for name, one in content["parameters"].items()
+        if name.startswith("recipe.")
+    }
+    runs = published({"resnet-110-preact": [6.3, 6.4, 6.5]}, **set_here)
+    assert cell(runs, "resnet-110-preact", "I Tables 2, 3")["n"] == 3
+
+
+def test_a_network_that_was_untrainable_has_a_cell_without_a_number() -> None:
+    row = cell(as_runs([]), "plain-156 (depth that no 6n+2 gives)", "Li")
+    assert (row["paper"], row["verdict"]) == ("untrainable", "not run")
+    assert np.isnan(row["paper_error"])
 
 
 def test_the_test_sets_noise_stands_beside_every_difference() -> None:
@@ -229,8 +268,8 @@ def test_the_test_sets_noise_stands_beside_every_difference() -> None:
 
 def test_every_published_number_has_a_cell_whatever_was_run() -> None:
     paper, cells = load_paper(), scoreboard(as_runs([]))
-    errors = len(paper.results) + sum(one.top5_error is not None for one in paper.results)
-    assert len(cells) == errors + len(paper.variants)
+    both = [*paper.results, *paper.variants]
+    assert len(cells) == len(both) + sum(None not in (one.error, one.top5_error) for one in both)
     assert set(cells["verdict"]) == {"not run"}
     assert {one.protocol for one in paper.results} == set(paper.protocols)
 
