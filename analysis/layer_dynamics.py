@@ -49,7 +49,8 @@ def growth(layers: pd.DataFrame, step: int = 0) -> pd.DataFrame:
     were fitted), growth (no unit), intercept (log of the norm). Stages with fewer than
     `FIT_NEEDS` layers, or with a norm that is not positive and finite, are left out.
 
-    Yang et al. 2019: sqrt(pi / (pi - 1)) = 1.2112 for activation gradients of plain BN networks.
+    Yang et al. 2019: sqrt(pi / (pi - 1)) = 1.2112 for activation gradients of plain batch-norm
+    networks that are wide and fully connected.
     """
     rows = main_path_convs(at_step(layers, "gradient_norm", step))
     rows = rows.assign(log=np.log(rows["value"].where(rows["value"] > 0)))

@@ -38,9 +38,10 @@ class Cell:
     """One published error beside ours; errors, sd and differences in percent and points.
 
     `paper` is the published error as text; `paper_sd`, `paper_n` and `paper_statistic` (mean,
-    median or best of its runs) what its source gives. `ours` is the mean over `n` seeds; `difference` is ours minus the paper's; `low` and `high` are the
-    95 % t interval of ours; `sigma` is the standard error of the difference; `noise_floor` that
-    which the test images alone give.
+    median or best of its runs) what its source gives. `ours` is the mean over `n` seeds;
+    `difference` is ours minus the paper's; `low` and `high` are the 95 % t interval of ours;
+    `sigma` is the standard error of the difference; `noise_floor` that which the test images alone
+    give.
     """
 
     table: str

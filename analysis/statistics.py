@@ -49,6 +49,17 @@ def t_test(mean: ArrayLike, sd: ArrayLike, n: ArrayLike) -> Floats:
     return np.asarray(np.where(np.isnan(enough), np.nan, p), dtype=float)
 
 
+def together_text(comparisons: int, level: float = LEVEL) -> str:
+    """Say how far intervals are corrected: Bonferroni over `comparisons`, or not at all."""
+    if comparisons < 2:
+        return "not corrected: one comparison"
+    each = 1 - (1 - level) / comparisons
+    return (
+        f"corrected for {comparisons} comparisons: together {100 * level:g} %, "
+        f"each {100 * each:.4g} %"
+    )
+
+
 @cache
 def median_variance(n: int) -> float:
     """Return the variance of the median of `n` normal values, in units of that of their mean.

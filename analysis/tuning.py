@@ -207,13 +207,17 @@ def shortcut_effects(tuning: Tuning, split: str) -> list[Contrast]:
 
 
 def effects(tuning: Tuning) -> pd.DataFrame:
-    """Return one row a comparison and split: effect, comparison, split, mean, low, high, n."""
+    """Return one row a comparison and split.
+
+    Columns: effect, comparison, split, mean, low, high (percentage points), n, and comparisons: how
+    many intervals hold together at 95 % (Bonferroni).
+    """
     kinds = {"degradation": degradation, "shortcut": shortcut_effects}
     rows = [
-        (kind, one.name, split, one.mean, one.low, one.high, one.n)
+        (kind, one.name, split, one.mean, one.low, one.high, one.n, one.comparisons)
         for kind, compare in kinds.items()
         for split in ("train", "test")
         for one in compare(tuning, split)
     ]
-    columns = ["effect", "comparison", "split", "mean", "low", "high", "n"]
+    columns = ["effect", "comparison", "split", "mean", "low", "high", "n", "comparisons"]
     return pd.DataFrame(rows, columns=columns)

@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.claims.claim import Outcome
 from analysis.claims.degradation import judge
 from analysis.claims.evidence import Contrast, points_text
+from analysis.statistics import together_text
 from analysis.tuning import Tuning, degradation, shortcut_effects
 
 UNTESTED = (
@@ -52,7 +53,7 @@ def _verdict(tuning: Tuning, outcome: Outcome, shown: Contrast) -> str:
 
 def _comparison(tuning: Tuning, shown: Contrast, comparisons: int) -> str:
     several = comparisons > 1 and shown.n > 1
-    together = f" (holds for {comparisons} comparisons together)" if several else ""
+    together = f" ({together_text(comparisons)})" if several else ""
     tests = [one for one in degradation(tuning, "test") if one.name == shown.name]
     test = "".join(f"; {points_text(one, 'test error')}" for one in tests)
     rate: pd.Series[float] = tuning.choices.set_index("short")["lr"]

@@ -52,7 +52,7 @@ from analysis.figures import (
 from analysis.groups import Group, arms, split_groups
 from analysis.layer_dynamics import FROZEN_BELOW, STEM, growth
 from analysis.paper import load_paper
-from analysis.statistics import summarise
+from analysis.statistics import summarise, together_text
 from analysis.tables import aligned, mean_text
 from resnet_lab.runs.frames import Runs, load_runs
 
@@ -207,7 +207,9 @@ if __name__ == "__main__":
 #
 # Look at **training** error. A seed is one observation: networks of one seed saw the same batches,
 # so their difference is taken seed by seed, and a t interval over seeds says how sure the mean is.
-# One seed has no interval. The curves must differ along training too, not only at its end.
+# One seed has no interval. With several shallower networks one of the comparisons might come out by
+# chance, so their intervals are widened until they hold together. The curves must differ along
+# training too, not only at its end.
 
 
 # %%
@@ -227,6 +229,7 @@ def does_depth_hurt(walk: Walk) -> None:
         ):
             for one in contrasts(values, deepest, shallower):
                 print(points_text(one, what))
+        print(f"intervals {together_text(len(shallower))}")
     walk.save(plot_training_curves, "training_curves")
     walk.save(plot_error_vs_depth, "error_vs_depth")
 
@@ -265,11 +268,15 @@ def is_it_overfitting(walk: Walk) -> None:
     if len(names) < 2:
         return
     print()
+    shallower = len(names) - 1
     for split, what in (("train", "training error"), (held_out, f"{held_out} error")):
         value = walk.plain[["short", "seed"]].assign(value=walk.plain[f"{split}_error"])
-        found = contrast(value.rename(columns={"short": "network"}), names[-1], names[0])
+        named = value.rename(columns={"short": "network"})
+        found = contrast(named, names[-1], names[0], shallower)
         print("no common seed" if found is None else points_text(found, what))
-    print("both worse: not overfitting; training better and the other worse: overfitting")
+    print(f"intervals {together_text(shallower)}, as in part 3")
+    print("both intervals above 0: not overfitting; training error's below 0 and the other's above")
+    print("it: overfitting; else these seeds do not say")
 
 
 if __name__ == "__main__":
@@ -300,6 +307,7 @@ def does_the_shortcut_help(walk: Walk) -> None:
             found = contrast(values, first, second)
             if found is not None:
                 print(points_text(found, "training error"))
+    print("intervals not corrected: each is a 95 % one of its own")
 
 
 if __name__ == "__main__":
@@ -310,10 +318,10 @@ if __name__ == "__main__":
 # ## 6. What did the gradients do in the first steps?
 #
 # In a plain network with batch norm the gradient does not vanish towards the input, it **grows**,
-# in theory by sqrt(pi / (pi - 1)) = 1.21 a layer at initialisation. The first update then makes
-# early weights huge; batch norm makes the loss indifferent to their scale, so what follows moves
-# them relatively little. A layer whose relative update lr |g| / |w| falls below 1e-6 is as good as
-# frozen.
+# in theory (wide, fully connected layers) by sqrt(pi / (pi - 1)) = 1.2112 a layer at
+# initialisation. The first update then makes early weights huge; batch norm makes the loss indifferent to their scale, so what follows moves
+# them relatively little. How little, lr |g| / |w| says: the size of one gradient step, without
+# momentum, beside the weights. Compare it with that of the residual twin at the same step.
 
 
 # %%
@@ -327,7 +335,9 @@ def what_did_the_gradients_do(walk: Walk) -> None:
     print("growth of |g| per layer towards the input, step 0, by stage (theory of plain networks:")
     print(f"{load_paper().gradient_growth:.4f}); geometric mean over seeds\n")
     print(aligned(fits))
-    print("\nstem: relative update lr |g| / |w|, geometric mean over seeds; frozen below ", end="")
+    print(
+        "\nstem: relative update lr |g| / |w|, geometric mean over seeds; figures and claims mark"
+    )
     print(f"{FROZEN_BELOW:g}\n")
     print(aligned(stem(walk.group, "relative_update")))
     print("\nstem: norm of its weights, geometric mean over seeds\n")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from synthetic_runs import DEMO_ERRORS, as_runs, demo_runs, member
 from tiny_runs import PAIR, ROOT, info, tiny
 
-from analysis.doctor import Diagnosis, examination_text, examine
+from analysis.doctor import Diagnosis, examination_text, examine, measured
 from analysis.doctor.examine import CHECKS
 from analysis.doctor.facts import KNOWN, RECIPES
 from analysis.doctor.settings import value_text
@@ -235,6 +236,77 @@ def test_the_recipes_are_those_of_the_experiments(name: str) -> None:
         actual = list(actual) if isinstance(actual, tuple) else actual
         assert value_text(actual) == value_text(value), key
     assert name in {known.recipe for known in KNOWN.values()}
+
+
+def recorded(study: str, table: str) -> pd.DataFrame:
+    frame = pd.read_csv(ROOT / "results" / study / "tables" / f"{table}.csv")
+    return frame.set_index(frame["short"] if "short" in frame else frame["network"])
+
+
+def quoted(text: str) -> tuple[float, ...]:
+    """The numbers of a README table's cell, ``58.31 +- 3.38`` or ``60.30``."""
+    return tuple(float(one) for one in text.split(" +- "))
+
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("numbers", [measured.DIGITS, measured.CIFAR10], ids=["digits", "cifar"])
+def test_what_the_doctor_quotes_stands_in_the_readmes_tables(
+    numbers: dict[str, measured.Measured],
+) -> None:
+    for network, one in numbers.items():
+        cells = re.findall(rf"^\| {network} \| ([\d.+ -]+?) \|", README, re.MULTILINE)
+        wanted = (one.mean, one.sd) if one.n > 1 else (one.mean,)
+        assert wanted in [quoted(cell) for cell in cells]
+
+
+def test_what_the_doctor_quotes_is_what_results_hold() -> None:
+    rates = recorded("fair_tuning_digits", "tuning_rates")
+    train = rates[rates["split"] == "train"]
+    for network, one in measured.DIGITS.items():
+        row = train[train["lr"] == 0.1].loc[network]
+        assert (row["mean"], row["sd"], row["n"]) == (
+            pytest.approx(one.mean, abs=0.005),
+            pytest.approx(one.sd, abs=0.005),
+            one.n,
+        )
+    deep = train.loc["plain-56"]
+    lowest = deep[deep["mean"] == deep["mean"].min()].iloc[0]
+    tuned = measured.LOWEST_TUNED
+    assert (lowest["mean"], lowest["sd"]) == pytest.approx((tuned.mean, tuned.sd), abs=0.005)
+    quick = recorded("cifar10_quick", "results")
+    for network, one in measured.CIFAR10.items():
+        assert quick.loc[network, "train_mean"] == pytest.approx(one.mean, abs=0.006)
+        assert quick.loc[network, "n"] == one.n
+
+
+def test_what_no_table_holds_stands_in_a_header() -> None:
+    digits, quick = (
+        " ".join(re.sub(r"^#", "", line) for line in path.read_text("utf-8").splitlines()).split()
+        for path in (ROOT / "experiments" / f"{name}.yaml" for name in ("digits", "cifar10_quick"))
+    )
+    before, after = measured.WITHOUT_WARM_UP, measured.WITH_WARM_UP
+    assert (
+        f"without it ResNet-56 ended at {before.text} training error, with it at {after.text}"
+        in (" ".join(digits))
+    )
+    (one, two), (first, second) = measured.BFLOAT16, measured.SEEDS
+    said = " ".join(quick)
+    assert f"differ from float32's by {one} points (plain-20) and {two} (resnet-20)" in said
+    assert f"two float32 seeds do ({first} and {second})" in said
+
+
+def test_longer_training_is_quoted_of_the_network_that_it_was_tried_on() -> None:
+    runs = study({"plain-20": 9.0, "plain-56": 9.0}, [0], **CIFAR)
+    assert "of plain-34 on ImageNet (R footnote 3)" in found(runs)["too few steps"].why
+
+
+def test_published_errors_in_the_facts_are_those_of_the_papers_file() -> None:
+    assert "9.78 +- 0.13 % (nabla0001, n = 5)" in KNOWN["cifar10"].fact
+    assert "12.95 +- 0.22 % (nabla0001, n = 5)" in KNOWN["cifar10"].fact
+    assert "plain-34 is 28.54 % (R Tables 2, 3)" in KNOWN["imagenet"].fact
+    assert "27.94 % (R Table 2)" in KNOWN["imagenet"].fact
 
 
 def test_networks_that_have_not_learnt_leave_nothing_to_compare() -> None:

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic_runs import demo_runs
 from tiny_runs import ROOT, info, tiny
 
 from analysis.claims import evaluate_claims
+from analysis.claims.evidence import by_depth
+from analysis.groups import split_groups
 from analysis.statistics import paired_differences
-from analysis.walkthrough import begin, does_depth_hurt
+from analysis.walkthrough import Walk, begin, does_depth_hurt, is_it_overfitting
 from resnet_lab.runs.frames import Runs, load_runs
 from resnet_lab.training.train import train
 
@@ -114,6 +117,29 @@ def test_printed_differences_are_paired_by_seed(told: str, runs: Runs) -> None:
         digits = 1 if abs(mean) >= 0.995 else 2
         numbers = f"{mean:.{digits}f} points, 95 % interval [{low:.{digits}f}, {high:.{digits}f}]"
         assert f"plain-20 minus plain-8 {text} {numbers}, n = 2" in told
+
+
+def test_a_contrast_has_one_interval_and_says_for_how_many_it_is_corrected(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Parts 3 and 4 compare plain-56 with plain-8: the same numbers, corrected alike."""
+    walk = begin(study, Path("out"))
+    three = Walk(demo_runs(), split_groups(demo_runs())[0], study.parent / "out")
+    assert len(by_depth(three.plain)) == 3
+    told = []
+    for part in (does_depth_hurt, is_it_overfitting):
+        part(three)
+        told.append(capsys.readouterr().out)
+    at_end, again = (
+        re.search(r"plain-56 minus plain-8 training error.*?points, (.*\])", text) for text in told
+    )
+    assert at_end is not None
+    assert again is not None
+    assert at_end[1] == again[1]
+    said = "intervals corrected for 2 comparisons: together 95 %, each 97.5 %"
+    assert all(said in text for text in told)
+    does_depth_hurt(walk)
+    assert "intervals not corrected: one comparison" in capsys.readouterr().out
 
 
 def test_the_stems_first_steps_are_the_recorded_ones(told: str, runs: Runs) -> None:

@@ -21,7 +21,7 @@ from analysis.groups import Group, arms
 from analysis.statistics import holm, noise_floor, t_test
 
 COLUMNS = ["effect", "comparison", "measure", "mean", "sd", "n", "low", "high", "p", "p_holm"]
-COLUMNS += ["noise_floor"]
+COLUMNS += ["noise_floor", "comparisons"]
 
 
 def effects(group: Group) -> pd.DataFrame:
@@ -32,7 +32,8 @@ def effects(group: Group) -> pd.DataFrame:
     averaged over training, and held-out error at the last step, paired by seed, in percentage
     points. Columns: effect, comparison, measure, mean, sd, n, low, high (intervals hold together
     for an effect's comparisons, Bonferroni), p (two-sided), p_holm (adjusted within effect and
-    measure) and noise_floor (points, see `noise_floor`; NaN for training errors).
+    measure), noise_floor (points, see `noise_floor`; NaN for training errors) and comparisons, for
+    how many the interval is corrected.
     """
     members = group.finished
     held_out, what = held_out_error(members)
@@ -89,6 +90,9 @@ def _rows(
     means = values.groupby("network")["value"].mean()
     floors = [noise_floor(means[one.first], means[one.second], images) for one in found]
     return [
-        (effect, one.name, measure, one.mean, one.sd, one.n, one.low, one.high, *rest)
+        (
+            *(effect, one.name, measure, one.mean, one.sd, one.n, one.low, one.high),
+            *(*rest, one.comparisons),
+        )
         for one, *rest in zip(found, p, holm(p), map(float, floors), strict=True)
     ]

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.doctor.measured import (
+    BFLOAT16,
+    CIFAR10,
+    DIGITS,
+    LOWEST_TUNED,
+    SEEDS,
+    WITH_WARM_UP,
+    WITHOUT_WARM_UP,
+)
+from analysis.paper import load_paper
+
 
 @dataclass(frozen=True)
 class Known:
@@ -25,6 +36,14 @@ class Known:
     width_fact: str = ""
 
 
+def published(network: str, data: str) -> str:
+    """Return the error that `analysis/paper.yaml` has for a network and its source, as text."""
+    row = load_paper().result(network, data)
+    assert row is not None, network
+    spread = f", n = {row.n}" if row.n else ""
+    return f"{row.text.replace('±', '+-')} % ({row.source}{spread})"
+
+
 KNOWN = {
     "digits": Known(
         shallow=8,
@@ -32,8 +51,9 @@ KNOWN = {
         deep=56,
         width=1.0,
         chance=90.0,
-        fact="on digits, at half width and n = 3, plain-8 and plain-20 train to 0 % error and "
-        "plain-56 to 55 % (README)",
+        fact="on digits, at half width and lr 0.1, training error ends at "
+        f"{DIGITS['plain-8'].text} for plain-8, {DIGITS['plain-20'].text} for plain-20 and "
+        f"{DIGITS['plain-56'].text} for plain-56 (n = {DIGITS['plain-56'].n}, README)",
         recipe="experiments/digits.yaml",
         width_fact="at the paper's own width plain-56 still ended at 67.3 +- 15.2 % training error "
         "on digits, plain-8 at 0 % (n = 3); at twice that width at 84.0 % (n = 1): width alone "
@@ -45,9 +65,11 @@ KNOWN = {
         deep=56,
         width=1.0,
         chance=90.0,
-        fact="on CIFAR-10 degradation shows between 20 and 56 layers: after eight epochs plain-20 "
-        "has 22 % training error and plain-56 60 % (README, n = 1); R Figure 6 has about 9 % and "
-        "13 % test error at its end",
+        fact="on CIFAR-10 degradation shows between 20 and 56 layers: at the end of the paper's "
+        f"schedule plain-20 has {published('plain-20', 'cifar10')} test error and plain-56 "
+        f"{published('plain-56', 'cifar10')}; after eight epochs, which show how far the deep "
+        f"network is behind at the start, {CIFAR10['plain-20'].text} and "
+        f"{CIFAR10['plain-56'].text} training error (n = {CIFAR10['plain-56'].n}, README)",
         recipe="experiments/cifar10_paper.yaml",
     ),
     "cifar100": Known(
@@ -66,7 +88,8 @@ KNOWN = {
         deep=34,
         width=1.0,
         chance=99.9,
-        fact="on ImageNet plain-34 has 28.54 % validation error and plain-18 27.94 % (R Table 2)",
+        fact=f"on ImageNet the validation error of plain-34 is {published('plain-34', 'imagenet')},"
+        f" that of plain-18 {published('plain-18', 'imagenet')}, by ten crops of one run each",
         recipe="experiments/imagenet_paper.yaml",
     ),
 }
@@ -116,22 +139,30 @@ RECIPES: dict[str, dict[str, object]] = {
 NETWORK = {"norm": "batch", "ordering": "original", "init": "fan-in"}
 """Traits of the paper's networks that decide how gradients grow."""
 
+
+def longer_training() -> str:
+    """Return what R says of longer training, about which network, and where."""
+    said = load_paper().statements["longer training"]
+    return f"{said.says} of {said.about} ({said.source})"
+
+
 EFFECTS = {
-    "iterations": "R trained three times longer and the degradation stayed; a much shorter run "
-    "compares how fast networks start",
-    "lr": "over five rates plain-56 never got below 54 % on digits, but a pair at a rate that "
-    "suits neither says little",
-    "warmup_steps": "without its warm-up ResNet-56 ended at 9.7 % training error on digits, with "
-    "it at 0.0 % (one seed each)",
-    "clip": "a limit on the gradient norm stops the first, huge updates after which early layers "
-    "freeze",
-    "norm": "only with batch norm do gradients grow by 1.2 a layer and early layers freeze",
+    "iterations": f"{longer_training()}; a much shorter run compares how fast networks start",
+    "lr": f"at the best of five rates plain-56 ended at {LOWEST_TUNED.text} training error on "
+    f"digits (n = {LOWEST_TUNED.n}), but a pair at a rate that suits neither says little",
+    "warmup_steps": f"without its warm-up ResNet-56 ended at {WITHOUT_WARM_UP.text} training error "
+    f"on digits, with it at {WITH_WARM_UP.text} (one seed each)",
+    "clip": "a limit on the gradient norm bounds the first updates, which are huge in deep plain "
+    "networks with batch norm",
+    "norm": "the growth of gradients towards the input by 1.2 a layer is that of plain networks "
+    "with batch norm",
     "ordering": "pre-activation is another network than that of R",
 }
 """Settings that are known to change whether degradation shows, with what is known."""
 
 HARMLESS = {
-    "precision": "bfloat16 moved training errors by 2.0 and 1.0 points in 176 iterations, two "
-    "seeds differ by 2.7 and 3.9",
+    "precision": "bfloat16 moved training errors of two networks by "
+    f"{BFLOAT16[0]} and {BFLOAT16[1]} points in 176 iterations (n = 1), two seeds differ by "
+    f"{SEEDS[0]} and {SEEDS[1]}",
 }
 """Settings that are known not to."""

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.claims.claim import ALPHA
 from analysis.doctor.diagnosis import EXPLAINS, MATTERS, Case, Diagnosis, again, listed
+from analysis.doctor.measured import DIGITS
 from analysis.statistics import POWER, paired_differences, seeds_needed
 
 
@@ -57,7 +58,8 @@ def _one_seed(case: Case, deepest: pd.DataFrame) -> Diagnosis:
         severity=EXPLAINS,
         found="the depths share one seed",
         why="one observation has no interval, so the verdict can only be undecided; on digits the "
-        "training error of plain-56 has a standard deviation of 8.8 points over seeds (README)",
+        f"training error of plain-56 has a standard deviation of {DIGITS['plain-56'].sd:.1f} "
+        f"points over {DIGITS['plain-56'].n} seeds (README)",
         remedy=f"train two seeds more of every depth: {listed(list(commands))}",
     )
 

@@ -18,6 +18,7 @@ from analysis.doctor.diagnosis import (
     listed,
     plain_of,
 )
+from analysis.doctor.facts import longer_training
 
 CHANCE_SHARE = 0.9
 """Share of the error of guessing from which on a network counts as not having learnt."""
@@ -144,7 +145,7 @@ def too_few_steps(case: Case) -> Sequence[Diagnosis]:
             found=f"training error still fell over the last tenth of {iterations:,} iterations: "
             + ", ".join(texts),
             why="before its end a training compares how fast networks start; R trained CIFAR-10 "
-            "for 64,000 iterations, and three times more did not remove the degradation",
+            f"for 64,000 iterations; {longer_training()}",
             remedy=again(
                 case.at(case.depths[-1]),
                 f"--recipe.iterations {2 * iterations} --recipe.drops "

@@ -88,8 +88,8 @@ def caption(group: Group) -> str:
     return (
         "The first convolution (stem) over training, on a log(1 + step) axis from step 0: weight "
         "norm above, relative update lr |g| / |w| below. Dashed with circles: plain; solid: "
-        "residual. Geometric means over seeds, bands from the lowest to the highest seed. Below "
-        f"the dotted line ({FROZEN_BELOW:g}) a layer counts as frozen: batch norm makes the loss "
-        "indifferent to the weights' size, so only their direction matters, and updates so small "
-        "beside the weights no longer turn it."
+        "residual. Geometric means over seeds, bands from the lowest to the highest seed. Dotted: "
+        f"{FROZEN_BELOW:g}, below which a layer is marked as frozen. Batch norm makes the loss "
+        "indifferent to the weights' size, so only their direction matters; the ratio is that of "
+        "one gradient step, without momentum, and says nothing of steps that are not shown."
     )

@@ -126,7 +126,8 @@ def caption(group: Group) -> str:
         f"over n = {n} seed{'s' if n > 1 else ''}), plain above, residual below, on the same axes. "
         "Lines are log-linear fits over the convolutions of each stage; the legend gives the "
         "growth per layer towards the input: above 1 gradients grow towards the input, below 1 "
-        "they vanish. Dotted: the slope that theory gives for activation gradients of plain "
-        f"batch-norm networks, sqrt(pi / (pi - 1)) = {load_paper().gradient_growth} (Yang et al. "
-        "2019), beside stage 1; only its slope has a meaning."
+        "they shrink. Dotted: the slope that theory gives for activation gradients of wide, fully "
+        "connected plain batch-norm networks, "
+        f"sqrt(pi / (pi - 1)) = {load_paper().gradient_growth} (Yang et al. 2019), beside stage 1; "
+        "only its slope has a meaning."
     )

@@ -108,9 +108,9 @@ def caption(group: Group) -> str:
     return (
         "Growth of the weight-gradient norm per layer towards the input before the first update, "
         "against depth (weighted layers), from log-linear fits over each stage: above 1 gradients "
-        "grow towards the input, below 1 they vanish. Geometric means over seeds with 95 % t "
+        "grow towards the input, below 1 they shrink. Geometric means over seeds with 95 % t "
         f"intervals of the logarithm ({counted}; none where n = 1). Stages with fewer than "
         f"{FIT_NEEDS} convolutions have no fit. Dotted: the theory's "
-        f"{load_paper().gradient_growth} for activation gradients of plain batch-norm networks "
-        "(Yang et al. 2019); the thin line is 1."
+        f"{load_paper().gradient_growth} for activation gradients of wide, fully connected plain "
+        "batch-norm networks (Yang et al. 2019); the thin line is 1."
     )

@@ -15,7 +15,7 @@ Why the third: batch normalisation makes the loss invariant to the scale of the 
 L(c w) = L(w), so dL/dw at c w is 1/c of that at w. A layer whose weights have exploded shows a
 vanishing gradient and, squared, a vanishing relative update: it is frozen (van Laarhoven 2017,
 arXiv 1706.05350, "L2 regularization versus batch and weight normalization"). At initialisation the
-gradient of a batch-normalised plain network grows towards the input by sqrt(pi / (pi - 1)) = 1.2115
+gradient of a batch-normalised plain network grows towards the input by sqrt(pi / (pi - 1)) = 1.2112
 a layer (Yang et al. 2019, arXiv 1902.08129, "A mean field theory of batch normalization").
 """
 

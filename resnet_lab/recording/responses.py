@@ -3,9 +3,10 @@
 With y_b the output of block b (y_0 that of the stem), L the mean cross-entropy of the batch, and
 F_b and s_b the two terms of block b's addition, y_b = after(F_b + s_b):
 
-    activation_gradient_norm    ||dL/dy_b||, over the whole batch. A chain of batch-normalised
-                                layers without shortcuts multiplies it by sqrt(pi / (pi - 1)) = 1.21
-                                a layer towards the input (Yang et al. 2019, arXiv 1902.08129)
+    activation_gradient_norm    ||dL/dy_b||, over the whole batch. A chain of wide, fully connected
+                                batch-normalised ReLU layers without shortcuts multiplies it by
+                                sqrt(pi / (pi - 1)) = 1.2112 a layer towards the input at
+                                initialisation (Yang et al. 2019, arXiv 1902.08129)
     response_std                standard deviation of a convolution's response: its output behind
                                 its own norm, before ReLU and addition (R, Figure 7)
     variance_ratio              Var F_b / Var s_b (De & Smith 2020, arXiv 2002.10444, "Batch
