@@ -319,9 +319,10 @@ if __name__ == "__main__":
 #
 # In a plain network with batch norm the gradient does not vanish towards the input, it **grows**,
 # in theory (wide, fully connected layers) by sqrt(pi / (pi - 1)) = 1.2112 a layer at
-# initialisation. The first update then makes early weights huge; batch norm makes the loss indifferent to their scale, so what follows moves
-# them relatively little. How little, lr |g| / |w| says: the size of one gradient step, without
-# momentum, beside the weights. Compare it with that of the residual twin at the same step.
+# initialisation. The first update then makes early weights huge; batch norm makes the loss
+# indifferent to their scale, so what follows moves them relatively little. How little, lr |g| / |w|
+# says: the size of one gradient step, without momentum, beside the weights. Compare it with that
+# of the residual twin at the same step.
 
 
 # %%
@@ -335,9 +336,7 @@ def what_did_the_gradients_do(walk: Walk) -> None:
     print("growth of |g| per layer towards the input, step 0, by stage (theory of plain networks:")
     print(f"{load_paper().gradient_growth:.4f}); geometric mean over seeds\n")
     print(aligned(fits))
-    print(
-        "\nstem: relative update lr |g| / |w|, geometric mean over seeds; figures and claims mark"
-    )
+    print("\nstem: relative update lr |g| / |w|, geometric mean over seeds; figures mark ", end="")
     print(f"{FROZEN_BELOW:g}\n")
     print(aligned(stem(walk.group, "relative_update")))
     print("\nstem: norm of its weights, geometric mean over seeds\n")

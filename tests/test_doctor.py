@@ -146,6 +146,7 @@ def test_too_wide_is_said_with_the_width_that_was_measured() -> None:
     one = found(study({"plain-20-x4": 5.0, "plain-56-x4": 5.0}, **CIFAR))["too wide"]
     assert "4 times" in one.found
     assert one.remedy.endswith("--network plain-56")
+    assert "13.31 % test error for plain-56 and 8.70 % for one eight times as wide" in one.why
     assert "too wide" not in found(study({"plain-20-x0.5": 5.0, "plain-56-x0.5": 5.0}, **CIFAR))
 
 
@@ -275,6 +276,14 @@ def test_what_the_doctor_quotes_is_what_results_hold() -> None:
     lowest = deep[deep["mean"] == deep["mean"].min()].iloc[0]
     tuned = measured.LOWEST_TUNED
     assert (lowest["mean"], lowest["sd"]) == pytest.approx((tuned.mean, tuned.sd), abs=0.005)
+    wide = recorded("digits_width", "results")
+    for network, one in measured.DIGITS_WIDE.items():
+        row = wide.loc[network, ["train_mean", "train_sd", "n"]]
+        assert tuple(row) == (
+            pytest.approx(one.mean, abs=0.006),
+            pytest.approx(one.sd, abs=0.006),
+            one.n,
+        )
     quick = recorded("cifar10_quick", "results")
     for network, one in measured.CIFAR10.items():
         assert quick.loc[network, "train_mean"] == pytest.approx(one.mean, abs=0.006)

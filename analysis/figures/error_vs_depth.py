@@ -144,6 +144,7 @@ def caption(group: Group) -> str:
         "Error at the end of training against depth (weighted layers): training error left (the "
         "mean over the last epoch, on augmented mini-batches), held-out error right, on the same "
         "axis. Bars are 95 % t intervals of each mean alone, not of differences; without a bar "
-        "n = 1. Markers of the two arms are set slightly apart so that both can be seen. Long dashes, where there are any, are published errors."
+        "n = 1. Markers of the two arms are set slightly apart so that both can be seen. "
+        "Long dashes, where there are any, are published errors."
         + (f" Left out because they did not finish: {', '.join(left_out)}." if left_out else "")
     )
