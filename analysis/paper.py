@@ -40,7 +40,8 @@ class Result:
 
     The error is the `statistic` of `n` training runs (None: one), `sd` their spread where the
     source gives it. `approximate` is read off a curve, `lower_bound` means "more than". `primary`
-    marks a network's one result that is set beside runs.
+    marks a network's one result that is set beside runs. `decimals` are those that the source
+    prints.
     """
 
     network: str
@@ -55,6 +56,7 @@ class Result:
     lower_bound: bool = False
     statistic: Statistic = "mean"
     primary: bool = False
+    decimals: int = 2
 
     @property
     def text(self) -> str:
@@ -66,9 +68,10 @@ class Result:
             return f"> {self.error:g}"
         if self.approximate:
             return f"about {self.error:g}"
+        error = f"{self.error:.{self.decimals}f}"
         if self.statistic != "mean":
-            return f"{self.statistic} {self.error:.2f} of {self.n}"
-        return f"{self.error:.2f}" + (f" ± {self.sd:.2f}" if self.sd is not None else "")
+            return f"{self.statistic} {error} of {self.n}"
+        return error + (f" ± {self.sd:.2f}" if self.sd is not None else "")
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class Variant:
     lower_bound: bool = False
     statistic: Statistic = "mean"
     outcome: str = ""
+    decimals: int = 2
 
     @property
     def text(self) -> str:
@@ -112,6 +116,7 @@ class Variant:
             n=self.n,
             lower_bound=self.lower_bound,
             statistic=self.statistic,
+            decimals=self.decimals,
         ).text
 
 

@@ -98,7 +98,7 @@ def _cells(result: Result) -> Iterator[Cell]:
     )
     yield cell
     if result.top5_error is not None:
-        text = f"{result.top5_error:.2f}"
+        text = f"{result.top5_error:.{result.decimals}f}"
         yield replace(cell, metric=TOP5, paper=text, paper_error=result.top5_error)
 
 
@@ -119,7 +119,7 @@ def _variant_cells(variant: Variant) -> Iterator[Cell]:
     if variant.error is not None or variant.outcome:
         yield cell
     if variant.top5_error is not None:
-        text = f"{variant.top5_error:.2f}"
+        text = f"{variant.top5_error:.{variant.decimals}f}"
         yield replace(cell, metric=TOP5, paper=text, paper_error=variant.top5_error)
 
 

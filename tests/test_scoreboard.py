@@ -53,7 +53,7 @@ def published(
 
 
 def cell(runs: Runs, network: str, table: str = "R Table 6", protocol: str = "") -> pd.Series:
-    cells = scoreboard(runs)
+    cells = scoreboard(runs).query("data == 'cifar10'")
     found = cells[(cells["network"] == network) & (cells["table"] == table)]
     found = found[found["paper_protocol"].str.contains(protocol)]
     assert len(found) == 1
@@ -252,6 +252,16 @@ def test_the_sweep_of_the_orderings_fills_their_table() -> None:
     }
     runs = published({"resnet-110-preact": [6.3, 6.4, 6.5]}, **set_here)
     assert cell(runs, "resnet-110-preact", "I Tables 2, 3")["n"] == 3
+
+
+def test_a_number_has_the_decimals_that_its_source_prints() -> None:
+    cells = scoreboard(as_runs([])).query("data == 'imagenet'").set_index(["table", "network"])
+    assert list(cells.loc[("A", "resnet-152"), "paper"]) == ["23.0", "6.7"]
+    assert list(cells.loc[("I Table 5", "resnet-200 (ImageNet, bottlenecks)"), "paper"]) == [
+        "21.8",
+        "6.0",
+    ]
+    assert list(cells.loc[("R Table 3", "resnet-34-C"), "paper"]) == ["24.19", "7.40"]
 
 
 def test_a_network_that_was_untrainable_has_a_cell_without_a_number() -> None:

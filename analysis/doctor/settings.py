@@ -80,5 +80,7 @@ def recipe(case: Case) -> Sequence[Diagnosis]:
 
 def _known_effects(names: Sequence[str]) -> str:
     told = [f"{name}: {EFFECTS[name]}" for name in names if name in EFFECTS]
-    told += [f"{name} does not explain it: {HARMLESS[name]}" for name in names if name in HARMLESS]
+    told += [
+        f"{name} is not known to matter: {HARMLESS[name]}" for name in names if name in HARMLESS
+    ]
     return "; ".join(told) or "none of these is known to matter, and none is known not to"
