@@ -128,5 +128,6 @@ def caption(group: Group) -> str:
         "growth per layer towards the input: above 1 gradients grow towards the input, below 1 "
         "they vanish. Dotted: the slope that theory gives for activation gradients of plain "
         f"batch-norm networks, sqrt(pi / (pi - 1)) = {load_paper().gradient_growth} (Yang et al. "
-        "2019), beside stage 1; only its slope has a meaning."
+        "2019), beside stage 1; only its slope has a meaning. It has no border: zero padding "
+        "lowers the growth, most on the small maps of late stages."
     )

@@ -112,5 +112,6 @@ def caption(group: Group) -> str:
         f"intervals of the logarithm ({counted}; none where n = 1). Stages with fewer than "
         f"{FIT_NEEDS} convolutions have no fit. Dotted: the theory's "
         f"{load_paper().gradient_growth} for activation gradients of plain batch-norm networks "
-        "(Yang et al. 2019); the thin line is 1."
+        "(Yang et al. 2019) without a border; zero padding lowers the growth, most on the small "
+        "maps of late stages. The thin line is 1."
     )

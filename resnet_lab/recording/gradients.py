@@ -90,12 +90,14 @@ def update_angles(network: Network, before: Sequence[Tensor]) -> Tensor:
 
 def _angle(first: Tensor, second: Tensor) -> Tensor:
     a, b = _unit(first), _unit(second)
-    return 2 * torch.atan2((a - b).norm(), (a + b).norm())
+    angle: Tensor = 2 * torch.atan2((a - b).norm(), (a + b).norm())
+    return angle
 
 
 def _unit(weight: Tensor) -> Tensor:
     wide = weight if weight.device.type == "mps" else weight.double()
-    return wide / wide.norm()
+    unit: Tensor = wide / wide.norm()
+    return unit
 
 
 def _weights(network: Network) -> list[Tensor]:
