@@ -57,7 +57,7 @@ def _mean_log(group: Group, quantity: str) -> pd.DataFrame:
     values = means.dropna().reset_index()
     finished = group.finished[["run", "short"]]
     values = values.merge(finished, on=["run", "short"]).rename(columns={"short": "network"})
-    return values[["network", "seed", "value"]]
+    return pd.DataFrame(values[["network", "seed", "value"]])
 
 
 def smaller_responses(group: Group) -> Finding | None:

@@ -99,8 +99,9 @@ def caption(group: Group) -> str:
         "The first convolution (stem) over training, on a log(1 + step) axis from step 0: weight "
         "norm above, relative update lr |g| / |w| below it. Dashed with circles: plain; solid: "
         "residual. Geometric means over seeds, bands from the lowest to the highest seed. Below "
-        f"the dotted line ({FROZEN_BELOW:g}) a gradient step is tiny beside the weights; batch norm "
-        "makes the loss indifferent to their size, so only their direction matters. lr |g| / |w| "
-        "knows no momentum, which moves weights for tens of steps after their gradient collapsed."
+        f"the dotted line ({FROZEN_BELOW:g}) a gradient step is tiny beside the weights. Batch "
+        "norm makes the loss indifferent to their size, so only their direction matters. "
+        "lr |g| / |w| knows no momentum, which moves weights for tens of steps after their gradient "
+        "collapsed."
         f"{angle}"
     )
