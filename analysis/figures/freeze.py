@@ -101,7 +101,7 @@ def caption(group: Group) -> str:
         "residual. Geometric means over seeds, bands from the lowest to the highest seed. Below "
         f"the dotted line ({FROZEN_BELOW:g}) a gradient step is tiny beside the weights. Batch "
         "norm makes the loss indifferent to their size, so only their direction matters. "
-        "lr |g| / |w| knows no momentum, which moves weights for tens of steps after their gradient "
-        "collapsed."
+        "lr |g| / |w| knows no momentum, which moves weights for tens of steps after their "
+        "gradient collapsed."
         f"{angle}"
     )
