@@ -7,8 +7,8 @@ def test_an_apostrophe_inside_a_word_is_no_quote() -> None:
     text = "within the theory's margins, a twin's angle and its own"
     assert wrapped(text, 30, "  ", "  ") == [
         "  within the theory's",
-        "  margins, a twin's angle and",
-        "  its own",
+        "  margins, a twin's angle",
+        "  and its own",
     ]
 
 
