@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_WORDS = re.compile(r"(?:'[^']*'|[^\s'])+")
+_WORDS = re.compile(r"(?:(?<!\w)'[^']*'|\S)+")
+"""Words; a quote opens only where no letter is before it, so that "theory's" is a word."""
 
 
 def wrapped(text: str, width: int, first: str, later: str) -> list[str]:

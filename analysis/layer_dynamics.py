@@ -12,8 +12,9 @@ import pandas as pd
 from analysis.statistics import LEVEL, summarise
 
 FROZEN_BELOW = 1e-6
-"""A layer whose relative update lr*|g|/|w| is below this counts as frozen at that step: a million
-such steps in one direction would be needed to change the weights by their own size."""
+"""A relative gradient step lr*|g|/|w| below this is tiny: a million such steps in one direction
+would be needed to change the weights by their own size. It knows no momentum, so it does not say
+that a layer stands still: see `travelled`."""
 
 FIT_NEEDS = 3
 """Fewest layers of a stage through which a growth line is fitted."""
@@ -80,10 +81,29 @@ def first_last_ratio(layers: pd.DataFrame, quantity: str = "gradient_norm") -> p
     return ends.assign(ratio=ends["first"] / ends["last"]).reset_index()
 
 
+def travelled(layers: pd.DataFrame, first: int) -> pd.DataFrame:
+    """Return the angle that each layer of each member still travels from step `first` to the end.
+
+    The sum over steps of the angles by which the optimiser turned the weights (`update_angle`,
+    momentum and weight decay included), by the trapezoid rule over recorded steps: an upper bound
+    of the angle between the weights at the first and at the last of them. Columns: run, network,
+    layer, name, angle (radians), start and end (the first and last recorded step used). Layers with
+    fewer than two recordings from `first` on are left out.
+    """
+    rows = main_path(layers[layers["quantity"] == "update_angle"]).sort_values("step")
+    rows = rows[rows["step"] >= first]
+    paths = [
+        (*key, float(np.trapezoid(one["value"], one["step"])), *one["step"].iloc[[0, -1]])
+        for key, one in rows.groupby([*MEMBER, "layer", "name"], sort=False, observed=True)
+        if len(one) > 1
+    ]
+    return pd.DataFrame(paths, columns=[*MEMBER, "layer", "name", "angle", "start", "end"])
+
+
 def freezes(
     layers: pd.DataFrame, threshold: float = FROZEN_BELOW, until: int | None = None
 ) -> pd.DataFrame:
-    """Return for each layer of each member when, and how lastingly, it froze.
+    """Return for each layer of each member when, and how lastingly, its gradient step was tiny.
 
     Columns: run, network, layer, name, freeze_step (the first recorded step with a relative update
     below `threshold`; missing where there is none), lowest (the smallest relative update seen) and

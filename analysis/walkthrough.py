@@ -50,7 +50,7 @@ from analysis.figures import (
     style,
 )
 from analysis.groups import Group, arms, split_groups
-from analysis.layer_dynamics import FROZEN_BELOW, STEM, growth
+from analysis.layer_dynamics import STEM, growth
 from analysis.paper import load_paper
 from analysis.statistics import summarise, together_text
 from analysis.tables import aligned, mean_text
@@ -319,10 +319,10 @@ if __name__ == "__main__":
 #
 # In a plain network with batch norm the gradient does not vanish towards the input, it **grows**,
 # in theory (wide, fully connected layers) by sqrt(pi / (pi - 1)) = 1.2112 a layer at
-# initialisation. The first update then makes early weights huge; batch norm makes the loss
-# indifferent to their scale, so what follows moves them relatively little. How little, lr |g| / |w|
-# says: the size of one gradient step, without momentum, beside the weights. Compare it with that
-# of the residual twin at the same step.
+# initialisation, less where zero padding meets small maps. The first update then makes early
+# weights huge; batch norm makes the loss indifferent to their scale, so only their direction
+# matters. The gradient step lr |g| / |w| collapses, but it knows no momentum: how far a layer still
+# turns is the sum of its update angles. Compare it with that of the residual twin.
 
 
 # %%
@@ -336,11 +336,14 @@ def what_did_the_gradients_do(walk: Walk) -> None:
     print("growth of |g| per layer towards the input, step 0, by stage (theory of plain networks:")
     print(f"{load_paper().gradient_growth:.4f}); geometric mean over seeds\n")
     print(aligned(fits))
-    print("\nstem: relative update lr |g| / |w|, geometric mean over seeds; figures mark ", end="")
-    print(f"{FROZEN_BELOW:g}\n")
+    print("\nstem: relative update lr |g| / |w|, geometric mean over seeds (no momentum in it)\n")
     print(aligned(stem(walk.group, "relative_update")))
     print("\nstem: norm of its weights, geometric mean over seeds\n")
     print(aligned(stem(walk.group, "weight_norm")))
+    angles = stem(walk.group, "update_angle")
+    if not angles.empty:
+        print("\nstem: angle by which each step turned its weights, radians\n")
+        print(aligned(angles))
     walk.save(plot_growth, "growth")
     walk.save(plot_freeze, "freeze")
     walk.save(plot_layer_maps, "layer_maps")

@@ -240,7 +240,8 @@ def _sites(spec: Any) -> Iterator[tuple[str, int, str, int, int]]:
     from resnet_lab.networks.complexity import layer_table
 
     table = layer_table(spec, num_classes=10, in_channels=3, image_size=32)
-    for quantity in ("gradient_norm", "weight_norm", "relative_update", "update_norm"):
+    weights = ("gradient_norm", "weight_norm", "relative_update", "update_norm", "update_angle")
+    for quantity in weights:
         yield from ((quantity, one.index, one.name, one.stage, one.block) for one in table)
     convs = [one for one in table if one.kind == "conv"]
     yield from (("response_std", one.index, one.name, one.stage, one.block) for one in convs)

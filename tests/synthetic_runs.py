@@ -98,8 +98,8 @@ def recordings(
 
     |g| of layer l is growth**(depth - l) at every step (so growth is exact in every stage);
     |w| is 3; the relative update is lr |g| / |w|, and 1e-9 in the stem of plain networks deeper
-    than 20 from step 16 on; the response std is `response` in every convolution, times
-    exp(+-spread) in turn.
+    than 20 from step 16 on; its arctangent is the angle; the response std is `response` in
+    every convolution, times exp(+-spread) in turn.
     """
     spec = NetworkSpec.parse(row["network"])
     table = layer_table(spec, num_classes=10, in_channels=1, image_size=8)
@@ -113,6 +113,7 @@ def recordings(
             rows.append(_record(layer, step, "gradient_norm", norm))
             rows.append(_record(layer, step, "weight_norm", 3.0))
             rows.append(_record(layer, step, "relative_update", update))
+            rows.append(_record(layer, step, "update_angle", np.arctan(update)))
             if layer.kind == "conv":
                 sign = 1 if layer.index % 2 else -1
                 value = response * np.exp(sign * spread)

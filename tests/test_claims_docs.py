@@ -23,7 +23,7 @@ def test_the_example_of_a_new_claim_is_a_claim_that_runs() -> None:
     names: dict[str, object] = {}
     exec(code, names)
     (found,) = evaluate_claims(demo_runs(), [names["GAIN"]])
-    assert (found.id, found.verdict, found.n) == ("12-gain-at-20", "supported", 3)
+    assert (found.id, found.verdict, found.n) == ("13-gain-at-20", "supported", 3)
     assert found.effect == pytest.approx(2.9 * 1.02)
     claim = [line for line in code.split("GAIN = Claim(\n")[1].splitlines() if line != ")"]
     assert len(claim) <= 10

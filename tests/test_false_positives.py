@@ -29,15 +29,13 @@ from analysis.claims import tie as claim_3
 from analysis.claims.claim import Outcome
 from analysis.claims.evidence import Contrast
 from analysis.claims.findings import judge
-from analysis.layer_dynamics import FROZEN_BELOW
 from analysis.paper import load_paper
 from analysis.statistics import t_interval
 
 DRAWS = 1000
 FAR = 50.0
 THEORY = float(np.log(load_paper().gradient_growth))
-STILL = float(np.log(FROZEN_BELOW))
-VANISHING = float(np.log(claim_10.VANISHING))
+STILL, SLOWER = float(np.log(claim_9.STILL)), float(np.log(claim_9.SLOWER))
 
 Rule = Callable[[Sequence[Contrast], Sequence[Contrast]], Outcome]
 
@@ -52,6 +50,7 @@ class Case:
     truth: tuple[float, ...]
     sd: float = 1.0
     comparisons: int = 1
+    found: Outcome = "supported"
 
 
 def one_of(rule: Callable[..., Outcome]) -> Rule:
@@ -96,17 +95,35 @@ CASES = (
         ((claim_6.FITTED, FAR), (-FAR, 0)),
         (-FAR, FAR),
     ),
-    Case("7-gradients", one_of(judge), ((0,),), (FAR,)),
+    Case(
+        "7-gradients",
+        claims_7_8.judge_growth,
+        ((0, FAR, FAR), (0, 0, 0)),
+        (FAR,) * 3,
+        comparisons=3,
+    ),
     Case(
         "8-explosion-rate",
-        one_of(partial(claims_7_8.judge_rate, theory=THEORY)),
-        ((THEORY + claims_7_8.RATE_MARGIN,), (THEORY - claims_7_8.RATE_MARGIN,)),
-        (THEORY,),
+        partial(claims_7_8.judge_rate, theory=THEORY),
+        tuple(
+            (THEORY + sign * claims_7_8.RATE_MARGIN, *others)
+            for sign in (1, -1)
+            for others in ((THEORY, THEORY), (THEORY + sign * claims_7_8.RATE_MARGIN,) * 2)
+        ),
+        (THEORY,) * 3,
         0.002,
+        3,
+        "equivalent",
     ),
-    Case("9-freeze", one_of(claim_9.judge), ((STILL, -FAR), (STILL - FAR, 0)), (STILL - FAR, -FAR)),
-    Case("10-vanishing-without-norm", one_of(claim_10.judge), ((VANISHING,),), (VANISHING - FAR,)),
+    Case(
+        "9-freeze",
+        one_of(claim_9.judge),
+        ((STILL, -FAR), (STILL - FAR, SLOWER)),
+        (STILL - FAR, SLOWER - FAR),
+    ),
+    Case("10-vanishing-without-norm", one_of(claim_10.judge), ((-claim_10.MARGIN,),), (-FAR,)),
     Case("11-preactivation", one_of(judge), ((0,),), (FAR,)),
+    Case("12-branches-near-zero", one_of(claim_5.judge), ((0, -FAR), (-FAR, 0)), (-FAR, -FAR)),
 )
 
 
@@ -149,13 +166,13 @@ def test_chance_supports_a_claim_no_more_often_than_its_level(
     case: Case, null: tuple[float, ...], n: int, shared: bool
 ) -> None:
     found = outcomes(case, null, n, shared)
-    assert found.count("supported") / DRAWS <= at_most(ALPHA / 2)
+    assert found.count(case.found) / DRAWS <= at_most(ALPHA / 2)
     assert found.count("refuted") / DRAWS <= at_most(ALPHA)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_the_level_is_used_and_not_only_kept(case: Case) -> None:
-    rates = [outcomes(case, null, 3, shared=True).count("supported") for null in case.nulls]
+    rates = [outcomes(case, null, 3, shared=True).count(case.found) for null in case.nulls]
     assert max(rates) / DRAWS >= 0.004
 
 
@@ -163,7 +180,7 @@ def test_the_level_is_used_and_not_only_kept(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_a_large_true_effect_is_found(case: Case, n: int) -> None:
     found = outcomes(case, case.truth, n, shared=False, draws=200)
-    assert found.count("supported") >= 190
+    assert found.count(case.found) >= 190
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)

@@ -377,7 +377,7 @@ def test_responses_are_those_of_the_last_step_of_finished_members() -> None:
 
 
 def test_freeze_shows_stem_norm_and_relative_update_from_step_zero(demo: Runs) -> None:
-    norms, updates = made(plot_freeze(demo)).axes
+    norms, updates, angles = made(plot_freeze(demo)).axes
     assert np.asarray(y(norms, "plain-56 (n = 3)")) == pytest.approx(3.0)
     frozen = line(updates, "plain-56 (n = 3)")
     steps = [int(step) for step in np.asarray(frozen.get_xdata())]
@@ -385,7 +385,19 @@ def test_freeze_shows_stem_norm_and_relative_update_from_step_zero(demo: Runs) -
     assert steps[:6] == [0, 1, 2, 4, 8, 16]
     assert values[steps.index(16) :] == pytest.approx(1e-9)
     assert values[0] == pytest.approx(0.1 * 1.203**55 / 3, rel=1e-3)
-    assert y(updates, "frozen below 1e-06") == [1e-6, 1e-6]
+    assert y(updates, "gradient step tiny below 1e-06") == [1e-6, 1e-6]
+    turned = np.asarray(y(angles, "plain-56 (n = 3)"), dtype=float)
+    assert turned[0] == pytest.approx(np.arctan(values[0]), rel=1e-2)
+    assert turned[steps.index(16) :] == pytest.approx(1e-9)
+
+
+def test_freeze_of_runs_without_angles_says_so() -> None:
+    rows = [member("plain-8", seed) for seed in range(2)]
+    layers = [recordings(row) for row in rows]
+    old = as_runs(rows, [one[one["quantity"] != "update_angle"] for one in layers])
+    (group,) = split_groups(old)
+    assert len(made(freeze.draw(group)).axes) == 2
+    assert "record again to see them" in freeze.caption(group)
 
 
 def test_constant_values_still_have_a_readable_log_axis(demo: Runs) -> None:

@@ -20,6 +20,9 @@ from resnet_lab.recording.schedule import recording_steps
 from resnet_lab.runs.frames import foreign_folders, load_runs
 from resnet_lab.training.train import train
 
+WEIGHT_QUANTITIES = (
+    *("gradient_norm", "weight_norm", "relative_update", "update_norm", "update_angle"),
+)
 DOCUMENTED = {
     *("run", "name", "study", "path", "network", "family", "depth", "shortcut", "seed"),
     *("data", "protocol", "normalise", "augment", "status", "diverged_at", "warmup_ended_at"),
@@ -115,7 +118,7 @@ def test_layers_are_recorded_for_every_layer_at_every_recording_step(runs: Path)
     steps = list(recording_steps(6, config.recording))
     assert steps == [0, 1, 2, 4, 5]
     table = layer_table(NetworkSpec.parse(RESIDUAL), num_classes=10, in_channels=1, image_size=8)
-    for quantity in ("gradient_norm", "weight_norm", "relative_update", "update_norm"):
+    for quantity in WEIGHT_QUANTITIES:
         part = frame[(frame["network"] == RESIDUAL) & (frame["quantity"] == quantity)]
         assert part["step"].unique().tolist() == steps
         first = part[part["step"] == 0]
@@ -124,7 +127,7 @@ def test_layers_are_recorded_for_every_layer_at_every_recording_step(runs: Path)
         ]
         assert (part["value"] > 0).all()
     assert set(frame["quantity"]) == {
-        *("gradient_norm", "weight_norm", "relative_update", "update_norm"),
+        *WEIGHT_QUANTITIES,
         *("activation_gradient_norm", "response_std", "variance_ratio"),
     }
     assert set(frame[frame["quantity"] == "variance_ratio"]["network"]) == {RESIDUAL}

@@ -16,6 +16,7 @@ from resnet_lab.recording.gradients import (
     gradient_norms,
     relative_updates,
     snapshot,
+    update_angles,
     update_norms,
     weight_norms,
 )
@@ -193,6 +194,70 @@ def test_weight_decay_and_momentum_are_part_of_the_update() -> None:
     sgd.step()
     expected = torch.stack([0.1 * velocity.norm() for velocity in second])
     torch.testing.assert_close(update_norms(network, before), expected, rtol=1e-5, atol=0)
+
+
+def shifted(network: Network, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """The angles of an update that replaces every weight w by change(w)."""
+    before = snapshot(network)
+    with torch.no_grad():
+        for site in weight_sites(network.spec):
+            tensor = weight(network, site.name)
+            tensor.copy_(change(tensor))
+    return update_angles(network, before)
+
+
+def quarter_turn(w: Tensor) -> Tensor:
+    """Each pair of neighbouring weights turned by a right angle: orthogonal, of equal norm."""
+    pairs = w.flatten().reshape(-1, 2)
+    return torch.stack([-pairs[:, 1], pairs[:, 0]], dim=1).reshape(w.shape)
+
+
+@pytest.mark.parametrize("angle", [1e-5, 1e-3, 0.3, math.pi / 2, 3.0])
+def test_update_angles_are_those_by_which_the_weights_were_turned(angle: float) -> None:
+    network = build_network("plain-8-x0.25", num_classes=10)
+    turned = shifted(
+        network, lambda w: math.cos(angle) * w + math.sin(angle) * quarter_turn(w)
+    ).tolist()
+    assert turned == pytest.approx([angle] * 8, rel=1e-2 if angle < 1e-4 else 1e-5)
+
+
+@pytest.mark.parametrize(("factor", "angle"), [(0.5, 0.0), (1e4, 0.0), (-2.0, math.pi)])
+def test_rescaled_weights_have_not_turned(factor: float, angle: float) -> None:
+    network = build_network("plain-8-x0.25", num_classes=10)
+    turned = shifted(network, lambda w: factor * w).tolist()
+    assert turned == pytest.approx([angle] * 8, abs=1e-6)
+
+
+def test_the_angle_of_a_step_includes_momentum_and_weight_decay() -> None:
+    network = with_gradients("resnet-8-x0.25")
+    sgd = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=0.5)
+    names = [site.name for site in weight_sites(network.spec)]
+    first = [0.5 * weight(network, n).detach() + gradient(network, n) for n in names]
+    sgd.step()
+    before = snapshot(network)
+    expected = []
+    for velocity, w, name in zip(first, before, names, strict=True):
+        after = w - 0.1 * (0.9 * velocity + 0.5 * w + gradient(network, name))
+        cosine = F.cosine_similarity(w.double().flatten(), after.double().flatten(), dim=0)
+        expected.append(math.acos(cosine.item()))
+    sgd.step()
+    assert update_angles(network, before).tolist() == pytest.approx(expected, rel=1e-4)
+    assert min(expected) > 1e-3
+
+
+def test_a_plain_step_before_a_batch_norm_turns_by_the_arctangent_of_the_relative_update() -> None:
+    network = invariant_to_scale(with_gradients("plain-8-x0.25"))
+    set_gradients(network, *random_batch(8, 16))
+    relative = relative_updates(gradient_norms(network), weight_norms(network), lr=0.1)
+    before = snapshot(network)
+    torch.optim.SGD(network.parameters(), lr=0.1).step()
+    turned = update_angles(network, before)[:-1]  # the classifier has no norm behind it
+    torch.testing.assert_close(turned, torch.atan(relative[:-1]), rtol=1e-4, atol=0)
+
+
+def test_weights_of_zero_have_no_angle() -> None:
+    network = build_network("plain-8-x0.25", num_classes=10)
+    assert shifted(network, torch.zeros_like).isnan().all()
 
 
 # Why: what batch normalisation does to gradients.

@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 from synthetic_runs import member, recordings
 
-from analysis.layer_dynamics import at_step, first_last_ratio, freezes, growth, main_path
+from analysis.layer_dynamics import (
+    at_step,
+    first_last_ratio,
+    freezes,
+    growth,
+    main_path,
+    travelled,
+)
 
 
 def layers_of(network: str, rate: float = 1.2) -> pd.DataFrame:
@@ -108,8 +115,30 @@ def test_only_the_stem_of_the_deep_plain_net_freezes() -> None:
     assert frozen["freeze_step"].item() == 16
 
 
+def turns(values: dict[int, float]) -> pd.DataFrame:
+    return updates(values).assign(quantity="update_angle")
+
+
+def test_the_angle_travelled_is_the_trapezoid_over_recorded_steps() -> None:
+    row = travelled(turns({0: 9.0, 16: 0.3, 18: 0.1, 28: 0.0, 100: 0.02}), 16).iloc[0]
+    assert row["angle"] == pytest.approx(2 * 0.2 + 10 * 0.05 + 72 * 0.01)
+    assert (row["start"], row["end"]) == (16, 100)
+
+
+def test_rows_of_any_order_and_a_first_step_between_recordings() -> None:
+    frame = turns({100: 0.02, 16: 0.3, 28: 0.0})
+    row = travelled(frame, 17).iloc[0]
+    assert (row["start"], row["angle"]) == (28, pytest.approx(0.72))
+
+
+def test_one_recording_is_no_path() -> None:
+    assert travelled(turns({0: 1.0, 16: 0.3}), 16).empty
+    assert travelled(updates({16: 0.3, 17: 0.3}), 16).empty
+
+
 def test_no_recordings_give_empty_tables() -> None:
     empty = layers_of("plain-8").iloc[:0]
     assert growth(empty).empty
     assert freezes(empty).empty
     assert first_last_ratio(empty).empty
+    assert travelled(empty, 0).empty

@@ -15,14 +15,22 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from resnet_lab.networks.network import Network, build_network
 from resnet_lab.networks.spec import NetworkSpec
-from resnet_lab.recording.gradients import gradient_norms, snapshot, update_norms, weight_norms
+from resnet_lab.recording.gradients import (
+    gradient_norms,
+    snapshot,
+    update_angles,
+    update_norms,
+    weight_norms,
+)
 from resnet_lab.recording.recorder import COLUMNS, LayerColumns, Recorder
 from resnet_lab.recording.responses import probe
 from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.recording.sites import activation_sites, response_sites, weight_sites
 
 NAMES = ("plain-8-x0.25", "resnet-8-x0.25")
-WEIGHT_QUANTITIES = {"gradient_norm", "weight_norm", "relative_update", "update_norm"}
+WEIGHT_QUANTITIES = {
+    *("gradient_norm", "weight_norm", "relative_update", "update_norm", "update_angle")
+}
 PROBE_QUANTITIES = {"activation_gradient_norm", "response_std", "variance_ratio"}
 
 
@@ -145,6 +153,8 @@ def test_the_first_rows_are_the_measurements_of_the_first_step() -> None:
         assert rows.values(name, 0, "variance_ratio") == ([] if ratios is None else ratios.tolist())
         applied = update_norms(twins.networks[i], snapshot(network)).tolist()
         assert rows.values(name, 0, "update_norm") == pytest.approx(applied)
+        turned = update_angles(twins.networks[i], snapshot(network)).tolist()
+        assert rows.values(name, 0, "update_angle") == pytest.approx(turned)
 
 
 def test_the_update_of_a_later_step_is_its_own() -> None:
@@ -153,6 +163,8 @@ def test_the_update_of_a_later_step_is_its_own() -> None:
     train(longer, recorder(rows), steps=3)
     applied = update_norms(longer.networks[1], snapshot(shorter.networks[1]))
     assert rows.values(NAMES[1], 2, "update_norm") == pytest.approx(applied.tolist())
+    turned = update_angles(longer.networks[1], snapshot(shorter.networks[1]))
+    assert rows.values(NAMES[1], 2, "update_angle") == pytest.approx(turned.tolist())
 
 
 def test_rows_are_recorded_at_the_steps_asked_for_and_carry_their_sites() -> None:

@@ -279,7 +279,9 @@ def test_the_explorer_holds_every_member_quantity_and_layer() -> None:
     assert labels[0] == "plain-8, seed 0"
     assert len(labels) == 18
     quantities = [one["id"] for one in content["quantities"]]
-    assert quantities == ["gradient_norm", "relative_update", "weight_norm", "response_std"]
+    assert quantities == [
+        *("gradient_norm", "relative_update", "weight_norm", "update_angle", "response_std")
+    ]
     norms = content["members"][2]["values"]["gradient_norm"]
     assert norms["layers"] == list(range(1, 9))  # projections are not of the main path
     assert norms["names"][0] == "stem.conv"

@@ -144,12 +144,12 @@ def test_a_contrast_has_one_interval_and_says_for_how_many_it_is_corrected(
 
 def test_the_stems_first_steps_are_the_recorded_ones(told: str, runs: Runs) -> None:
     layers = runs.layers[runs.layers["name"] == "stem.conv"]
-    for place, quantity in enumerate(("relative_update", "weight_norm")):
+    for place, quantity in enumerate(("relative_update", "weight_norm", "update_angle")):
         rows = layers[(layers["quantity"] == quantity) & layers["step"].isin((0, 1, 2, 4, 8))]
         for name in NETWORKS:
             own = rows[rows["network"] == f"{name}-x0.25"]
             logs = own.assign(log=np.log(own["value"])).groupby("step")["log"].mean()
-            cells = row(told, 6, name)[place - 2]
+            cells = row(told, 6, name)[place - 3]
             assert cells == [name, *(f"{value:.4g}" for value in np.exp(logs))]
 
 

@@ -1,34 +1,73 @@
 """The growth of gradients per layer at initialisation: the number that three claims test.
 
-Of weights with batch norm, of activations without.
+Of weights with batch norm, in every stage; of activations without.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+import pandas as pd
+
+from analysis.claims.claim import ALPHA
 from analysis.claims.evidence import Contrast, estimate, interval_text
 from analysis.groups import Group
 from analysis.layer_dynamics import MEMBER, at_step, growth
-
-STAGE = 1
-"""The stage whose growth is tested: the one with full-size maps, furthest from the loss."""
+from analysis.statistics import t_interval
 
 
-def plain_growth(group: Group) -> Contrast | None:
-    """Return the log growth per layer of the deepest plain network at step 0, over its seeds.
+@dataclass(frozen=True)
+class Growth:
+    """The log growth per layer of one network over its seeds.
 
-    Growth is that of the weight-gradient norm towards the input over the convolutions of `STAGE`.
+    `overall` is the mean over the stages that could be fitted; `stages` has each of them, stage ->
+    growth, whose intervals keep their own level.
+    """
+
+    overall: Contrast
+    stages: dict[int, Contrast]
+
+    @property
+    def alone(self) -> list[Contrast]:
+        """Every stage, for a rule that asks for all of them."""
+        return list(self.stages.values())
+
+    @property
+    def joint(self) -> list[Contrast]:
+        """Every stage, with intervals that hold together, for a rule that any one breaks."""
+        return [together(one, len(self.stages)) for one in self.stages.values()]
+
+
+def together(found: Contrast, comparisons: int) -> Contrast:
+    """Widen an interval so that as many of them hold together at 1 - ALPHA (Bonferroni)."""
+    low, high = t_interval(found.mean, found.sd, found.n, 1 - ALPHA / comparisons)
+    return replace(found, low=float(low), high=float(high), comparisons=comparisons)
+
+
+def plain_growth(group: Group) -> Growth | None:
+    """Return the growth in every stage of the deepest plain network at step 0, over its seeds.
+
+    Growth is that of the weight-gradient norm towards the input over the convolutions of a stage.
     None where no plain network has recordings of enough layers. Runs that diverged later count:
     step 0 lies before.
     """
     fits = group.of(growth(group.runs.layers, step=0))
-    fits = fits[(fits["stage"] == STAGE) & (fits["family"] == "plain")]
+    fits = fits[fits["family"] == "plain"]
     if fits.empty:
         return None
     fits = fits[fits["depth"] == fits["depth"].max()]
     fits = fits.assign(network=fits["short"], value=np.log(fits["growth"]))
-    return estimate(fits, str(fits["network"].iloc[0]))
+    return _over_stages(fits)
+
+
+def _over_stages(fits: pd.DataFrame) -> Growth:
+    """Summarise one network's growths: columns network, seed, stage, value."""
+    network = str(fits["network"].iloc[0])
+    means = fits.groupby(["network", "seed"])["value"].mean().reset_index()
+    stages = {int(str(key)): estimate(part, network) for key, part in fits.groupby("stage")}
+    return Growth(estimate(means, network), stages)
 
 
 def activation_growth(group: Group) -> Contrast | None:
@@ -52,8 +91,25 @@ def activation_growth(group: Group) -> Contrast | None:
 
 def growth_text(found: Contrast, what: str = "gradient norm") -> str:
     """Return a growth with its interval as one line."""
-    mean, low, high = (float(np.exp(one)) for one in (found.mean, found.low, found.high))
     return (
-        f"{found.first} {what} grows x{mean:.3f} per layer towards the input at step 0, "
-        f"{interval_text(low, high, found.n, 3)}"
+        f"{found.first} {what} grows x{np.exp(found.mean):.3f} per layer towards the input at "
+        f"step 0, {_interval(found)}"
     )
+
+
+def stages_text(found: Growth, notes: Sequence[str] = ()) -> str:
+    """Return every stage's growth as one sentence; `notes` may add what each stage's maps are."""
+    said = notes or [""] * len(found.stages)
+    texts = [
+        f"stage {stage}{note} x{np.exp(one.mean):.3f}" + (f" {_bounds(one)}" if one.n > 1 else "")
+        for (stage, one), note in zip(found.stages.items(), said, strict=True)
+    ]
+    return f" By stage: {', '.join(texts)}."
+
+
+def _bounds(found: Contrast) -> str:
+    return f"[{np.exp(found.low):.3f}, {np.exp(found.high):.3f}]"
+
+
+def _interval(found: Contrast) -> str:
+    return interval_text(float(np.exp(found.low)), float(np.exp(found.high)), found.n, 3)

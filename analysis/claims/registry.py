@@ -12,7 +12,7 @@ from analysis.claims.grouping import groups_across
 from analysis.claims.no_norm import NO_NORM
 from analysis.claims.overfitting import OVERFITTING
 from analysis.claims.preactivation import PREACTIVATION
-from analysis.claims.responses import RESPONSES
+from analysis.claims.responses import BRANCHES, RESPONSES
 from analysis.claims.reversal import REVERSAL
 from analysis.claims.shortcuts import SHORTCUTS
 from analysis.claims.tie import TIE
@@ -31,6 +31,7 @@ CLAIMS: tuple[Claim, ...] = (
     FREEZE,
     NO_NORM,
     PREACTIVATION,
+    BRANCHES,
 )
 
 

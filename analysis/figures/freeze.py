@@ -1,4 +1,4 @@
-"""The freeze of early layers: the stem's weight norm and relative update over log steps."""
+"""The freeze of early layers: the stem's weight norm, gradient step and angle over log steps."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ QUANTITIES = {
     "weight_norm": "weight norm |w|",
     "relative_update": "relative update lr |g| / |w|",
 }
+ANGLE = {"update_angle": "update angle (radians)"}
+"""What runs recorded before it existed lack: its panel is drawn where it is there."""
 
 
 def plot_freeze(runs: Runs) -> Figure | None:
@@ -25,13 +27,13 @@ def plot_freeze(runs: Runs) -> Figure | None:
 
 
 def stems(group: Group) -> pd.DataFrame:
-    """Return the stem's weight norm and relative update at each recorded step.
+    """Return the stem's weight norm, relative update and update angle at each recorded step.
 
     Columns: quantity, family, depth, shortcut, short, step, n, middle (geometric mean over seeds),
     low, high (smallest and largest seed). Values of 0 are left out: they have no logarithm.
     """
     layers = group.runs.layers
-    rows = layers[(layers["name"] == STEM) & layers["quantity"].isin(list(QUANTITIES))]
+    rows = layers[(layers["name"] == STEM) & layers["quantity"].isin([*QUANTITIES, *ANGLE])]
     rows = group.of_shown(rows[np.isfinite(rows["value"]) & (rows["value"] > 0)])
     rows = rows.assign(log=np.log(rows["value"].astype(float)))
     grouped = rows.groupby(["quantity", *NETWORK, "step"])
@@ -48,20 +50,23 @@ def stems(group: Group) -> pd.DataFrame:
 
 @style.styled
 def draw(group: Group) -> Figure | None:
-    """Draw one group: weight norm above, relative update below."""
+    """Draw one group: weight norm above, relative update below, then the angle if it is there."""
     table = stems(group)
-    if set(table["quantity"]) != set(QUANTITIES):
+    there = set(table["quantity"])
+    if not set(QUANTITIES) <= there:
         return None
-    figure = style.new_figure(style.COLUMN_WIDTH, 4.4)
-    panels = figure.subplots(2, 1, sharex=True)
-    for axes, quantity in zip(panels, QUANTITIES, strict=True):
+    shown = {**QUANTITIES, **(ANGLE if set(ANGLE) <= there else {})}
+    figure = style.new_figure(style.COLUMN_WIDTH, 0.4 + 2.0 * len(shown))
+    panels = figure.subplots(len(shown), 1, sharex=True)
+    for axes, (quantity, label) in zip(panels, shown.items(), strict=True):
         _draw_lines(axes, table[table["quantity"] == quantity])
         style.log_value_axis(axes)
         style.log_step_axis(axes, float(table["step"].max()))
-        axes.set_ylabel(f"stem {QUANTITIES[quantity]}")
-    panels[0].set_xlabel("")
+        axes.set_ylabel(f"stem {label}")
+    for axes in panels[:-1]:
+        axes.set_xlabel("")
     threshold = panels[1].axhline(FROZEN_BELOW, color=style.THEORY_COLOUR, linestyle=":")
-    threshold.set_label(f"frozen below {FROZEN_BELOW:g}")
+    threshold.set_label(f"gradient step tiny below {FROZEN_BELOW:g}")
     handles, _ = panels[1].get_legend_handles_labels()
     style.figure_legend(figure, handles)
     style.describe(figure, group.label)
@@ -85,11 +90,18 @@ def _draw_lines(axes: Axes, table: pd.DataFrame) -> None:
 
 def caption(group: Group) -> str:
     """Say what the figure shows."""
+    angle = (
+        " Bottom: the angle by which each step, momentum included, really turned the weights."
+        if set(ANGLE) <= set(stems(group)["quantity"])
+        else " Angles of the steps really taken were not recorded: record again to see them."
+    )
     return (
         "The first convolution (stem) over training, on a log(1 + step) axis from step 0: weight "
-        "norm above, relative update lr |g| / |w| below. Dashed with circles: plain; solid: "
-        "residual. Geometric means over seeds, bands from the lowest to the highest seed. Dotted: "
-        f"{FROZEN_BELOW:g}, below which a layer is marked as frozen. Batch norm makes the loss "
-        "indifferent to the weights' size, so only their direction matters; the ratio is that of "
-        "one gradient step, without momentum, and says nothing of steps that are not shown."
+        "norm above, relative update lr |g| / |w| below it. Dashed with circles: plain; solid: "
+        "residual. Geometric means over seeds, bands from the lowest to the highest seed. Below "
+        f"the dotted line ({FROZEN_BELOW:g}) a gradient step is tiny beside the weights. Batch "
+        "norm makes the loss indifferent to their size, so only their direction matters. "
+        "lr |g| / |w| knows no momentum, which moves weights for tens of steps after their "
+        "gradient collapsed, and says nothing of steps that are not shown."
+        f"{angle}"
     )

@@ -129,5 +129,6 @@ def caption(group: Group) -> str:
         "they shrink. Dotted: the slope that theory gives for activation gradients of wide, fully "
         "connected plain batch-norm networks, "
         f"sqrt(pi / (pi - 1)) = {load_paper().gradient_growth} (Yang et al. 2019), beside stage 1; "
-        "only its slope has a meaning."
+        "only its slope has a meaning. It has no border: zero padding lowers the growth, most on "
+        "the small maps of late stages."
     )

@@ -112,5 +112,6 @@ def caption(group: Group) -> str:
         f"intervals of the logarithm ({counted}; none where n = 1). Stages with fewer than "
         f"{FIT_NEEDS} convolutions have no fit. Dotted: the theory's "
         f"{load_paper().gradient_growth} for activation gradients of wide, fully connected plain "
-        "batch-norm networks (Yang et al. 2019); the thin line is 1."
+        "batch-norm networks (Yang et al. 2019), which have no border; zero padding lowers the "
+        "growth, most on the small maps of late stages. The thin line is 1."
     )

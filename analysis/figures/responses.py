@@ -86,5 +86,6 @@ def caption(group: Group) -> str:
         "ReLU and addition, on one fixed batch) at the last recorded step; mean over seeds. Top: "
         "in the order of the layers; bottom: sorted, the largest first (R Figure 7). Dashed: "
         "plain; solid: residual. The axis is logarithmic where responses differ by more than a "
-        f"factor of {LOG_ABOVE}."
+        f"factor of {LOG_ABOVE}. Behind a batch norm, with the batch's own statistics, it is that "
+        "of gamma and beta alone: 1 in every layer before training."
     )

@@ -23,6 +23,7 @@ QUANTITIES = {
     "relative_update": "relative update lr |g| / |w|",
     "weight_norm": "weight norm |w|",
     "update_norm": "update norm |Δw|",
+    "update_angle": "update angle (radians)",
     "activation_gradient_norm": "activation gradient norm",
     "response_std": "response std",
     "variance_ratio": "variance of branch / shortcut",

@@ -10,13 +10,19 @@ With w the weight tensor of one layer, L the loss and lr the learning rate:
     weight_norms       |w| = ||w||
     relative_updates   lr |g| / |w|              the size of a plain gradient step beside w
     update_norms       ||w_after - w_before||    the step really taken: momentum, decay, clipping
+    update_angles      angle(w_after, w_before)  how far that step turned the weights, in radians
 
 Why the third: batch normalisation makes the loss invariant to the scale of the weights before it,
 L(c w) = L(w), so dL/dw at c w is 1/c of that at w. A layer whose weights have exploded shows a
-vanishing gradient and, squared, a vanishing relative update: it is frozen (van Laarhoven 2017,
-arXiv 1706.05350, "L2 regularization versus batch and weight normalization"). At initialisation the
-gradient of a batch-normalised plain network grows towards the input by sqrt(pi / (pi - 1)) = 1.2112
-a layer (Yang et al. 2019, arXiv 1902.08129, "A mean field theory of batch normalization").
+vanishing gradient and, squared, a vanishing relative update (van Laarhoven 2017, arXiv 1706.05350,
+"L2 regularization versus batch and weight normalization"). At initialisation the gradient of a
+batch-normalised plain network grows towards the input by sqrt(pi / (pi - 1)) = 1.2112 a layer (Yang
+et al. 2019, arXiv 1902.08129, "A mean field theory of batch normalization").
+
+Why the last: of such weights only the direction matters, so what a layer can still learn is the
+angle that it still travels. lr |g| / |w| is not that: it knows no momentum, which goes on moving
+weights for tens of steps after their gradient has collapsed (Wan et al. 2021, arXiv 2006.08419,
+"Spherical motion dynamics").
 """
 
 from __future__ import annotations
@@ -58,7 +64,7 @@ def relative_updates(gradient_norms: Tensor, weight_norms: Tensor, lr: float) ->
 
 
 def snapshot(network: Network) -> list[Tensor]:
-    """Copy every weighted layer's weights: what `update_norms` compares with."""
+    """Copy every weighted layer's weights: what `update_norms` and `update_angles` compare with."""
     return [weight.detach().clone() for weight in _weights(network)]
 
 
@@ -69,6 +75,29 @@ def update_norms(network: Network, before: Sequence[Tensor]) -> Tensor:
     """
     weights = [weight.detach() for weight in _weights(network)]
     return euclidean_norms(torch._foreach_sub(weights, list(before)))
+
+
+def update_angles(network: Network, before: Sequence[Tensor]) -> Tensor:
+    """Return the angle between w and w_before of every weighted layer, in radians.
+
+    Shape (L,), float32, from 0 to pi. Taken from the sum and the difference of the unit vectors
+    (Kahan), as the cosine of a small angle is 1. Weights are held in float32, so that angles below
+    about 1e-7 are those of rounding. A weight tensor of zeros gives nan.
+    """
+    pairs = zip(_weights(network), before, strict=True)
+    return torch.stack([_angle(weight.detach(), old) for weight, old in pairs]).float()
+
+
+def _angle(first: Tensor, second: Tensor) -> Tensor:
+    a, b = _unit(first), _unit(second)
+    angle: Tensor = 2 * torch.atan2((a - b).norm(), (a + b).norm())
+    return angle
+
+
+def _unit(weight: Tensor) -> Tensor:
+    wide = weight if weight.device.type == "mps" else weight.double()
+    unit: Tensor = wide / wide.norm()
+    return unit
 
 
 def _weights(network: Network) -> list[Tensor]:

@@ -20,6 +20,7 @@ from resnet_lab.recording.gradients import (
     gradient_norms,
     relative_updates,
     snapshot,
+    update_angles,
     update_norms,
     weight_norms,
 )
@@ -68,7 +69,8 @@ class Recorder(pl.Callback):
 
     At the steps of `steps`, before the optimiser's step and any clipping: gradient_norm,
     weight_norm and relative_update of every weighted layer and, on `probe_batch` where there is
-    one, activation_gradient_norm, response_std and variance_ratio; after the step, update_norm.
+    one, activation_gradient_norm, response_std and variance_ratio; after the step, update_norm and
+    update_angle.
     Frozen members are left out. Under distributed training rank 0 alone records.
 
     `sink` is given the rows (see `LayerColumns`) at each `flush`: when training ends or breaks
@@ -122,7 +124,9 @@ class Recorder(pl.Callback):
         for index, before in self._before.items():
             network = cohort.networks[index]
             sites = weight_sites(network.spec)
-            self._keep(cohort.names[index], "update_norm", sites, update_norms(network, before))
+            name = cohort.names[index]
+            self._keep(name, "update_norm", sites, update_norms(network, before))
+            self._keep(name, "update_angle", sites, update_angles(network, before))
         self._before.clear()
 
     def on_save_checkpoint(
