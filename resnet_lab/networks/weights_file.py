@@ -36,7 +36,15 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Any]:
     """
     content = _read(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: not a weights file: it holds a {type(content).__name__}")
+        kind = type(content).__name__
+        way = ""
+        if isinstance(content, list | tuple) and any(isinstance(one, dict) for one in content):
+            place = next(k for k, one in enumerate(content) if isinstance(one, dict))
+            way = (
+                f", not a dictionary of tensors: save that alone, as in torch.save(torch.load("
+                f"{str(path)!r}, weights_only=True)[{place}], 'weights.pt')"
+            )
+        raise UserError(f"{path}: not a weights file: it holds a {kind}{way}")
     state = content if _holds_tensors(content) else _found_inside(path, content)
     names = _unwrapped([str(name) for name in dict.keys(state)])
     refuse_twice(path, names)
