@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import pkgutil
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from tiny_runs import PAIR, PLAIN, ROOT, assert_same_result, at_step, info, interrupt, resumed, tiny
@@ -140,7 +142,7 @@ def test_where_a_run_is_trained_and_kept_is_no_part_of_its_identity(same: Config
     assert RunDirectory.of(same).path.name == RunDirectory.of(Config()).path.name
 
 
-NONORM = {"network": "plain-8-nonorm,resnet-8-nonorm"}
+NONORM: dict[str, Any] = {"network": "plain-8-nonorm,resnet-8-nonorm"}
 IDLE = [
     ({}, "recipe", {}, {"warmup_lr": 0.05}),
     ({}, "recipe", {}, {"warmup_window": 7}),
@@ -149,6 +151,9 @@ IDLE = [
     ({}, "recipe", {}, {"drop_factor": 0.5}),
     ({}, "recipe", {"iterations": 200}, {"evaluate_every": 200}),
     ({}, "recipe", {"iterations": 50}, {"log_every": 50}),
+    ({"data": DataConfig(protocol="full")}, "recipe", {}, {"evaluate_every": 10}),
+    ({"data": DataConfig(test=False)}, "recipe", {}, {"test_curve": True}),
+    ({}, "recipe", {"batch_size": 64}, {"ghost_batch": 64}),
     (NONORM, "recipe", {}, {"precise_bn": 64}),
     (NONORM, "recipe", {}, {"ghost_batch": 64}),
     ({}, "data", {"name": "cifar10"}, {"validation_size": 5000}),
@@ -166,7 +171,7 @@ IDLE = [
     ("more", "part", "beside", "idle"), IDLE, ids=lambda one: str(one) if one else None
 )
 def test_settings_without_effect_are_no_part_of_the_identity(
-    more: dict[str, str], part: str, beside: dict[str, Any], idle: dict[str, Any]
+    more: dict[str, Any], part: str, beside: dict[str, Any], idle: dict[str, Any]
 ) -> None:
     plain, changed = (
         dataclasses.replace(config_of(part, **values), **more)
@@ -370,7 +375,9 @@ def test_a_run_of_format_1_goes_on_in_its_place(monkeypatch: pytest.MonkeyPatch)
     assert len(split_groups(both)) == 1, "they are alike: the same data and settings"
 
 
-def test_a_run_with_what_is_refused_today_stays_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_with_what_is_refused_today_stays_of_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with as_stored():
         config = tiny(network=PLAIN, warmup_steps=8, drops=(4,))
         run = begin_in_format_1(config, monkeypatch, finish=True)
@@ -378,16 +385,35 @@ def test_a_run_with_what_is_refused_today_stays_readable(monkeypatch: pytest.Mon
     assert (found.runs["run"].tolist(), found.skipped) == ([info(run)["run"]], [])
     with pytest.raises(UserError, match="within the warm-up"):
         parse_config(["--config", str(run / "config.yaml")])
+    file = run / "weights" / f"{PLAIN}.pt"
+    state = torch.load(file, weights_only=True)
+    state._metadata.pop("resnet_lab")  # nothing but tensors, as versions before format 2 wrote it
+    torch.save(state, file)
+    capsys.readouterr()
+    assert main(["evaluate", str(file), "--network", PLAIN, "--data", "digits", "--json"]) == 0
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error == info(run)["networks"][0]["final"]["test_error"]
 
 
 def test_of_image_folders_a_run_of_format_1_is_known_by_its_place(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, b = folder("A", "ab"), folder("B", "ab")
     run = begin_in_format_1(a, monkeypatch, finish=True)
     assert train(dataclasses.replace(a, data_dir=str(Path("A").resolve()))) == run
     assert train(b) != run
-    Path("A/train/a/0.png").unlink()
+    Path("A/train/a/0.png").rename("A/train/b/8.png")
+    assert train(a) == run, "as far as can be told"
+    capsys.readouterr()
+    configuration = yaml.safe_dump(a.as_dict())
+    Path("a.yaml").write_text(configuration)
+    assert main(["train", "--config", "a.yaml"]) == 0
+    assert "did not note which images it read" in capsys.readouterr().err
+    for part in ("train", "val"):  # as many images, in three classes
+        Path(f"A/{part}/c").mkdir()
+        Path(f"A/{part}/a/7.png").rename(f"A/{part}/c/7.png")
+    assert train(a) != run
+    Path("A/train/a/1.png").unlink()
     assert train(a) != run
 
 

@@ -460,6 +460,19 @@ def test_other_contents_are_no_weights(network, tmp_path, content, message):
 # ---- damage and malice
 
 
+def test_tensors_in_a_list_or_beside_another_are_named(network, tmp_path):
+    path = tmp_path / "it's.pt"
+    torch.save((network.state_dict(), 3), path)
+    with pytest.raises(UserError, match="it holds a tuple: save its dictionary alone") as caught:
+        read_weights(path)
+    way = str(caught.value).partition(", as ")[2].replace("'weights.pt'", "anew")
+    exec(way, {"torch": torch, "anew": tmp_path / "weights.pt"})
+    assert load_weights(tmp_path / "weights.pt", network) == "resnet_lab"
+    torch.save({**network.state_dict(), "epoch": torch.tensor(3)}, path)
+    with pytest.raises(UserError, match=r"unexpected: epoch$"):
+        load_weights(path, network)
+
+
 def test_a_missing_file_is_named(network, tmp_path):
     for path in (tmp_path, tmp_path / "absent.pt"):
         with pytest.raises(UserError, match=f"{path}: no such weights file"):

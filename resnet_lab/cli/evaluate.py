@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.normalise import Chosen, choose, read_choice
-from resnet_lab.cli.parsing import Parser, parse_config
+from resnet_lab.cli.parsing import Parser
 from resnet_lab.cli.terminal import printable
+from resnet_lab.documents import load_yaml, read_text
 from resnet_lab.errors import UserError
 from resnet_lab.files import with_home
+from resnet_lab.training.config import Config
 
 if TYPE_CHECKING:
     from resnet_lab.data.config import DataConfig
@@ -169,8 +171,8 @@ def _training_data(weights: Path) -> DataConfig | None:
     if not file.exists() or weights.resolve().parent.name != "weights":
         return None
     try:
-        return parse_config(["--config", str(file)]).data
-    except UserError as error:
+        return Config.from_stored(load_yaml(read_text(file))).data
+    except (OSError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"the configuration of the run that {weights} lies in: {error}") from error
 
 

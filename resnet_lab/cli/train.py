@@ -47,7 +47,15 @@ def _train_and_tell(config: Config) -> int:
     from resnet_lab.runs.provenance import trained_by_other_code
     from resnet_lab.runs.summary import summary_lines
 
-    known = RunDirectory.of(config).read()
+    place = RunDirectory.of(config)
+    known = place.read()
+    if known is not None and place.data_was_guessed() and is_first_process():
+        print(
+            f"resnet-lab: {place.path} is of an earlier version, which did not note which images "
+            "it read: by their place and number they were those that are there now. "
+            "--study NAME trains it anew",
+            file=sys.stderr,
+        )
     if known is not None and known["status"] == "finished":
         print("already finished; the same run is not trained twice")
         other = trained_by_other_code(known["provenance"])

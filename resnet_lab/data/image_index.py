@@ -59,6 +59,17 @@ def read_index(name: str, data_dir: Path, *, test: bool = True) -> tuple[ImageIn
     return parts[0], parts[1]
 
 
+def classes_of(name: str, data_dir: Path) -> tuple[str, ...]:
+    """The class folders of the training images; what they hold is not looked at.
+
+    Raises:
+        UserError: the folder is missing or cannot be read.
+    """
+    top = tree_root(name, data_dir) / "train"
+    check_part(name, data_dir, top)
+    return tuple(sorted(Listing(Reached([top])).open(str(top))))
+
+
 def no_images(faults: list[tuple[str, str]], count: int, folder: Path) -> UserError:
     """What is said of files that are named as images and are none.
 

@@ -12,8 +12,6 @@ from array import array
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from resnet_lab.errors import UserError
 
 _64_BITS = 2**64 - 1
@@ -57,6 +55,8 @@ class Reached:
 
     def check_files(self) -> None:
         """Raise UserError if two of the files noted are one: links to it, or hard links."""
+        import numpy as np  # takes as long as all else that parsing a command needs
+
         inodes = np.frombuffer(self._inodes, dtype=np.uint64)
         known, counts = np.unique(inodes, return_counts=True)
         found: dict[tuple[int, int], str] = {}

@@ -143,7 +143,9 @@ def _description(path: Path, said: Any) -> tuple[NetworkSpec | None, Mapping[str
 
 def _translated(name: str) -> str:
     """Return our name of a tensor that torchvision or akamaster names `name`; ours stay."""
-    path, _, tensor = name.rpartition(".")
+    path, dot, tensor = name.rpartition(".")
+    if not dot:
+        return name
     block = _BLOCK.fullmatch(path)
     if block is not None:
         stage, index, inside = block.groups()

@@ -36,13 +36,26 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Any]:
     """
     content = _read(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: not a weights file: it holds a {type(content).__name__}")
+        raise UserError(
+            f"{path}: not a weights file: it holds a {type(content).__name__}"
+            f"{_way_out(path, content)}"
+        )
     state = content if _holds_tensors(content) else _found_inside(path, content)
     names = _unwrapped([str(name) for name in dict.keys(state)])
     refuse_twice(path, names)
     described = getattr(state, "_metadata", None)
     said = dict.get(described, "resnet_lab") if isinstance(described, dict) else None
     return dict(zip(names, dict.values(state), strict=True)), said
+
+
+def _way_out(path: Path, content: Any) -> str:
+    """How to save anew what lies in a list, as (tensors, epoch); "" for all else."""
+    entries = content if isinstance(content, list | tuple) else ()
+    place = next((k for k, one in enumerate(entries) if isinstance(one, dict)), None)
+    if place is None:
+        return ""
+    loaded = f"torch.load({str(path)!r}, weights_only=True)"
+    return f": save its dictionary alone, as torch.save({loaded}[{place}], 'weights.pt')"
 
 
 def refuse_twice(path: Path, names: Sequence[str]) -> None:

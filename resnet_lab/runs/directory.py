@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import yaml
 
 from resnet_lab.data.config import default_data_dir
+from resnet_lab.data.image_index import classes_of
 from resnet_lab.documents import dump_yaml, load_json, load_yaml, read_text
 from resnet_lab.errors import UserError
 from resnet_lab.files import is_sealed, remove_leftovers, seal, write_json, write_text
@@ -248,6 +249,12 @@ class RunDirectory:
             if name in own | decisive and name in written and there[name] != here[name]
         ]
 
+    def data_was_guessed(self) -> bool:
+        """Whether the run has its images by their place and number alone; see `_has_data`."""
+        if self.identity is None or self.config is None:
+            return False
+        return self.identity.format == 1 and not self.config.data.in_memory
+
     def is_finished(self) -> bool:
         """Whether the run is here and done."""
         info = self.read()
@@ -334,20 +341,26 @@ def _begun_in_format_1(folder: Path, config: Config, now: Identity) -> RunDirect
 def _has_data(run: RunDirectory, config: Config, now: Identity) -> bool:
     """Whether a run of format 1 has the data of `now`, as far as it can be told.
 
-    Data sets that are always the same are; of image folders the place and the number of images must
-    be those of the run.
+    Data sets that are always the same are; of image folders the place and the numbers of images and
+    of classes must be those of the run.
     """
     if config.data.in_memory:
         return True
     try:
         there = Config.from_stored(load_yaml(read_text(run.path / "config.yaml")))
-        counts = read_info(run.path)["data"]["counts"]
+        data = read_info(run.path)["data"]
+        counts = data["counts"]
         images = counts["train"] + counts.get("validation", 0)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
         return False
     places = [default_data_dir(one.data_dir).resolve() for one in (there, config)]
     known = now.content["data"]["fingerprint"].get("images", images)
-    return places[0] == places[1] and images == known
+    if places[0] != places[1] or images != known:
+        return False
+    try:
+        return bool(len(classes_of(config.data.name, places[1])) == data.get("num_classes"))
+    except UserError:  # said when the data is to be read
+        return True
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:

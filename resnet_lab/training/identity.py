@@ -126,15 +126,17 @@ def effective_recipe(config: Config) -> RecipeConfig:
     recipe = config.recipe
     conditional = recipe.warmup_until_error is not None
     normalises = any(spec.norm == "batch" for spec in config.specs())
+    grouped = normalises and config.ghost_batch != recipe.batch_size
     used = {
         "warmup_lr": bool(recipe.warmup_steps) or conditional,
         "warmup_window": conditional,
         "clip_scope": recipe.clip is not None,
         "drop_factor": bool(recipe.drops or recipe.plateau_patience),
         "precise_bn": normalises,
+        "test_curve": config.data.test,
     }
     idle = {name: getattr(type(recipe), name) for name, effect in used.items() if not effect}
-    ghost_batch = config.ghost_batch if normalises else 0
+    ghost_batch = config.ghost_batch if grouped else 0
     with as_stored():  # the configuration is there: nothing of it is refused now
         return replace(recipe, **idle, ghost_batch=ghost_batch)
 
@@ -142,8 +144,10 @@ def effective_recipe(config: Config) -> RecipeConfig:
 def _recipe(config: Config) -> dict[str, Any]:
     """The recipe's settings that are not as by default, with the effect that they have."""
     recipe, usual = effective_recipe(config), type(config.recipe)
-    intervals = ("evaluate_every", "log_every")
+    intervals: tuple[str, ...] = ("evaluate_every", "log_every")
     values = _sparse(recipe, set(intervals))
+    if config.data.protocol == "full" and not recipe.test_curve:  # nothing to evaluate on
+        intervals = ("log_every",)
     for name in intervals:  # longer than the run is as long as the run: once, at the end
         every = min(getattr(recipe, name), recipe.iterations)
         if every != min(getattr(usual, name), recipe.iterations):
