@@ -88,6 +88,14 @@ def test_runs_has_a_row_a_member_with_what_it_is_and_what_came_out(runs: Path) -
         assert math.isnan(row.test_top5_error)
 
 
+def test_the_schedule_is_written_as_the_configuration_is_and_without_what_has_no_effect() -> None:
+    idle = {"warmup_lr": 0.5, "clip_scope": "network"}
+    train(tiny(drops=(4, 8), **idle, recording={"enabled": False}))
+    [schedule] = set(load_runs("runs").runs["schedule"])
+    assert "drops=[4, 8]" in schedule
+    assert "warmup_lr=0.01" in schedule
+
+
 def test_metrics_are_the_runs_rows_with_its_identity(runs: Path) -> None:
     frame = load_runs(runs).metrics
     columns = ["run", "network", "step", "epoch", "split", "metric", "value"]

@@ -96,7 +96,7 @@ FLAGS = {
     "train --dropout 0.5": "",
     "claims x --wandb": "",
     "doctor --fix": "",
-    "evaluate x --workers 2": "",
+    "evaluate x --workers 2": ", did you mean '--data.workers'?",
     "networks --seed 1": "",
 }
 KEYS = {

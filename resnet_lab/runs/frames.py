@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +229,7 @@ def _member_rows(
     folder: Path, info: Section, config: Config, identity: Identity
 ) -> Iterator[dict[str, Any]]:
     data, origin, settings = info.section("data"), info.section("provenance"), config.data
-    recipe = asdict(effective_recipe(config))
+    recipe = effective_recipe(config)
     info.check(seed=config.seed)
     data.check(
         name=settings.name,

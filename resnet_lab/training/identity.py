@@ -14,12 +14,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.data.config import default_validation_size
 from resnet_lab.recording.schedule import recording_steps
-from resnet_lab.training.recipe import RecipeConfig, as_stored
 
 if TYPE_CHECKING:
     from resnet_lab.training.config import Config
@@ -121,7 +120,7 @@ def _idle_data(config: Config, fingerprint: Mapping[str, Any]) -> set[str]:
     return idle
 
 
-def effective_recipe(config: Config) -> RecipeConfig:
+def effective_recipe(config: Config) -> dict[str, Any]:
     """The recipe with every setting that has no effect beside the others as it is by default."""
     recipe = config.recipe
     conditional = recipe.warmup_until_error is not None
@@ -135,22 +134,25 @@ def effective_recipe(config: Config) -> RecipeConfig:
         "precise_bn": normalises,
         "test_curve": config.data.test,
     }
-    idle = {name: getattr(type(recipe), name) for name, effect in used.items() if not effect}
-    ghost_batch = config.ghost_batch if grouped else 0
-    with as_stored():  # the configuration is there: nothing of it is refused now
-        return replace(recipe, **idle, ghost_batch=ghost_batch)
+    idle = {name: getattr(recipe.__class__, name) for name, effect in used.items() if not effect}
+    values = config.as_dict()["recipe"]
+    return {**values, **idle, "ghost_batch": config.ghost_batch if grouped else 0}
 
 
 def _recipe(config: Config) -> dict[str, Any]:
     """The recipe's settings that are not as by default, with the effect that they have."""
-    recipe, usual = effective_recipe(config), type(config.recipe)
+    recipe, usual = effective_recipe(config), type(config)().as_dict()["recipe"]
     intervals: tuple[str, ...] = ("evaluate_every", "log_every")
-    values = _sparse(recipe, set(intervals))
-    if config.data.protocol == "full" and not recipe.test_curve:  # nothing to evaluate on
+    values = {
+        name: value
+        for name, value in recipe.items()
+        if name not in intervals and value != usual[name]
+    }
+    if config.data.protocol == "full" and not recipe["test_curve"]:  # nothing to evaluate on
         intervals = ("log_every",)
     for name in intervals:  # longer than the run is as long as the run: once, at the end
-        every = min(getattr(recipe, name), recipe.iterations)
-        if every != min(getattr(usual, name), recipe.iterations):
+        every = min(recipe[name], recipe["iterations"])
+        if every != min(usual[name], recipe["iterations"]):
             values[name] = every
     return values
 

@@ -20,7 +20,8 @@ PACKAGES = ("resnet_lab.networks.", "resnet_lab.data.")
 
 def replaced_code() -> dict[str, str]:
     """Hash of each function and class that has been replaced, by its place; of loaded modules."""
-    modules = {name: module for name, module in sys.modules.items() if name.startswith(PACKAGES)}
+    loaded = sys.modules.copy()  # other threads import
+    modules = {name: module for name, module in loaded.items() if name.startswith(PACKAGES)}
     found: dict[str, str] = {}
     for name, module in sorted(modules.items()):
         found |= {f"{name}.{place}": _hash(value) for place, value in _replaced(module)}
@@ -32,7 +33,7 @@ def _replaced(module: ModuleType) -> Iterator[tuple[str, Any]]:
         there = _function(module, place)
         if there is None or _told(there.__code__) != _told(own):
             yield place, there
-    for name, table in vars(module).items():
+    for name, table in vars(module).copy().items():
         for key, entry in table.items() if isinstance(table, dict) and name.isupper() else ():
             foreign = isinstance(entry, type) or hasattr(entry, "__code__")
             if foreign and not str(getattr(entry, "__module__", "")).startswith("resnet_lab."):
