@@ -141,7 +141,8 @@ def effective_recipe(config: Config) -> dict[str, Any]:
 
 def _recipe(config: Config) -> dict[str, Any]:
     """The recipe's settings that are not as by default, with the effect that they have."""
-    recipe, usual = effective_recipe(config), type(config)().as_dict()["recipe"]
+    recipe = effective_recipe(config)
+    usual = {one.name: json.loads(json.dumps(one.default)) for one in fields(config.recipe)}
     intervals: tuple[str, ...] = ("evaluate_every", "log_every")
     values = {
         name: value
