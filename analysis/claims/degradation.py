@@ -32,6 +32,7 @@ from analysis.claims.learning import (
 from analysis.claims.published import published
 from analysis.convergence import error_curves, share_above
 from analysis.groups import Group
+from analysis.statistics import rate_interval
 
 
 def degradation(group: Group) -> Finding | None:
@@ -99,7 +100,11 @@ def judge_losses(
         return "not under this recipe", f"{nothing}. "
     *shallower, deepest = rates
     if not any(one.count for one in rates):
-        return outcome, ""
+        unseen = 100 * rate_interval(0, deepest.n)[1]
+        return outcome, "" if outcome != "refuted" else (
+            f"None of {deepest.n} seeds of {deepest.network} was lost, which a rate of up to "
+            f"{unseen:.0f} % allows: this is about seeds that train. "
+        )
     told = f"Seeds lost: {', '.join(one.text for one in rates)}"
     if any(more_lost(deepest, one, len(shallower)) for one in shallower):
         return "supported", f"{told}; the deepest network loses more (Fisher's exact test). "

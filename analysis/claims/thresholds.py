@@ -139,5 +139,5 @@ def thresholds_table() -> str:
         )
         for each in THRESHOLDS
     ]
-    lines = [head, ["---"] * len(head), *rows]
+    lines = [head, ["---"] * len(head), *map(list, rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
