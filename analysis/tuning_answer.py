@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.claims.claim import Outcome
 from analysis.claims.degradation import judge
-from analysis.claims.evidence import Contrast, points_text
+from analysis.claims.evidence import TOO_FEW, Contrast, points_text
 from analysis.statistics import together_text
 from analysis.tuning import Tuning, degradation, shortcut_effects
 
@@ -48,6 +48,8 @@ def _verdict(tuning: Tuning, outcome: Outcome, shown: Contrast) -> str:
         return f"No{limit if some else ''}: {better}."
     if shown.n < 2:
         return "Undecided: one seed gives no interval."
+    if shown.excluded():
+        return f"Undecided. {TOO_FEW}."
     return "Undecided: the interval does not exclude 0."
 
 

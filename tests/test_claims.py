@@ -23,7 +23,7 @@ from analysis.claims import (
 from analysis.claims.degradation import judge
 from analysis.claims.evidence import Contrast
 from analysis.groups import split_groups
-from analysis.statistics import paired_differences
+from analysis.statistics import detectable, paired_differences, power
 from resnet_lab.runs.frames import Runs
 
 DEGRADED, REVERSED, RESPONSES, GRADIENTS = (
@@ -135,9 +135,20 @@ def test_one_seed_leaves_every_claim_undecided_without_interval(single: list[Ver
 
 def test_a_verdict_says_what_its_seeds_could_have_found() -> None:
     found = verdict(trained({"plain-8": [1, 2, 3], "plain-56": [51, 53, 52]}), DEGRADED)
-    # differences of 50, 51 and 49, so an sd of 1; the test below simulates the 3.264
-    assert found.detectable == pytest.approx(3.264, abs=1e-3)
-    assert found.power.startswith("Power: 3 seeds with this spread find a true distance of 3.3 ")
+    # differences of 50, 51 and 49, so an sd of 1; three seeds decide at 99 %
+    assert found.detectable == pytest.approx(detectable(1.0, 3, 0.99))
+    assert power(found.detectable, 1.0, 3, 0.99) == pytest.approx(0.8)
+    assert found.power == ""
+
+
+def test_power_stands_beside_undecided_verdicts_alone() -> None:
+    found = verdict(trained({"plain-8": [4, 6, 5], "plain-56": [6, 5, 4.5]}), DEGRADED)
+    assert found.verdict == "undecided"
+    assert re.fullmatch(
+        r"Detectable difference: 12 points \(80 % power; 6.1 points to 74 points, as 3 seeds know "
+        r"their spread\)\.",
+        found.power,
+    )
 
 
 def test_a_deeper_net_that_is_better_everywhere_refutes_degradation() -> None:
@@ -235,6 +246,79 @@ def test_a_seed_trained_twice_counts_once() -> None:
     assert found.effect == pytest.approx(49.5)
 
 
+def lose(runs: Runs, network: str, seeds: list[int]) -> Runs:
+    lost = (runs.runs["network"] == network) & runs.runs["seed"].isin(seeds)
+    runs.runs.loc[lost, "status"] = "diverged"
+    runs.runs.loc[lost, "train_error"] = np.nan
+    return runs
+
+
+def better(deep: list[float] | None = None) -> Runs:
+    """Five seeds of a deep plain network that trains better than the shallow one."""
+    return trained({"plain-8": [9, 9.1, 9.2, 9, 9.1], "plain-56": deep or [4, 4.1, 4.3, 4.2, 4]})
+
+
+def test_diverged_seeds_are_never_left_out_to_refute_degradation() -> None:
+    assert verdict(better(), DEGRADED).verdict == "refuted"
+    found = verdict(lose(better(), "plain-56", [0, 1, 2]), DEGRADED)
+    assert found.verdict == "undecided"
+    # Clopper-Pearson of 3 of 5
+    assert "plain-56 3 of 5 (3 diverged, 0 collapsed; exact 95 % interval [15, 95] %)" in (
+        found.reason
+    )
+
+
+def test_a_deep_network_that_loses_significantly_more_seeds_is_degraded() -> None:
+    found = verdict(lose(better(), "plain-56", [0, 1, 2, 3]), DEGRADED)
+    assert found.verdict == "supported"  # Fisher: 4 of 5 against 0 of 5, p = 0.048
+    every = verdict(lose(better(), "plain-56", [0, 1, 2, 3, 4]), DEGRADED)
+    assert (every.verdict, every.effect) == ("supported", None)
+    assert every.evidence == "seeds that diverged or collapsed: plain-8 0 of 5, plain-56 5 of 5"
+
+
+def test_collapsed_seeds_are_counted_and_not_averaged() -> None:
+    found = verdict(better([4, 4.1, 4.3, 89.9, 90.1]), DEGRADED)
+    assert (found.verdict, found.n) == ("undecided", 3)
+    assert "plain-56 2 of 5 (0 diverged, 2 collapsed" in found.reason
+
+
+def test_a_shallow_network_that_loses_seeds_is_not_the_better_one() -> None:
+    errors = {"plain-8": [1, 2, 3, 2, 1], "plain-56": [51, 53, 52, 52, 51]}
+    assert verdict(trained(errors), DEGRADED).verdict == "supported"
+    assert verdict(lose(trained(errors), "plain-8", [0, 1]), DEGRADED).verdict == "undecided"
+
+
+@pytest.mark.parametrize("claim", [DEGRADED, REVERSED])
+def test_networks_at_chance_test_no_claim(claim: str) -> None:
+    errors = {"plain-8": 84.0, "plain-56": 89.0, "resnet-8": 85.0, "resnet-56": 84.0}
+    runs = trained({name: [e, e + 0.1, e + 0.05] for name, e in errors.items()})
+    found = verdict(runs, claim)
+    assert found.verdict == "not under this recipe"
+    assert "training error, and guessing gives 90 % (learnt: below 81 %)" in found.reason
+
+
+def test_a_residual_network_whose_seeds_diverge_reverses_nothing() -> None:
+    errors = {"plain-56": [50, 52, 51, 50], "resnet-8": [2.0] * 4, "resnet-56": [0.1] * 4}
+    assert verdict(trained(errors), REVERSED).verdict == "supported"
+    assert verdict(lose(trained(errors), "resnet-56", [3]), REVERSED).verdict == "undecided"
+
+
+def test_an_interval_that_skewed_seeds_show_too_often_decides_nothing() -> None:
+    found = verdict(trained({"plain-8": [1.0, 1.0, 1.0], "plain-56": [2.0, 2.1, 1.6]}), DEGRADED)
+    assert (found.verdict, found.low and found.low > 0) == ("undecided", True)
+    assert "by too little for so few seeds" in found.reason
+
+
+def test_every_seed_and_the_correlation_of_pairs_stand_beside_a_mean() -> None:
+    found = verdict(trained({"plain-8": [1, 2, 3], "plain-56": [51, 53, 52]}), DEGRADED)
+    assert (
+        "seeds 0, 1, 2: plain-56 51.0, 53.0, 52.0; plain-8 1.0, 2.0, 3.0 (correlation of the "
+        in (found.reason)
+    )
+    assert "pairs 0.50)" in found.reason
+    assert "worse at every point after warm-up" in found.reason
+
+
 def test_diverged_and_running_members_are_left_out_and_named() -> None:
     runs = trained({"plain-8": [1, 2, 1.5], "plain-56": [50, 52, 51]})
     lost = (runs.runs["network"] == "plain-56") & (runs.runs["seed"] == 2)
@@ -261,8 +345,27 @@ def test_reversal_shows_the_gain_over_the_plain_twin() -> None:
     assert "resnet-56 minus resnet-8" in found.reason
 
 
-def test_a_deep_residual_net_within_the_margin_of_the_shallow_one_is_not_worse() -> None:
-    assert reversal([2.5, 2.6, 2.7]).verdict == "supported"
+def test_a_deep_residual_net_that_is_not_the_better_one_has_removed_the_degradation() -> None:
+    found = reversal([2.5, 2.6, 2.7])
+    assert found.verdict == "equivalent"
+    assert found.comparison == (
+        "degradation removed; which residual depth is better cannot be seen"
+    )
+
+
+def test_at_the_floor_which_depth_is_better_cannot_be_seen() -> None:
+    errors = {"plain-56": [50, 52, 51], "resnet-8": [0.0] * 3, "resnet-56": [0.0] * 3}
+    found = verdict(trained(errors), REVERSED)
+    assert found.verdict == "equivalent"
+    assert found.comparison.endswith("which residual depth is better cannot be seen")
+    assert "all 3 seeds of both 0 of 1,294 images" in found.reason
+
+
+def test_seeds_without_any_spread_have_an_interval_as_wide_as_the_images_resolve() -> None:
+    found = verdict(trained({"plain-8": [1.0] * 3, "plain-56": [5.0] * 3}), DEGRADED)
+    # two errors, each rounded to one of 1,294 images: 100 / 1294 / sqrt(6) points
+    half = 4.3027 * 100 / 1294 / 6**0.5 / 3**0.5
+    assert (found.low, found.high) == (pytest.approx(4 - half), pytest.approx(4 + half))
 
 
 def test_a_deep_residual_net_clearly_worse_than_the_shallow_one_refutes_reversal() -> None:
@@ -390,8 +493,9 @@ def test_degradation_is_found_by_chance_no_more_often_than_its_level(
     draws = 4000
     outcomes = null_outcomes(draws, depths)
     decided = 1 - outcomes.count("undecided") / draws
-    assert decided <= ALPHA + 3 * (ALPHA * (1 - ALPHA) / draws) ** 0.5
-    assert 0.005 < outcomes.count("supported") / draws <= ALPHA / 2 + 0.01
+    level = ALPHA / 5  # three seeds decide at 99 %
+    assert decided <= level + 3 * (level * (1 - level) / draws) ** 0.5
+    assert 0.001 < outcomes.count("supported") / draws <= level / 2 + 0.005
 
 
 def test_text_has_one_line_a_verdict_under_its_protocol(demo: list[Verdict]) -> None:
@@ -410,7 +514,10 @@ def test_claims_that_were_not_tested_come_last() -> None:
     runs = trained({"plain-8": [1, 2, 1.5], "plain-56": [50, 52, 51]})
     text = format_verdicts(evaluate_claims(runs))
     assert "not tested:\nreversed by shortcuts: not tested (needs residual networks" in text
+    assert "    to test it: " not in text
+    text = format_verdicts(evaluate_claims(runs), why=True)
     assert "    to test it: sweeps/paper_table3_shortcuts.yaml, with more seeds\n" in text
+    assert "    The deeper plain network fits its own training data worse" in text
 
 
 def test_json_holds_every_number_and_null_for_none(single: list[Verdict]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -58,12 +59,14 @@ TIE = "3-tie-when-shallow"
 
 
 def test_equal_errors_and_a_faster_residual_net_are_a_tie_with_speed() -> None:
-    noise = {"plain-20": (0.1, 0.0, 0.2)}
+    noise = {"plain-20": (0.1, 0.15, -0.05)}
     runs = slower(accuracies({"plain-20": 9.3, "resnet-20": 9.0}, noise), "plain-20", 8.0)
     found = verdict(runs, TIE)
     assert found.verdict == "supported"
-    assert found.effect == pytest.approx(-0.4)
-    assert found.evidence.startswith("resnet-20 minus plain-20 test error -0.40 points")
+    assert found.effect == pytest.approx(-1.1 / 3)
+    assert found.evidence.startswith("resnet-20 minus plain-20 test error -0.37 points")
+    assert found.comparison == "within 1 point of each other"
+    assert "resnet-20 9.00, 9.10, 8.90; plain-20 9.40, 9.45, 9.25" in found.reason
     assert "to an error that both reach in the first 25 % of training resnet-20 takes x0." in (
         found.reason
     )
@@ -124,6 +127,21 @@ def test_any_contrast_the_other_way_round_refutes_the_order(other: dict[str, flo
 def test_shortcuts_that_differ_less_than_their_noise_are_undecided() -> None:
     noise = {"resnet-34-B": (1.0, -1.0, 0.0)}
     assert verdict(imagenet(FOUR, noise), SHORTCUTS).verdict == "undecided"
+
+
+def test_shortcuts_that_differ_little_are_equivalent_and_say_what_the_order_takes() -> None:
+    close = {**FOUR, "resnet-34-B": 24.98, "resnet-34-C": 24.96}
+    found = verdict(imagenet(close, {"resnet-34-B": (0.02, 0.09, -0.1)}), SHORTCUTS)
+    assert found.verdict == "equivalent"
+    assert "within 1 point of each other, so projections are not essential" in found.comparison
+    assert re.search(
+        r"B minus C is 0.33 points: with this spread that takes \d+ seeds", found.reason
+    )
+
+
+def test_the_order_is_not_one_of_110_layers() -> None:
+    deep = {name.replace("34", "110"): error for name, error in FOUR.items()}
+    assert verdict(accuracies(deep), SHORTCUTS).verdict == "not tested"
 
 
 def test_the_order_needs_all_four_arms_of_one_depth() -> None:

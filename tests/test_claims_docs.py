@@ -10,6 +10,7 @@ import pytest
 from synthetic_runs import demo_runs
 
 from analysis.claims import ALPHA, CLAIMS, evaluate_claims
+from analysis.claims.thresholds import THRESHOLDS, thresholds_table
 from analysis.statistics import detectable
 from resnet_lab.cli import main
 
@@ -38,6 +39,12 @@ def test_every_claim_stands_in_the_table_with_its_sweep() -> None:
         ]
         assert re.findall(r"\w+\.yaml", rows[claim.id]) == named
         assert ("more seeds" in rows[claim.id]) == ("more seeds" in claim.sweep)
+
+
+def test_the_thresholds_on_the_page_are_those_of_the_code() -> None:
+    body = PAGE.split("<!-- thresholds: begin -->")[1].split("<!-- thresholds: end -->")[0]
+    assert body.strip() == thresholds_table()
+    assert {each.claims[0] for each in THRESHOLDS} <= {claim.id for claim in CLAIMS}
 
 
 def test_the_power_table_is_computed() -> None:

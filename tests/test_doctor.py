@@ -17,7 +17,7 @@ from analysis.doctor import Diagnosis, examination_text, examine, measured
 from analysis.doctor.examine import CHECKS
 from analysis.doctor.facts import KNOWN, RECIPES
 from analysis.doctor.settings import value_text
-from analysis.statistics import seeds_needed
+from analysis.statistics import seeds_to_decide
 from resnet_lab.cli import main
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.data.cifar import CIFAR10
@@ -68,7 +68,11 @@ def explaining(runs: Runs) -> list[str]:
 
 
 def test_a_proper_study_that_shows_degradation_has_nothing_in_its_way() -> None:
-    (patient,) = examine(demo_runs())
+    runs = demo_runs()
+    last = runs.metrics["step"] > 0.8 * 160
+    final = runs.metrics.groupby(["run", "network", "split"])["value"].transform("last")
+    level = runs.metrics["value"].where(~last, final)
+    (patient,) = examine(replace(runs, metrics=runs.metrics.assign(value=level)))
     assert patient.outcome == "supported"
     assert patient.diagnoses == ()
     assert patient.fine == tuple(CHECKS)
@@ -185,7 +189,7 @@ def test_an_interval_that_holds_0_says_how_many_seeds_it_would_take() -> None:
     frame.loc[frame["network"] == "plain-56", "train_error"] = [9.0 + d for d in differences]
     one = found(runs)["too few seeds"]
     assert "2.0 points with a standard deviation of 2.0 over 3 seeds" in one.found
-    assert f", {seeds_needed(2.0, 2.0)} seeds would show it with a chance of 80 %" in one.why
+    assert f", {seeds_to_decide(2.0, 2.0)} seeds would show it with a chance of 80 %" in one.why
 
 
 def test_settings_that_differ_between_depths_are_named() -> None:
@@ -350,6 +354,17 @@ def test_an_error_that_still_falls_means_too_few_steps() -> None:
     assert "--recipe.iterations 128000 --recipe.drops '[64000, 96000]'" in one.remedy
     flat = runs.metrics.assign(value=9.0)
     assert "too few steps" not in found(replace(runs, metrics=flat))
+
+
+def test_degradation_that_is_there_does_not_silence_too_few_steps() -> None:
+    (patient,) = examine(demo_runs())
+    assert patient.outcome == "supported"
+    assert [(one.id, one.severity) for one in patient.diagnoses] == [
+        ("too few steps", "may matter")
+    ]
+    told = examination_text([patient], [], [])
+    assert "the deeper plain network trains worse; what may matter:" in told
+    assert "nothing stands in the way" not in told
 
 
 def test_best_epochs_are_set_beside_last_ones() -> None:

@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 from synthetic_runs import as_runs, member
 
-from analysis.claims import ALPHA, CLAIMS, evaluate_claims
+from analysis.claims import ALPHA, CLAIMS, evaluate_claims, false_positives
 from analysis.claims import degradation as claim_1
 from analysis.claims import freeze as claim_9
 from analysis.claims import gradients as claims_7_8
@@ -68,8 +68,8 @@ CASES = (
     Case(
         "2-reversal",
         lambda alone, joint: claim_2.judge(alone[0], alone[1:], joint),
-        ((0, -FAR, -FAR), (-FAR, claim_2.MARGIN, -FAR)),
-        (-FAR, 0, 0),
+        ((0, -FAR, -FAR), (-FAR, claim_2.MARGIN, -FAR), (-FAR, 0, -FAR)),
+        (-FAR, -2, -2),
         0.1,
         3,
     ),
@@ -78,7 +78,7 @@ CASES = (
         one_of(claim_3.judge),
         ((claim_3.MARGIN, -FAR), (-claim_3.MARGIN, -FAR), (0, 0), (claim_3.MARGIN, 0)),
         (0, -FAR),
-        0.1,
+        0.05,
     ),
     Case(
         "4-shortcuts",
@@ -147,6 +147,32 @@ def outcomes(case: Case, means: Sequence[float], n: int, shared: bool, draws: in
     return [case.rule(alone, joint) for alone, joint in pairs]
 
 
+@pytest.mark.parametrize("n", false_positives.SEEDS)
+@pytest.mark.parametrize("kind", false_positives.KINDS)
+def test_no_kind_of_seeds_puts_a_verdict_on_the_wrong_side(kind: str, n: int) -> None:
+    shares = false_positives.sides(kind, n, studies=2000, seed=1)
+    assert max(shares) <= at_most(false_positives.MOST, 2000)
+
+
+def test_students_interval_alone_does_not_keep_its_level() -> None:
+    kind = "skewed, one arm (lognormal; other 1/10)"
+    assert false_positives.by_t_alone(kind, 5, studies=2000) > 0.1
+
+
+def test_the_page_has_the_table_of_the_command() -> None:
+    page = false_positives.PAGE.read_text(encoding="utf-8")
+    body = page.split(false_positives.BEGIN)[1].split(false_positives.END)[0].strip().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in body]
+    assert [row[0] for row in rows[2:]] == list(false_positives.KINDS)
+    for kind, *cells in rows[2:]:
+        for n, cell, alone in zip(false_positives.SEEDS, cells[:3], cells[3:], strict=True):
+            assert float(cell) <= 100 * false_positives.MOST
+            again = 100 * max(false_positives.sides(kind, n, studies=2000))
+            assert float(cell) == pytest.approx(again, abs=1.6)
+            t_alone = 100 * false_positives.by_t_alone(kind, n, false_positives.STUDIES)
+            assert float(alone) == pytest.approx(t_alone, abs=0.051)
+
+
 def at_most(level: float, draws: int = DRAWS) -> float:
     """A share that a true rate of `level` exceeds in one of a thousand simulations."""
     return float(stats.binom.ppf(0.999, draws, level)) / draws
@@ -173,7 +199,7 @@ def test_chance_supports_a_claim_no_more_often_than_its_level(
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_the_level_is_used_and_not_only_kept(case: Case) -> None:
     rates = [outcomes(case, null, 3, shared=True).count(case.found) for null in case.nulls]
-    assert max(rates) / DRAWS >= 0.004
+    assert max(rates) / DRAWS >= 0.001  # three seeds decide at 99 %, so 0.5 % a side
 
 
 @pytest.mark.parametrize("n", [3, 5])

@@ -227,8 +227,10 @@ def test_without_test_images_only_training_errors_are_compared() -> None:
 def test_the_answer_has_the_effect_its_interval_and_n(deep: Tuning) -> None:
     text = answer(deep)
     assert text.startswith(
-        "Does degradation survive tuning? Yes, as far as this grid goes. With each network at its "
-        "own best learning rate (plain-56 0.01, plain-8 0.1): plain-56 minus plain-8 training "
+        "Does degradation survive tuning? Undecided. The interval excludes the threshold, but by "
+        "too little for so few seeds: where seeds are skewed, that is seen by chance too often. "
+        "With each network at its own best learning rate (plain-56 0.01, plain-8 0.1): "
+        "plain-56 minus plain-8 training "
         "error 50.0 points, 95 % interval [25.2, 74.8], n = 3; plain-56 minus plain-8 test error "
         "2.5 points"
     )
@@ -249,7 +251,7 @@ def test_degradation_that_tuning_removes_is_denied() -> None:
 
 def test_only_the_loser_at_the_grids_edge_leaves_the_answer_open() -> None:
     at_the_edge = {0.01: [0.1, 0.2, 0.3], 0.1: [0.5, 0.6, 0.7], 1.0: [0.4, 0.4, 0.4]}
-    assert "tuning? Yes. With each" in with_deep([4.1, 5.2, 6.3], at_the_edge)
+    assert "tuning? Yes. With each" in with_deep([4.7, 5.2, 5.7], at_the_edge)
     assert "tuning? No, as far as this grid goes: the" in with_deep([0.0, 0.1, 0.2], at_the_edge)
 
 
@@ -258,8 +260,13 @@ def test_degradation_inside_its_interval_is_undecided() -> None:
     assert "tuning? Undecided: the interval does not exclude 0." in text
 
 
+def test_a_yes_has_reserve_where_the_loser_is_at_the_grids_edge() -> None:
+    clear = {**DEEP, "plain-56": {**DEEP["plain-56"], 0.01: [4.7, 5.2, 5.7]}}
+    assert "tuning? Yes, as far as this grid goes. With each" in results_text(tuned(clear))
+
+
 def test_a_rate_inside_the_grid_gives_an_answer_without_reserve() -> None:
-    text = with_deep([4.1, 5.2, 6.3])
+    text = with_deep([4.7, 5.2, 5.7])
     assert "tuning? Yes. With each" in text
     assert "narrow" not in text
 
@@ -348,7 +355,7 @@ def test_the_text_for_a_terminal_has_the_tuning_first() -> None:
     lines = results_text(tuned(DEEP)).splitlines()
     assert lines[0].endswith("lr 0.01 to 1, each network at its best rate")
     assert lines[1].split()[:3] == ["network", "best", "lr"]
-    assert "Does degradation survive tuning? Yes" in results_text(tuned(DEEP))
+    assert "Does degradation survive tuning? Undecided" in results_text(tuned(DEEP))
     assert "tuning" not in results_text(as_runs([member("plain-8"), member("plain-14")]))
 
 

@@ -2,7 +2,7 @@
 
 from analysis.claims.claim import ALPHA, Claim, Finding, Verdict
 from analysis.claims.registry import CLAIMS, evaluate_claims
-from analysis.claims.text import format_verdicts, verdicts_frame, verdicts_json
+from analysis.claims.text import format_verdicts, verdict_line, verdicts_frame, verdicts_json
 
 __all__ = [
     "ALPHA",
@@ -12,6 +12,7 @@ __all__ = [
     "Verdict",
     "evaluate_claims",
     "format_verdicts",
+    "verdict_line",
     "verdicts_frame",
     "verdicts_json",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,23 @@ import pandas as pd
 from analysis.claims.claim import ALPHA
 from analysis.convergence import time_averages
 from analysis.groups import Group
-from analysis.statistics import noise_floor, paired_differences, summarise
+from analysis.statistics import (
+    ALIKE,
+    deciding_level,
+    noise_floor,
+    paired_differences,
+    sign_flip_p,
+    summarise,
+    t_interval,
+)
 
 ONE_SEED = "One seed gives no interval: train more seeds"
+
+
+TOO_FEW = (
+    "The interval excludes the threshold, but by too little for so few seeds: where seeds are "
+    "skewed, that is seen by chance too often"
+)
 
 
 def unsettled(n: int, why: str) -> str:
@@ -26,7 +40,8 @@ class Contrast:
     """`first` minus `second`, paired by seed; `low` and `high` are NaN where n = 1.
 
     `sd` is that of the differences between seeds; the intervals of `comparisons` contrasts hold
-    together.
+    together. `pairs` holds each common seed with its two values, in the order of seeds; `images`
+    says of how many images the values are errors (0: of none, or not known).
     """
 
     first: str
@@ -37,11 +52,46 @@ class Contrast:
     n: int
     sd: float = float("nan")
     comparisons: int = 1
+    pairs: tuple[tuple[int, float, float], ...] = ()
+    images: int = 0
 
     @property
     def name(self) -> str:
         """The comparison in words."""
         return f"{self.first} minus {self.second}"
+
+    @property
+    def correlation(self) -> float:
+        """Pearson's correlation of the pairs; NaN with fewer than three, or without spread."""
+        _, first, second = np.array(self.pairs, dtype=float).reshape(-1, 3).T
+        if len(first) < 3 or not (np.ptp(first) and np.ptp(second)):
+            return float("nan")
+        return float(np.corrcoef(first, second)[0, 1])
+
+    def above(self, threshold: float) -> bool:
+        """Whether the seeds show a mean above `threshold`; see `deciding_level`."""
+        return self.low > threshold and self._decides(threshold)
+
+    def below(self, threshold: float) -> bool:
+        """Whether the seeds show a mean below `threshold`; see `deciding_level`."""
+        return self.high < threshold and self._decides(threshold)
+
+    def _decides(self, threshold: float) -> bool:
+        """Whether skewed seeds would hardly show this: a stricter interval, and signs flipped."""
+        level = 1 - ALPHA / self.comparisons
+        usual, strict = (
+            float(t_interval(0.0, 1.0, self.n, one)[1])
+            for one in (level, deciding_level(self.n, level))
+        )
+        far = abs(self.mean - threshold) > (self.high - self.mean) * strict / usual
+        if 2.0 ** (1 - len(self.pairs)) > 1 - level:
+            return far  # too few to flip signs: no p value would be small enough
+        p = sign_flip_p([first - second - threshold for _, first, second in self.pairs])
+        return far and not p > 1 - level
+
+    def excluded(self, threshold: float = 0.0) -> bool:
+        """Whether the interval excludes `threshold`, whether or not that decides."""
+        return self.low > threshold or self.high < threshold
 
 
 def contrast(
@@ -53,17 +103,40 @@ def contrast(
     1 - ALPHA.
     """
     level = 1 - ALPHA / comparisons
-    table = paired_differences(values, "network", first, second, "value", level=level)
+    images = _images(values, (first, second))
+    least = 100 / images / np.sqrt(6) if images else 0.0  # two errors rounded to an image each
+    table = paired_differences(
+        values, "network", first, second, "value", level=level, least_sd=least
+    )
     if table.empty or table["n"].iloc[0] == 0:
         return None
-    row = table.iloc[0]
-    return _contrast(first, second, row, comparisons)
+    found = _contrast(first, second, table.iloc[0], comparisons)
+    return replace(found, pairs=_pairs(values, first, second), images=images)
+
+
+def _images(values: pd.DataFrame, networks: Sequence[str]) -> int:
+    """Return of how many images the networks' values are errors; 0 where that is not known."""
+    if "images" not in values:
+        return 0
+    own = values.loc[values["network"].isin(networks), "images"]
+    return 0 if own.empty else int(own.min())
+
+
+def _pairs(values: pd.DataFrame, first: str, second: str) -> tuple[tuple[int, float, float], ...]:
+    sides = [values[values["network"] == one].set_index("seed")["value"] for one in (first, second)]
+    pairs = pd.concat(sides, axis=1, join="inner").sort_index()
+    return tuple((int(seed), float(one), float(two)) for seed, one, two in pairs.itertuples())
 
 
 def estimate(values: pd.DataFrame, network: str) -> Contrast:
     """Return one network's mean `value` over seeds with its interval; `second` is empty."""
     own = values[values["network"] == network]
-    return _contrast(network, "", summarise(own, ["network"], "value", 1 - ALPHA).iloc[0])
+    row = summarise(own, ["network"], "value", 1 - ALPHA).iloc[0].copy()
+    images = _images(values, (network,))
+    if images and row["sd"] <= ALIKE:
+        row["sd"] = 100 / images / np.sqrt(12)
+        row["low"], row["high"] = t_interval(row["mean"], row["sd"], row["n"], 1 - ALPHA)
+    return replace(_contrast(network, "", row), images=images)
 
 
 def _contrast(first: str, second: str, row: pd.Series[float], comparisons: int = 1) -> Contrast:
@@ -94,18 +167,22 @@ def by_depth(members: pd.DataFrame) -> list[str]:
 
 
 def final_training_error(members: pd.DataFrame) -> pd.DataFrame:
-    """Return network, seed and value: each member's training error at the end, in percent."""
-    return _values(members, members["train_error"])
+    """Return network, seed, value and images: each member's training error at the end, percent.
+
+    A mean over the last epoch, or over all images seen where there was less than one.
+    """
+    return _values(members, members["train_error"], training_images(members))
 
 
 def held_out_error(members: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return network, seed and value (percent) at the last step, and what it is an error of.
+    """Return network, seed, value (percent) and images at the last step, and the error's name.
 
     That is the test error, or where there are no test images the validation error.
     """
     tested = members["test_error"].notna().any()
     split = "test" if tested else "validation"
-    return _values(members, members[f"{split}_error"]), f"{split} error"
+    images = members.get(f"{split}_images", pd.Series(0, index=members.index))
+    return _values(members, members[f"{split}_error"], images), f"{split} error"
 
 
 def mean_training_error(group: Group, members: pd.DataFrame) -> pd.DataFrame:
@@ -117,11 +194,29 @@ def mean_training_error(group: Group, members: pd.DataFrame) -> pd.DataFrame:
     means = time_averages(group.runs.metrics).set_index(["run", "network"])["value"]
     keys = pd.MultiIndex.from_frame(members[["run", "network"]])
     values = means.reindex(keys).to_numpy(dtype=float)
-    return _values(members, pd.Series(values, index=members.index))
+    return _values(members, pd.Series(values, index=members.index), training_images(members))
 
 
-def _values(members: pd.DataFrame, value: pd.Series[float]) -> pd.DataFrame:
+def training_images(members: pd.DataFrame) -> pd.Series[int]:
+    """Return how many images each member's final training error is a mean over; 0: not known.
+
+    Frames without `train_images` say it in the protocol where that has two counts ("1294/143").
+    """
+    written = members["protocol"].astype(str).str.extract(r"^(\d+)(k?)/")
+    counts = pd.to_numeric(written[0]) * np.where(written[1] == "k", 1000, 1)
+    if "train_images" in members:
+        counts = members["train_images"].where(members["train_images"] > 0, counts)
+    seen = members["iterations"] * members["batch_size"]
+    known = counts.fillna(0)
+    return known.where(known < seen, seen).astype(int)
+
+
+def _values(
+    members: pd.DataFrame, value: pd.Series[float], images: pd.Series[int] | None = None
+) -> pd.DataFrame:
     frame = pd.DataFrame({"network": members["short"], "seed": members["seed"], "value": value})
+    if images is not None:
+        frame["images"] = images
     return frame.dropna(subset=["value"])
 
 
@@ -136,9 +231,37 @@ def interval_text(low: float, high: float, n: int, digits: int = 1) -> str:
 
 def points_text(found: Contrast, what: str) -> str:
     """Return a contrast of errors in percentage points as one line."""
+    if at_floor(found):
+        return f"{found.name} {what} {found.mean:.2f} points, {_floor_text(found)}"
     digits = 1 if abs(found.mean) >= 0.995 else 2
     interval = interval_text(found.low, found.high, found.n, digits)
     return f"{found.name} {what} {found.mean:.{digits}f} points, {interval}"
+
+
+def at_floor(found: Contrast) -> bool:
+    """Whether every seed of both networks is right on every image."""
+    values = [value for _, *both in found.pairs for value in both]
+    return bool(values) and found.images > 0 and max(values) < 50 / found.images
+
+
+def _floor_text(found: Contrast) -> str:
+    seeds = f"all {found.n} seeds of both" if found.n > 1 else "the one seed of both"
+    return f"{seeds} 0 of {found.images:,} images, n = {found.n}"
+
+
+def seeds_text(found: Contrast, digits: int = 1) -> str:
+    """Return every seed of both networks, and how the pairs correlate; "" where not known."""
+    if not found.pairs:
+        return ""
+    seeds, *sides = zip(*found.pairs, strict=True)
+    texts = [
+        f"{name} {', '.join(f'{value:.{digits}f}' for value in side)}"
+        for name, side in zip((found.first, found.second), sides, strict=True)
+    ]
+    r = found.correlation
+    paired = "" if np.isnan(r) else f" (correlation of the pairs {r:.2f})"
+    named = ", ".join(map(str, seeds))
+    return f"seed{'s' * (len(seeds) > 1)} {named}: {'; '.join(texts)}{paired}"
 
 
 def bound(value: float) -> float | None:

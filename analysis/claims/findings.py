@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from analysis.claims.claim import ALPHA, Finding, Outcome
 from analysis.claims.evidence import Contrast, bound, left_out, points_text
+from analysis.claims.published import Published
 from analysis.groups import Group
-from analysis.statistics import detectable
+from analysis.statistics import deciding_level, detectable, spread_interval
 
 POINTS = "percentage points"
 
 
 def judge(found: Contrast, threshold: float = 0.0) -> Outcome:
     """Say whether a contrast's interval lies above `threshold`, below it, or holds it."""
-    if found.low > threshold:
+    if found.above(threshold):
         return "supported"
-    return "refuted" if found.high < threshold else "undecided"
+    return "refuted" if found.below(threshold) else "undecided"
 
 
 def points_finding(
-    outcome: Outcome, found: Contrast, what: str, reason: str, group: Group
+    outcome: Outcome,
+    found: Contrast,
+    what: str,
+    reason: str,
+    group: Group,
+    comparison: str = "",
+    published: Published | None = None,
 ) -> Finding:
-    """Return the finding that a contrast of errors shows; `what` names the error."""
+    """Return the finding that a contrast of errors shows; `what` names the error.
+
+    `published` is the effect that the power of an undecided verdict is measured against.
+    """
     least = smallest_found(found)
     return Finding(
         outcome=outcome,
@@ -33,8 +45,9 @@ def points_finding(
         n=found.n,
         evidence=points_text(found, what),
         reason=reason + left_out(group),
-        power="" if least is None else _power_text(found.n, f"{least:.2g} points"),
+        power=_power_text(outcome, found, lambda distance: f"{distance:.2g} points", published),
         detectable=least,
+        comparison=comparison,
     )
 
 
@@ -53,22 +66,45 @@ def factor_finding(
         n=found.n,
         evidence=evidence,
         reason=reason,
-        power="" if factor is None else _power_text(found.n, _factor_text(factor)),
+        power=_power_text(outcome, found, lambda distance: _factor_text(float(np.exp(distance)))),
         detectable=factor,
     )
 
 
 def smallest_found(found: Contrast) -> float | None:
     """Return the distance from the threshold found with 80 % power; None where n = 1."""
-    return bound(detectable(found.sd, found.n, 1 - ALPHA / found.comparisons))
+    return bound(_detectable(found, found.sd))
+
+
+def _detectable(found: Contrast, sd: float) -> float:
+    level = deciding_level(found.n, 1 - ALPHA / found.comparisons)
+    return detectable(sd, found.n, level) if found.n > 1 else float("nan")
 
 
 def _factor_text(factor: float) -> str:
     return f"a factor of {factor:.4g}" if factor >= 1.0005 else "a factor below 1.001"
 
 
-def _power_text(n: int, distance: str) -> str:
+def _power_text(
+    outcome: Outcome,
+    found: Contrast,
+    told: Callable[[float], str],
+    published: Published | None = None,
+) -> str:
+    """Say what so many seeds detect, where nothing was decided; "" elsewhere.
+
+    Measured by the published spread where there is one; else by the seeds' own, with what its
+    uncertainty makes of it.
+    """
+    if outcome != "undecided" or found.n < 2:
+        return ""
+    if published is not None and published.sd is not None:
+        least = told(_detectable(found, published.sd))
+        return f"Detectable difference: {least} (80 % power, published spread); {published.text}."
+    low, high = (_detectable(found, sd) for sd in spread_interval(found.sd, found.n))
+    least = told(_detectable(found, found.sd))
+    against = f"; {published.text}" if published else ""
     return (
-        f"Power: {n} seeds with this spread find a true distance of {distance} from the threshold "
-        "in 80 % of studies."
+        f"Detectable difference: {least} (80 % power; {told(low)} to {told(high)}, as {found.n} "
+        f"seeds know their spread){against}."
     )

@@ -11,15 +11,16 @@ from analysis.claims.evidence import (
     floor_text,
     held_out_error,
     interval_text,
+    seeds_text,
     unsettled,
 )
 from analysis.claims.findings import points_finding
+from analysis.claims.learning import settled
+from analysis.claims.published import published
+from analysis.claims.thresholds import FITTED
 from analysis.groups import Group, arms
 
 DEEP, SHALLOW = 1202, 110
-
-FITTED = 0.1
-"""Percent of training error below which the training data are fitted."""
 
 
 def overfitting(group: Group) -> Finding | None:
@@ -35,25 +36,29 @@ def overfitting(group: Group) -> Finding | None:
         if worse is not None:
             fit = estimate(final_training_error(members), deep)
             outcome = judge(fit, worse)
-            reason = _reason(outcome, fit, worse) + floor_text(group, values, worse)
-            return points_finding(outcome, worse, what, reason, group)
+            outcome, why = settled(outcome, [worse], group)
+            reason = why + _reason(outcome, fit, worse) + floor_text(group, values, worse)
+            size = published(group, worse)
+            return points_finding(outcome, worse, what, reason, group, published=size)
     return None
 
 
 def judge(fit: Contrast, worse: Contrast) -> Outcome:
     """Return the outcome of the deep net's training error and of deep minus shallow test error."""
-    if fit.high < FITTED and worse.low > 0:
+    if fit.below(FITTED) and worse.above(0):
         return "supported"
-    return "refuted" if fit.low > FITTED or worse.high < 0 else "undecided"
+    return "refuted" if fit.above(FITTED) or worse.below(0) else "undecided"
 
 
 def _reason(outcome: Outcome, fit: Contrast, worse: Contrast) -> str:
     said = {
+        "not under this recipe": "Networks that learn nothing overfit nothing",
         "supported": "The deep network fits its training data and tests worse: it overfits",
         "refuted": "The deep network does not fit its training data, or does not test worse",
         "undecided": unsettled(min(fit.n, worse.n), "The intervals do not settle both comparisons"),
     }[outcome]
     error = f"{fit.mean:.3f} %, {interval_text(fit.low, fit.high, fit.n, 3)}"
+    said += f"; {seeds_text(worse, 2)}" if worse.pairs else ""
     return f"{said}; {fit.first} training error {error} (fitted: below {FITTED:g} %)."
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from analysis.claims.claim import Claim, Finding
-from analysis.claims.evidence import contrast, floor_text, held_out_error, unsettled
+from analysis.claims.evidence import (
+    TOO_FEW,
+    contrast,
+    floor_text,
+    held_out_error,
+    seeds_text,
+    unsettled,
+)
 from analysis.claims.findings import judge, points_finding
+from analysis.claims.learning import settled
+from analysis.claims.published import published
+from analysis.claims.thresholds import GREAT_DEPTH
 from analysis.groups import Group, arms
-
-GREAT_DEPTH = 100
-"""Fewest layers that count as great depth; the claim's own range begins at 110."""
 
 
 def preactivation(group: Group) -> Finding | None:
@@ -36,14 +43,19 @@ def _finding(group: Group, pre: str, original: str) -> Finding | None:
     found = contrast(values, original, pre)
     if found is None:
         return None
-    outcome = judge(found)
+    outcome, why = settled(judge(found), [found], group)
     said = {
+        "not under this recipe": "Networks that learn nothing are alike in either ordering",
         "supported": "Pre-activation has the lower error",
         "refuted": "Pre-activation has the higher error",
-        "undecided": unsettled(found.n, "The interval does not exclude 0"),
+        "undecided": unsettled(
+            found.n, TOO_FEW if found.excluded() else "The interval does not exclude 0"
+        ),
     }[outcome]
-    reason = f"{said}." + floor_text(group, values, found)
-    return points_finding(outcome, found, what, reason, group)
+    seeds = f"; {seeds_text(found, 2)}" if found.pairs else ""
+    reason = f"{why}{said}{seeds}." + floor_text(group, values, found)
+    size = published(group, found)
+    return points_finding(outcome, found, what, reason, group, published=size)
 
 
 PREACTIVATION = Claim(

@@ -14,14 +14,16 @@ from analysis.claims.evidence import (
     contrasts,
     final_training_error,
     points_text,
+    seeds_text,
     unsettled,
 )
 from analysis.claims.findings import points_finding
+from analysis.claims.learning import settled
+from analysis.claims.thresholds import REVERSAL_MARGIN
 from analysis.groups import Group, arms
 
-MARGIN = 1.0
-"""Percentage points of training error by which a deeper residual network may be worse than a
-shallower one and still count as not worse."""
+MARGIN = REVERSAL_MARGIN
+CANNOT = "degradation removed; which residual depth is better cannot be seen"
 
 
 def reversal(group: Group) -> Finding | None:
@@ -36,8 +38,13 @@ def reversal(group: Group) -> Finding | None:
     if against_plain is None or not against_residual:
         return None
     outcome = judge(against_plain, against_residual, contrasts(values, deepest, [twin, *shallower]))
-    reason = _reason(outcome, against_plain, against_residual)
-    return points_finding(outcome, against_plain, "training error", reason, group)
+    compared = [against_plain, *against_residual]
+    outcome, why = settled(outcome, compared, group)
+    reason = why + _reason(outcome, against_plain, against_residual)
+    comparison = _comparison(outcome, against_plain, against_residual)
+    return points_finding(
+        outcome, against_plain, "training error", reason, group, comparison=comparison
+    )
 
 
 def _matched(members: pd.DataFrame) -> tuple[pd.DataFrame, str | None, str | None]:
@@ -55,41 +62,64 @@ def _matched(members: pd.DataFrame) -> tuple[pd.DataFrame, str | None, str | Non
 def judge(plain: Contrast, residual: Sequence[Contrast], joint: Sequence[Contrast]) -> Outcome:
     """Return the outcome of the deepest residual network against its twin and shallower ones.
 
-    All of `plain` and `residual` must hold for support, so each keeps its own level; any of `joint`
-    (the same contrasts, the twin's first, with intervals that hold together) refutes.
+    `residual` begins with the shallowest one. All must hold for support, so each keeps its own
+    level; any of `joint` (the same contrasts, the twin's first, with intervals that hold together)
+    refutes. Equivalent: the degradation is removed, and no depth is the better one.
     """
-    if plain.high < 0 and all(one.high < MARGIN for one in residual):
-        return "supported"
-    if joint[0].low > 0 or any(one.low > MARGIN for one in joint[1:]):
+    if joint[0].above(0) or any(one.above(MARGIN) for one in joint[1:]):
         return "refuted"
-    return "undecided"
+    if not removed(plain, residual):
+        return "undecided"
+    if residual[0].below(0):
+        return "supported"
+    return "equivalent" if all(one.above(-MARGIN) for one in residual) else "undecided"
+
+
+def removed(plain: Contrast, residual: Sequence[Contrast]) -> bool:
+    """Whether the deepest is better than its twin, and worse than no shallower one by `MARGIN`."""
+    return plain.below(0) and all(one.below(MARGIN) for one in residual)
+
+
+def _comparison(outcome: Outcome, plain: Contrast, residual: Sequence[Contrast]) -> str:
+    if outcome == "supported":
+        return f"deeper is better: {points_text(residual[0], 'training error')}"
+    if outcome == "equivalent" or (outcome == "undecided" and removed(plain, residual)):
+        return CANNOT
+    return ""
 
 
 def _reason(outcome: Outcome, plain: Contrast, residual: Sequence[Contrast]) -> str:
     worst = max(residual, key=lambda one: one.high if one.n > 1 else one.mean)
     said = {
-        "supported": "With shortcuts the deep network trains better than its plain twin, and no "
-        "worse than shallower residual networks",
+        "supported": "With shortcuts the deep network trains better than its plain twin and than "
+        "the shallowest residual network, and no worse than the others",
+        "equivalent": "With shortcuts the deep network trains better than its plain twin, and as "
+        "well as shallower residual networks",
+        "not under this recipe": "Networks that learn nothing are alike at every depth",
         "refuted": "The deep residual network is worse than its plain twin, or than a shallower "
         "residual network",
         "undecided": unsettled(plain.n, "The intervals do not settle both comparisons"),
     }[outcome]
-    return f"{said}; {points_text(worst, 'training error')} (not worse: below {MARGIN:g} point)."
+    parts = [said, *(text for text in (seeds_text(one) for one in (plain, *residual)) if text)]
+    parts.append(f"{points_text(worst, 'training error')} (not worse: below {MARGIN:g} point)")
+    return "; ".join(parts) + "."
 
 
 REVERSAL = Claim(
     id="2-reversal",
     title="reversed by shortcuts",
     source="R Figures 4 right, 6 middle; Tables 2, 6",
-    statement="Residual networks reverse the degradation: the deeper residual network trains no "
-    "worse than shallower residual ones and better than the plain network of its depth.",
+    statement="Residual networks reverse the degradation: the deeper residual network trains "
+    "better than shallower residual ones and than the plain network of its depth.",
     needs="residual networks of two depths, the deeper with its plain twin, with equal seeds, "
     "trained alike",
-    rule="Supported if the paired 95 % t interval of the final training error of (deepest residual "
-    "minus its plain twin) lies below 0 and that of (deepest minus shallower residual) lies below "
-    f"{MARGIN:g} percentage point for every shallower one; refuted if the first lies above 0 or "
-    "one of the others above that margin, Bonferroni-corrected over all of them. At least two "
-    "seeds.",
+    rule="Supported if the paired t intervals of the final training error of (deepest residual "
+    "minus its plain twin) and of (deepest minus shallowest residual) lie below 0 and that of "
+    f"(deepest minus shallower residual) below {MARGIN:g} percentage point for every shallower "
+    f"one; equivalent if the second lies within +-{MARGIN:g} point instead: the degradation is "
+    "removed, and which depth is better cannot be seen; refuted if the first lies above 0 or one "
+    "of the others above that margin, Bonferroni-corrected over all of them. At least two seeds; "
+    "an interval decides if it does so at 99 % (2 or 3 seeds) or 99.8 % (more).",
     test=reversal,
     sweep="sweeps/paper_fig6.yaml",
     smallest="any gain over the plain twin; 1 point of training error between depths",

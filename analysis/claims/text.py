@@ -18,10 +18,11 @@ INDENT = " " * 4
 NUMBERS = ("effect", "low", "high", "detectable")
 
 
-def format_verdicts(verdicts: Sequence[Verdict]) -> str:
-    """Return lines such as ``degradation: supported (plain-56 minus plain-8 ...)`` with reasons.
+def format_verdicts(verdicts: Sequence[Verdict], why: bool = False) -> str:
+    """Return a line a verdict: ``degradation: supported (plain-56 minus plain-8 ..., n = 3)``.
 
-    Verdicts of one group of alike runs stand together under its protocol.
+    Verdicts of one group of alike runs stand together under its protocol. `why` adds the reasoning
+    below each, and what would test a claim that was not.
     """
     protocols = list(dict.fromkeys(verdict.protocol for verdict in verdicts))
     blocks = []
@@ -29,17 +30,22 @@ def format_verdicts(verdicts: Sequence[Verdict]) -> str:
         lines = [f"{protocol}:" if protocol else "not tested:"]
         for verdict in verdicts:
             if verdict.protocol == protocol:
-                lines += _lines(verdict)
+                lines += [verdict_line(verdict), *(_reasoning(verdict) if why else ())]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
 
-def _lines(verdict: Verdict) -> list[str]:
-    head = f"{verdict.title}: {verdict.verdict} ({verdict.evidence})"
+def verdict_line(verdict: Verdict) -> str:
+    """Return a verdict as one line: claim, outcome, effect, interval, n and comparison."""
+    beside = f"; {verdict.comparison}" if verdict.comparison else ""
+    return f"{verdict.title}: {verdict.verdict} ({verdict.evidence}){beside}"
+
+
+def _reasoning(verdict: Verdict) -> list[str]:
     said = f"{verdict.reason} {verdict.power}".strip()
     if verdict.verdict == "not tested":
         said = f"to test it: {verdict.sweep}" if verdict.sweep else ""
-    return [head, *(wrapped(said, WIDTH, INDENT, INDENT) if said else ())]
+    return wrapped(said, WIDTH, INDENT, INDENT) if said else []
 
 
 def verdicts_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:

@@ -12,14 +12,17 @@ from analysis.claims.evidence import (
     floor_text,
     held_out_error,
     interval_text,
+    seeds_text,
     unsettled,
 )
 from analysis.claims.findings import points_finding
+from analysis.claims.learning import settled
+from analysis.claims.published import published
+from analysis.claims.thresholds import TIE_MARGIN
 from analysis.convergence import EARLY_SHARE, early_speed, error_curves
 from analysis.groups import Group, arms
 
-MARGIN = 1.0
-"""Percentage points of test error within which two networks tie."""
+MARGIN = TIE_MARGIN
 
 SHALLOW = {"imagenet": 18, "cifar10": 20, "cifar100": 20}
 """The depth at which R's data show a tie: 18 on ImageNet, and CIFAR's counterpart."""
@@ -40,8 +43,11 @@ def tie(group: Group) -> Finding | None:
     if ends is None or speeds is None:
         return None
     outcome = judge(ends, speeds)
-    reason = _reason(outcome, ends, speeds) + floor_text(group, values, ends)
-    return points_finding(outcome, ends, what, reason, group)
+    outcome, why = settled(outcome, [ends], group)
+    reason = why + _reason(outcome, ends, speeds) + floor_text(group, values, ends)
+    comparison = f"within {MARGIN:g} point of each other" if within(ends) else ""
+    size = published(group, ends)
+    return points_finding(outcome, ends, what, reason, group, comparison, size)
 
 
 def speed(group: Group, residual: str, plain: str) -> pd.DataFrame:
@@ -62,14 +68,20 @@ def speed(group: Group, residual: str, plain: str) -> pd.DataFrame:
 
 def judge(ends: Contrast, speeds: Contrast) -> Outcome:
     """Return the outcome of a difference of test errors and a log ratio of steps."""
-    if ends.low > -MARGIN and ends.high < MARGIN and speeds.high < 0:
+    if within(ends) and speeds.below(0):
         return "supported"
-    apart = ends.low > MARGIN or ends.high < -MARGIN
-    return "refuted" if apart or speeds.low > 0 else "undecided"
+    apart = ends.above(MARGIN) or ends.below(-MARGIN)
+    return "refuted" if apart or speeds.above(0) else "undecided"
+
+
+def within(ends: Contrast) -> bool:
+    """Whether two networks tie."""
+    return ends.above(-MARGIN) and ends.below(MARGIN)
 
 
 def _reason(outcome: Outcome, ends: Contrast, speeds: Contrast) -> str:
     said = {
+        "not under this recipe": "Networks that learn nothing tie at every depth",
         "supported": "The two tie, and the residual network learns faster at first",
         "refuted": "The two differ by more than the margin, or the plain network learns faster",
         "undecided": unsettled(
@@ -78,7 +90,8 @@ def _reason(outcome: Outcome, ends: Contrast, speeds: Contrast) -> str:
     }[outcome]
     ratio, low, high = (float(np.exp(one)) for one in (speeds.mean, speeds.low, speeds.high))
     return (
-        f"{said} (tie: within {MARGIN:g} point); to an error that both reach in the first "
+        f"{said} (tie: within {MARGIN:g} point); {seeds_text(ends, 2)}; "
+        "to an error that both reach in the first "
         f"{100 * EARLY_SHARE:.0f} % of training {speeds.first} takes x{ratio:.3g} the steps of "
         f"{speeds.second}, {interval_text(low, high, speeds.n, 3)}."
     )

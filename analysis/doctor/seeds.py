@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.claims.claim import ALPHA
 from analysis.doctor.diagnosis import EXPLAINS, MATTERS, Case, Diagnosis, again, listed
 from analysis.doctor.measured import DIGITS
-from analysis.statistics import POWER, paired_differences, seeds_needed
+from analysis.statistics import POWER, paired_differences, seeds_to_decide
 
 
 def seeds(case: Case) -> Sequence[Diagnosis]:
@@ -65,7 +65,7 @@ def _one_seed(case: Case, deepest: pd.DataFrame) -> Diagnosis:
 
 
 def _wide_interval(case: Case) -> Sequence[Diagnosis]:
-    """An interval that holds 0 although the deeper network is worse on average."""
+    """An interval that decides nothing although the deeper network is worse on average."""
     values = case.plain.rename(columns={"train_error": "value"})
     *shallower, deepest = case.depths
     tables = [
@@ -75,12 +75,12 @@ def _wide_interval(case: Case) -> Sequence[Diagnosis]:
         for depth in shallower
     ]
     found = [(depth, t.iloc[0]) for depth, t in zip(shallower, tables, strict=True) if len(t)]
-    worse = [(depth, row) for depth, row in found if row["mean"] > 0 >= row["low"]]
+    worse = [(depth, row) for depth, row in found if row["mean"] > 0 < row["sd"]]
     if not worse:
         return []
     depth, row = min(worse, key=lambda one: one[1]["sd"] / one[1]["mean"])
-    needed = seeds_needed(float(row["mean"]), float(row["sd"]), 1 - ALPHA / len(shallower))
-    return [_more_seeds(case, deepest, depth, row, needed)]
+    needed = seeds_to_decide(float(row["mean"]), float(row["sd"]), 1 - ALPHA / len(shallower))
+    return [_more_seeds(case, deepest, depth, row, needed)] if needed > row["n"] else []
 
 
 def _more_seeds(case: Case, deepest: int, depth: int, row: pd.Series, needed: int) -> Diagnosis:

@@ -53,7 +53,12 @@ def _patient_lines(patient: Patient) -> list[str]:
 def _headline(patient: Patient) -> str:
     count = sum(one.severity == EXPLAINS for one in patient.diagnoses)
     if patient.outcome == "supported":
-        return "nothing stands in the way: the deeper plain network trains worse"
+        seen = "the deeper plain network trains worse"
+        return (
+            f"{seen}; what may matter:"
+            if patient.diagnoses
+            else f"nothing stands in the way: {seen}"
+        )
     if count:
         return f"{count} {'thing explains' if count == 1 else 'things explain'} it:"
     if patient.diagnoses:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analysis.claims.thresholds import CHANCE_SHARE
 from analysis.doctor.diagnosis import (
     EXPLAINS,
     MATTERS,
@@ -20,8 +21,6 @@ from analysis.doctor.diagnosis import (
 )
 from analysis.doctor.facts import longer_training
 
-CHANCE_SHARE = 0.9
-"""Share of the error of guessing from which on a network counts as not having learnt."""
 ZERO = 0.5
 """Percent of training error below which a network counts as having learnt everything."""
 FALLING = 1.0
@@ -129,8 +128,11 @@ def too_easy(case: Case) -> Sequence[Diagnosis]:
 
 
 def too_few_steps(case: Case) -> Sequence[Diagnosis]:
-    """Training error was still falling when training ended."""
-    if case.shown or len(case.depths) < 2:
+    """Training error was still falling when training ended.
+
+    Degradation that is there is still one of the start, so it is said whatever the verdict.
+    """
+    if len(case.depths) < 2:
         return []
     falls = {depth: _last_fall(case, depth) for depth in (case.depths[0], case.depths[-1])}
     falling = {depth: fall for depth, fall in falls.items() if fall > FALLING}
@@ -141,7 +143,7 @@ def too_few_steps(case: Case) -> Sequence[Diagnosis]:
     return [
         Diagnosis(
             id="too few steps",
-            severity=EXPLAINS if case.depths[0] in falling else MATTERS,
+            severity=EXPLAINS if case.depths[0] in falling and not case.shown else MATTERS,
             found=f"training error still fell over the last tenth of {iterations:,} iterations: "
             + ", ".join(texts),
             why="before its end a training compares how fast networks start; R trained CIFAR-10 "

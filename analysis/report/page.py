@@ -36,6 +36,8 @@ from analysis.tuning_answer import answer
 from resnet_lab.runs.frames import Runs
 
 HERE = Path(__file__).parent
+USUAL = ("supported", "refuted", "undecided", "not tested")
+"""Outcomes that have a column at a glance even where no verdict has them."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,10 @@ def glance(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     counts = {
         title: Counter(one.verdict for one in verdicts if one.title == title) for title in titles
     }
+    seen = {one.verdict for one in verdicts}
+    shown = [one for one in get_args(Outcome) if one in USUAL or one in seen]
     rows = [
-        {"claim": title, **{outcome: str(count[outcome] or "") for outcome in get_args(Outcome)}}
+        {"claim": title, **{outcome: str(count[outcome] or "") for outcome in shown}}
         for title, count in counts.items()
     ]
     return pd.DataFrame(rows)

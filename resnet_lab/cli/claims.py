@@ -12,23 +12,32 @@ def run(arguments: Sequence[str]) -> int:
     """Print the verdict, effect, interval and n of each claim, or the papers' numbers."""
     parser = Parser("claims", "Which of the paper's claims do the runs support?")
     parser.add_argument("runs", metavar="RUNS_DIR", help="a folder with run directories")
+    parser.add_argument("--why", action="store_true", help="the reasoning below each verdict")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     parser.add_argument(
         "--scoreboard", action="store_true", help="the papers' numbers beside these, cell by cell"
     )
     given = parser.parse_args(arguments)
-    told = scoreboard if given.scoreboard else claims
-    print(printable(told(given.runs, given.json)))
+    if given.scoreboard and given.why:
+        parser.error("--why explains verdicts, and --scoreboard has none: give one of the two")
+    if given.scoreboard:
+        told = scoreboard(given.runs, given.json)
+    else:
+        told = claims(given.runs, given.json, given.why)
+    print(printable(told))
     return 0
 
 
-def claims(folder: str, machine: bool) -> str:
-    """Return the verdicts on the runs in `folder` as text, or as JSON for a `machine`."""
+def claims(folder: str, machine: bool, why: bool = False) -> str:
+    """Return the verdicts on the runs in `folder` as text, or as JSON for a `machine`.
+
+    `why` adds the reasoning to the text; JSON has it always.
+    """
     from analysis.claims import evaluate_claims, format_verdicts, verdicts_json
     from resnet_lab.runs.frames import load_runs
 
     verdicts = evaluate_claims(load_runs(folder))
-    return verdicts_json(verdicts) if machine else format_verdicts(verdicts)
+    return verdicts_json(verdicts) if machine else format_verdicts(verdicts, why)
 
 
 def scoreboard(folder: str, machine: bool) -> str:

@@ -64,7 +64,8 @@ class Runs:
     Attributes:
         runs: one row a member of a run: run (identity), name, study, path, network, family,
             depth, shortcut, seed, data, data_fingerprint, replaced_code, protocol, normalise,
-            augment, status, diverged_at, warmup_ended_at, step, recipe columns, parameters,
+            augment, train_images, validation_images, test_images (0: there are none),
+            num_classes, status, diverged_at, warmup_ended_at, step, recipe columns, parameters,
             multiply_adds, final errors (percent) and losses, wall_seconds, images_per_second,
             device and versions.
         metrics: run, network, step, epoch, split, metric, value.
@@ -270,7 +271,11 @@ def _member_rows(
             "normalise": settings.normalise,
             "augment": settings.augment,
             "test_view": settings.test_view,
-            "test_images": counts.whole("test") if "test" in counts.values else 0,
+            **{
+                f"{split}_images": counts.whole(split) if split in counts.values else 0
+                for split in ("train", "validation", "test")
+            },
+            "num_classes": data.whole("num_classes") if "num_classes" in data.values else 0,
             **{key: recipe[key] for key in RECIPE},
             **_arithmetic(origin),
             **{key: final.number(key, 100 if "error" in key else math.inf) for key in FINAL},

@@ -1,0 +1,143 @@
+"""The thresholds of claims, in one table: each with its day and the data it was set on.
+
+A threshold that was set after its data had been seen says so. docs/claims.md shows this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One number that a verdict turns on: `claims` are ids, `day` is when it was set.
+
+    `seen` names the data that were known then, so that a reader knows which verdicts it may not
+    be independent of.
+    """
+
+    claims: tuple[str, ...]
+    name: str
+    value: float
+    unit: str
+    day: str
+    seen: str
+    why: str
+
+
+CHANCE_SHARE = 0.9
+"""Share of the error of guessing from which on a network has not learnt."""
+
+REVERSAL_MARGIN = 1.0
+"""Percentage points of training error by which a deeper residual network may be worse than a
+shallower one and still count as not worse."""
+
+TIE_MARGIN = 1.0
+"""Percentage points of test error within which two networks tie."""
+
+SHORTCUT_MARGIN = 1.0
+"""Percentage points of test error within which shortcuts differ little, and by which plain must
+be worse than each of them."""
+
+PUBLISHED_ORDER = 0.33
+"""R Table 3's B minus C on ImageNet, percentage points of top-1 error."""
+
+SHORTCUT_DEPTH = 56
+"""Most layers at which the claim on shortcuts is tested."""
+
+FITTED = 0.1
+"""Percent of training error below which the training data are fitted."""
+
+GREAT_DEPTH = 100
+"""Fewest layers that count as great depth."""
+
+ALL_MEANS: tuple[str, ...] = (
+    *("1-degradation", "2-reversal", "3-tie-when-shallow", "4-shortcuts"),
+    *("6-overfitting", "11-preactivation"),
+)
+
+POINTS = "points"
+DEMO = "digits and one seed of CIFAR-10 over eight epochs"
+
+THRESHOLDS = (
+    Threshold(
+        ALL_MEANS,
+        "learnt",
+        CHANCE_SHARE,
+        "of the error of guessing",
+        "2026-11-27",
+        DEMO,
+        "the doctor's own limit; an epoch's noise on 1,294 images is 0.8 points",
+    ),
+    Threshold(
+        ("2-reversal",),
+        "not worse",
+        REVERSAL_MARGIN,
+        f"{POINTS} of training error",
+        "2026-11-24",
+        DEMO,
+        "a third of what degradation costs between 20 and 56 layers",
+    ),
+    Threshold(
+        ("3-tie-when-shallow",),
+        "tie",
+        TIE_MARGIN,
+        f"{POINTS} of test error",
+        "2026-11-24",
+        "R Table 2",
+        "R's 18 layers differ by 0.06",
+    ),
+    Threshold(
+        ("4-shortcuts",),
+        "far, and alike",
+        SHORTCUT_MARGIN,
+        f"{POINTS} of test error",
+        "2026-11-24",
+        "R Table 3",
+        "R's A, B and C differ by 0.84 in all, and plain is 3.51 worse than A",
+    ),
+    Threshold(
+        ("4-shortcuts",),
+        "deepest",
+        SHORTCUT_DEPTH,
+        "layers",
+        "2026-11-27",
+        "I Table 1",
+        "at 110 layers C has 12.22 % and A 6.61 %: R's order is one of 34 layers",
+    ),
+    Threshold(
+        ("6-overfitting",),
+        "fitted",
+        FITTED,
+        "% of training error",
+        "2026-11-24",
+        "R 4.2",
+        "R's own number for 1202 layers",
+    ),
+    Threshold(
+        ("11-preactivation",),
+        "great depth",
+        GREAT_DEPTH,
+        "layers",
+        "2026-11-24",
+        "I Table 3",
+        "the claim's own range begins at 110",
+    ),
+)
+
+
+def thresholds_table() -> str:
+    """Return the table as Markdown."""
+    head = ["claims", "threshold", "set on", "known then", "why"]
+    rows = [
+        (
+            ", ".join(one.split("-")[0] for one in each.claims),
+            f"{each.name}: {each.value:g} {each.unit}",
+            each.day,
+            each.seen,
+            each.why,
+        )
+        for each in THRESHOLDS
+    ]
+    lines = [head, ["---"] * len(head), *map(list, rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
