@@ -31,13 +31,13 @@ def grown(rates: list[float], network: str = "plain-20", claim: str = RATE) -> V
 
 
 def test_growth_within_the_margins_of_theory_is_equivalent_and_says_that_it_is_not_theory() -> None:
-    found = grown([1.195, 1.200, 1.205])
+    found = grown([1.205, 1.208, 1.211])
     assert (found.verdict, found.n) == ("equivalent", 3)
-    assert found.effect == pytest.approx(1.2, abs=1e-4)
+    assert found.effect == pytest.approx(1.208, abs=1e-4)
     theory = load_paper().gradient_growth
     low, high = theory * np.exp(-0.03), theory * np.exp(0.03)
     assert f"margins [{low:.3f}, {high:.3f}] around the theory's 1.2112" in found.reason
-    assert found.comparison == "0.9 % below theory's 1.2112; furthest stage 0.9 % from it"
+    assert found.comparison == "0.3 % below theory's 1.2112; furthest stage 0.3 % from it"
     excluded = grown([1.186, 1.188, 1.190])
     assert excluded.verdict == "equivalent"
     assert excluded.comparison.startswith("1.9 % below theory's 1.2112; ")
@@ -75,8 +75,8 @@ def test_gradients_that_shrink_in_one_stage_vanish_there() -> None:
 
 
 def test_growth_above_one_but_far_from_theory_is_not_at_its_rate() -> None:
-    assert grown([1.10, 1.11, 1.12]).verdict == "refuted"
-    assert grown([1.30, 1.31, 1.32]).verdict == "refuted"
+    assert grown([1.108, 1.11, 1.112]).verdict == "refuted"
+    assert grown([1.308, 1.31, 1.312]).verdict == "refuted"
 
 
 def test_growth_whose_interval_crosses_a_margin_is_undecided() -> None:
@@ -106,10 +106,11 @@ PADDED = padding_growth(NetworkSpec.parse("plain-20-nonorm"), 8)
     ("rates", "outcome"),
     [
         ([0.90, 0.91, 0.92], "supported"),
-        ([0.995, 1.0, 1.005], "equivalent"),
+        ([0.998, 1.0, 1.002], "equivalent"),
+        ([0.995, 1.0, 1.005], "undecided"),
         ([0.975, 1.0, 1.025], "undecided"),
         ([1.0, 1.02, 1.04], "undecided"),
-        ([1.02, 1.03, 1.04], "refuted"),
+        ([1.028, 1.03, 1.032], "refuted"),
         ([1.2, 1.21, 1.22], "refuted"),
         ([0.95, 0.98, 1.01], "undecided"),
         ([0.9], "undecided"),
@@ -131,7 +132,7 @@ def test_the_loss_that_padding_predicts_is_named_beside_the_measured_one() -> No
 
 
 def test_the_same_loss_is_vanishing_where_maps_are_large() -> None:
-    rates = [0.83, 0.836, 0.842]
+    rates = [0.834, 0.836, 0.838]
     assert shrunk(rates).verdict == "equivalent"
     assert shrunk(rates, data="cifar10").verdict == "supported"
     assert shrunk(rates, data="unknown").verdict == "not tested"
@@ -170,10 +171,10 @@ MOVING = [1.0, 1.2, 0.9]
 
 
 def test_a_still_plain_stem_beside_a_moving_twin_is_frozen() -> None:
-    found = frozen({"plain-56": [1e-3, 1e-4, 1e-5], "resnet-56": MOVING})
+    found = frozen({"plain-56": [2e-4, 1e-4, 5e-5], "resnet-56": MOVING})
     assert found.verdict == "supported"
     assert found.effect == pytest.approx(1e-4)
-    half = 4.3027 / 3**0.5
+    half = 4.3027 * np.log10(2) / 3**0.5
     assert found.low == pytest.approx(10 ** (-4 - half), rel=1e-3)
     assert found.high == pytest.approx(10 ** (-4 + half), rel=1e-3)
     assert found.unit == "radians"

@@ -83,9 +83,9 @@ def _pairs(group: Group) -> list[tuple[str, str]]:
 
 def judge(level: Contrast, against: Contrast) -> Outcome:
     """Return the outcome of the plain stem's log angle and its distance to the twin's."""
-    if level.high < np.log(STILL) and against.high < np.log(SLOWER):
+    if level.below(np.log(STILL)) and against.below(np.log(SLOWER)):
         return "supported"
-    return "refuted" if against.low > np.log(SLOWER) else "undecided"
+    return "refuted" if against.above(np.log(SLOWER)) else "undecided"
 
 
 def _finding(group: Group, level: Contrast, against: Contrast, own: pd.DataFrame) -> Finding:
@@ -105,7 +105,7 @@ def _finding(group: Group, level: Contrast, against: Contrast, own: pd.DataFrame
 
 
 def _undecided(level: Contrast, against: Contrast) -> str:
-    if level.low > np.log(STILL) and against.high < np.log(SLOWER):
+    if level.above(np.log(STILL)) and against.below(np.log(SLOWER)):
         return (
             f"Slowed down, not frozen: far slower than its twin's, the stem still turns by more "
             f"than {STILL:g} radians"

@@ -50,9 +50,9 @@ def healthy_gradients(group: Group) -> Finding | None:
 
 def judge_growth(alone: Sequence[Contrast], joint: Sequence[Contrast]) -> Outcome:
     """Say whether log growths are above 0 in every stage; `joint` are those that hold together."""
-    if all(one.low > 0 for one in alone):
+    if all(one.above(0) for one in alone):
         return "supported"
-    return "refuted" if any(one.high < 0 for one in joint) else "undecided"
+    return "refuted" if any(one.below(0) for one in joint) else "undecided"
 
 
 def theoretical_rate(group: Group) -> Finding | None:
@@ -81,9 +81,9 @@ def theoretical_rate(group: Group) -> Finding | None:
 def judge_rate(alone: Sequence[Contrast], joint: Sequence[Contrast], theory: float) -> Outcome:
     """Say whether log growths are within `RATE_MARGIN` of `theory` (a log too) in every stage."""
     lowest, highest = theory - RATE_MARGIN, theory + RATE_MARGIN
-    if all(one.low > lowest and one.high < highest for one in alone):
+    if all(one.above(lowest) and one.below(highest) for one in alone):
         return "equivalent"
-    outside = any(one.high < lowest or one.low > highest for one in joint)
+    outside = any(one.below(lowest) or one.above(highest) for one in joint)
     return "refuted" if outside else "undecided"
 
 

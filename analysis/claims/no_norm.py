@@ -57,10 +57,10 @@ def vanishing_gradients(group: Group) -> Finding | None:
 
 def judge(found: Contrast) -> Outcome:
     """Say whether a log growth over padding's lies below the margin, within both, or above."""
-    if found.high < -MARGIN:
+    if found.below(-MARGIN):
         return "supported"
-    if found.low > -MARGIN:
-        return "equivalent" if found.high < MARGIN else "refuted"
+    if found.above(-MARGIN):
+        return "equivalent" if found.below(MARGIN) else "refuted"
     return "undecided"
 
 

@@ -156,9 +156,9 @@ def judge(twins: Contrast, depths: Contrast) -> Outcome:
     Of responses: deepest residual / plain twin, and / shallowest. Of branches: branch / shortcut in
     the deepest, and that ratio / the shallowest's.
     """
-    if twins.high < 0 and depths.high < 0:
+    if twins.below(0) and depths.below(0):
         return "supported"
-    return "refuted" if twins.low > 0 or depths.low > 0 else "undecided"
+    return "refuted" if twins.above(0) or depths.above(0) else "undecided"
 
 
 def _ratio_text(found: Contrast, what: str = "response std") -> str:
