@@ -32,8 +32,12 @@ lint: $(INSTALLED)
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
 
+# Seen from a folder that holds the packages alone: a user's random.py here is no standard module.
 types: $(INSTALLED)
-	@$(BIN)/mypy $(TYPED)
+	@mkdir -p .mypy_cache/sources
+	@ln -sfn ../../resnet_lab ../../analysis .mypy_cache/sources/
+	@cd .mypy_cache/sources && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
+		--cache-dir .. $(TYPED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

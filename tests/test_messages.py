@@ -47,6 +47,10 @@ FLAGS = {
     "train --data.path x": ", did you mean '--data-dir'?",
     "train --project x": ", did you mean '--wandb.project'?",
     "train --tags x": ", did you mean '--wandb.tags'?",
+    "train --notes x": ": a run has no notes; tags go to W&B by --wandb.tags '[a, b]'",
+    "train --cfg.model.name x": ", did you mean '--network'?",
+    "train --cfg.data.name x": ", did you mean '--data.name'?",
+    "train --OPTIM.MAX_EPOCH 3": f": the recipe counts iterations, not epochs: {EPOCHS}",
     "report x --output y": ", did you mean '--out'?",
     "evaluate --dataset cifar10": ", did you mean '--data'?",
     "evaluate --data.name cifar10": ", did you mean '--data'?",
@@ -243,6 +247,22 @@ def files() -> None:
     Path("a/run").mkdir(parents=True)
     for name in ("config.yaml", "run.json"):
         Path("a/run", name).write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("argument", "meant"),
+    [
+        ("lr=0.1", "--recipe.lr"),
+        ("+recipe.lr=0.1", "--recipe.lr"),
+        ("model=plain-8", "--network"),
+        ("data=cifar10", "--data.name cifar10"),
+    ],
+)
+def test_an_assignment_is_told_which_flag_it_is(
+    argument: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = told(f"train {argument}", capsys)
+    assert message == f"unknown argument '{argument}', did you mean '{meant}'?"
 
 
 @pytest.mark.parametrize("line", FLAGS)

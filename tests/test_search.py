@@ -18,14 +18,17 @@ from tiny_runs import PLAIN, RESIDUAL, at_step, info, interrupt, member, resumed
 from resnet_lab.cli import main
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.data.cifar import VERSIONS
+from resnet_lab.sweeps.local import outcome
 from resnet_lab.sweeps.queue import FLAGS, RUN, SLOT, Queue, Slot, open_study
 from resnet_lab.sweeps.sampling import pruner, sampler
 from resnet_lab.sweeps.space import Hyperband, Metric, Sweep, read_sweep
 from resnet_lab.sweeps.storage import open_storage
 from resnet_lab.sweeps.verdict import (
+    RESULTS,
     TrialJudge,
     cohort_value,
     final_value,
+    has_result,
     result_in_words,
     results,
 )
@@ -286,6 +289,22 @@ def test_a_run_that_diverged_is_never_the_best(
         f"best of {len(sound)} that came to their end, beside {8 - len(sound)} that diverged: "
         f"{name.replace('_', ' ')} {best.value:.2f}{unit}"
     )
+
+
+def test_a_value_that_stood_for_a_diverged_run_in_an_older_study_is_no_result() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    opened = optuna.create_study(study_name="s", storage=storage)
+    queue = Queue(opened, storage)
+    queue.fill([Slot(str(number), {}) for number in range(4)])
+    for value, noted in ((100.0, None), (130.0, None), (100.0, {PLAIN: 100.0}), (2.3, None)):
+        trial = queue.take()
+        assert trial is not None
+        if noted is not None:
+            queue.note(trial, RESULTS, noted)
+        opened.tell(trial, value)
+    assert [has_result(trial) for trial in queue.trials()] == [False, True, True, True]
+    result = outcome(queue, ["0", "1", "2", "3"])
+    assert (result.finished, result.diverged) == (4, 1)
 
 
 def test_a_target_is_not_reached_by_what_diverged_or_was_stopped() -> None:

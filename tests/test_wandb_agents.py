@@ -402,6 +402,17 @@ def test_runs_that_were_cut_off_are_continued_before_others_begin(
 
 
 @pytest.mark.parametrize(
+    "content", [{}, {"status": 3}, {"status": "running", "tracking": [1]}, {"tracking": {}}]
+)
+def test_a_stray_file_beside_the_runs_is_no_run(content: dict[str, Any], tmp_path: Path) -> None:
+    for name, known in (("run", {"status": "failed", "tracking": None}), ("stray", content)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps({"format": 1, **known}))
+    assert [folder.name for folder, _ in agents._runs(tmp_path)] == ["run"]
+    assert list(agents._to_be_continued(tmp_path, "e/p/sweep0", ["stray"])) == []
+
+
+@pytest.mark.parametrize(
     ("count", "workers", "shares"),
     [(None, 2, [None, None]), (5, 2, [3, 2]), (1, 3, [1]), (0, 2, []), (4, 4, [1, 1, 1, 1])],
 )

@@ -29,8 +29,8 @@ WAYS_ON = {
     "running": "wait for its end; if its process is gone, continue it: {command}",
     "interrupted": "the same command continues it: {command}",
     "failed": "see `error` in its run.json; the same command continues it: {command}",
-    "diverged": "its loss was no longer finite: a longer --recipe.warmup_steps or a lower "
-    "--recipe.lr, for every network alike",
+    "diverged": "its loss, outputs or weights were no longer finite: a longer "
+    "--recipe.warmup_steps or a lower --recipe.lr, for every network alike",
     "stopped": "a search ended it early: repeat it with {command}",
 }
 """Status -> the way on; `command` trains the run of the first of them to its end."""

@@ -85,7 +85,8 @@ def _readings(name: str, accepted: Accepted) -> list[str]:
         return [last]
     if plain(first) == "recording":
         return []
-    whole, own = f"{first}_{last}".replace(".", "_"), plain(first) in SECTIONS
+    first = first.rpartition(".")[2]
+    whole, own = f"{first}_{last}", plain(first) in SECTIONS
     if plain(last) in _GENERIC:
         return [whole, last, first] if own else [whole, first]
     return [whole, last] if own else [whole, last, first]

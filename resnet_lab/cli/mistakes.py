@@ -12,7 +12,7 @@ from itertools import takewhile, zip_longest
 from typing import get_args, get_type_hints
 
 from resnet_lab.cli import vocabulary
-from resnet_lab.cli.accepted import Accepted, unknown
+from resnet_lab.cli.accepted import Accepted, unknown, way_out
 from resnet_lab.cli.vocabulary import named
 from resnet_lab.errors import UserError, suggest
 
@@ -49,6 +49,8 @@ def stray(value: str, before: Sequence[str], accepted: Accepted) -> str:
     """
     flag, values = _open_flag(before)
     told = f"unknown argument '{value}'"
+    if assigned := re.fullmatch(r"\+{0,2}([A-Za-z][\w.-]*)=(.*)", value, re.DOTALL):
+        return told + way_out(f"--{assigned[1]}", assigned[2], accepted)
     if accepted.command != "train":
         return told
     if not flag or value.endswith((".yaml", ".yml")):

@@ -99,7 +99,7 @@ DRY = "--print_config prints the configuration and trains nothing"
 
 EPOCH_WORDS = (
     "epoch epochs max_epochs num_epochs n_epochs nepochs num_train_epochs train_epochs "
-    "total_epochs ep e warmup_epochs epochs_per_run"
+    "total_epochs ep e warmup_epochs epochs_per_run max_epoch num_epoch n_epoch nb_epochs"
 )
 RESUME_WORDS = (
     "resume resume_from resume_from_checkpoint continue continue_from ckpt ckpt_path checkpoint "
@@ -127,6 +127,8 @@ EXPLANATIONS: dict[str, dict[str, str]] = {
         "given weights, and --data.test false leaves test images unread",
         "name run_name run_id id version n": "a run is named by what it is: networks, data, seed; "
         "--study NAME is the folder that keeps runs of one question together",
+        "notes note comment comments description": "a run has no notes; tags go to W&B by "
+        "--wandb.tags '[a, b]'",
         SEED_WORDS: SEEDS,
         "depth depths layers num_layers n_layers nlayers blocks num_blocks width widen_factor "
         "width_multiplier shortcut shortcuts shortcut_type skip residual plain bottleneck block "

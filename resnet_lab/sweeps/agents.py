@@ -181,7 +181,10 @@ def _runs(study: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """(folder, contents of run.json) of each run of the study that can be read."""
     for file in sorted(study.glob("*/run.json")):
         with contextlib.suppress(UserError):
-            yield file.parent, read_info(file.parent)
+            info = read_info(file.parent)
+            told = info.get("status"), info.get("tracking")
+            if isinstance(told[0], str) and isinstance(told[1], dict | None):
+                yield file.parent, info
 
 
 def _interrupted(study: Path, names: Collection[str]) -> list[str]:

@@ -20,7 +20,7 @@ from resnet_lab.sweeps.parent import end_with
 from resnet_lab.sweeps.progress import View
 from resnet_lab.sweeps.queue import ERROR, RUN, Queue, Slot
 from resnet_lab.sweeps.storage import DEATHS
-from resnet_lab.sweeps.verdict import DIVERGED, RESULTS
+from resnet_lab.sweeps.verdict import is_lost
 from resnet_lab.sweeps.work import Work
 from resnet_lab.sweeps.worker import run_worker, target_reached, use_devices
 from resnet_lab.training.interruption import Interruption
@@ -41,7 +41,7 @@ class Outcome:
         stopped: of them, ended early by the sweep.
         failed: (name, error) of those whose last attempt raised, or lost its worker.
         interrupted: whether this command was stopped before its end.
-        diverged: how many runs have a network whose loss was no longer finite.
+        diverged: how many runs have a network that diverged.
         elsewhere: how many runs other commands train now.
         enough: whether no more was asked for: --count runs have begun, or the target is reached.
     """
@@ -124,7 +124,7 @@ def outcome(queue: Queue, keys: Sequence[str], interrupted: bool = False) -> Out
         elsewhere=states.count("RUNNING"),
         failed=tuple(failed),
         interrupted=interrupted,
-        diverged=sum(DIVERGED in trial.user_attrs.get(RESULTS, {}).values() for trial in last),
+        diverged=sum(map(is_lost, last)),
     )
 
 

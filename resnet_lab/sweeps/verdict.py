@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 RESULTS = "results"
 """User attribute of a trial: network -> its number at the end of the run, or "diverged"."""
 DIVERGED = "diverged"
+STAND_IN = 100.0
+"""What earlier versions stored as the value of a run that diverged, whatever the metric was."""
 
 
 def split_metric(metric: str) -> tuple[str | None, str]:
@@ -127,7 +129,19 @@ def best_value(trials: Iterable[FrozenTrial]) -> float | None:
 
 def has_result(trial: FrozenTrial) -> bool:
     """Whether a trial came to its end with a number: one stopped early has that of its middle."""
-    return trial.state.name == "COMPLETE" and math.isfinite(trial.value or 0.0)
+    return trial.state.name == "COMPLETE" and not _stands_for_none(trial)
+
+
+def is_lost(trial: FrozenTrial) -> bool:
+    """Whether a trial came to its end, and one of its networks, or its number, had diverged."""
+    noted = trial.user_attrs.get(RESULTS, {}).values()
+    return trial.state.name == "COMPLETE" and (DIVERGED in noted or _stands_for_none(trial))
+
+
+def _stands_for_none(trial: FrozenTrial) -> bool:
+    """Whether a trial's value says that there is none. Earlier versions noted no results."""
+    value = trial.value or 0.0
+    return not math.isfinite(value) or (value == STAND_IN and RESULTS not in trial.user_attrs)
 
 
 class TrialJudge:
