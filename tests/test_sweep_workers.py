@@ -23,7 +23,7 @@ from resnet_lab.sweeps.storage import open_storage
 
 PATIENCE = 120.0
 """Seconds after which a test gives up on what it waits for."""
-ITERATIONS = 100
+ITERATIONS = 60
 """So many that a run which is seen to train still trains when its worker is killed."""
 GRID: dict[str, Any] = {
     "program": "resnet-lab",
