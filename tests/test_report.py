@@ -308,7 +308,7 @@ def test_an_explorer_that_would_be_too_large_says_what_it_leaves_out(
     assert numbers < 1.2 * 6000
     assert note == (
         "To keep the page small it holds 6 of 18 members: the first seed of each network and one "
-        "recorded step of 2."
+        "recorded step of 3."
     )
 
 
