@@ -237,3 +237,31 @@ def test_whole_studies_without_any_effect_support_no_claim_more_often_than_its_l
     found = [claim for _ in range(studies) for claim in study(rng, 3)]
     highest = stats.binom.ppf(0.999, studies, ALPHA / 2)
     assert {claim: found.count(claim) for claim in found if found.count(claim) > highest} == {}
+
+
+def weighed(large: np.ndarray, small: np.ndarray) -> bool:
+    """Whether errors of two networks, percent of a thousand images, show a difference by size."""
+    pairs = tuple(
+        (k, float(a), float(b)) for k, (a, b) in enumerate(zip(large, small, strict=True))
+    )
+    found = Contrast("deep", "shallow", 1.0, 0.1, 2.0, len(pairs), pairs=pairs, images=1000)
+    return found._outweighs(0.0, above=True)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+@pytest.mark.parametrize("spread", [1.0, 1.5])
+def test_errors_of_one_mean_seldom_outweigh_each_other_however_skewed(
+    n: int, spread: float
+) -> None:
+    rng = np.random.default_rng(0)
+    skewed = 10 * np.exp(spread * rng.normal(size=(3000, n)) - spread**2 / 2)
+    tight = 10 + 0.3 * rng.normal(size=(3000, n))
+    for large, small in ((skewed, tight), (tight, skewed)):
+        wrong = [weighed(*study) for study in zip(large, small, strict=True)]
+        assert np.mean(wrong) <= 0.05
+
+
+def test_errors_far_above_the_others_in_every_seed_decide_although_seeds_scatter() -> None:
+    assert weighed(np.array([47.5, 43.5, 62.1]), np.zeros(3))
+    assert weighed(np.array([40.0, 45.0]), np.zeros(2))
+    assert not weighed(np.array([47.5, 43.5, 62.1]), np.array([9.0, 10.0, 11.0]))

@@ -70,11 +70,15 @@ class Contrast:
 
     def above(self, threshold: float) -> bool:
         """Whether the seeds show a mean above `threshold`; see `deciding_level`."""
-        return self.low > threshold and self._decides(threshold)
+        return self.low > threshold and (
+            self._decides(threshold) or self._outweighs(threshold, above=True)
+        )
 
     def below(self, threshold: float) -> bool:
         """Whether the seeds show a mean below `threshold`; see `deciding_level`."""
-        return self.high < threshold and self._decides(threshold)
+        return self.high < threshold and (
+            self._decides(threshold) or self._outweighs(threshold, above=False)
+        )
 
     def _decides(self, threshold: float) -> bool:
         """Whether skewed seeds would hardly show this: a stricter interval, and signs flipped."""
@@ -88,6 +92,21 @@ class Contrast:
             return far  # too few to flip signs: no p value would be small enough
         p = sign_flip_p([first - second - threshold for _, first, second in self.pairs])
         return far and not p > 1 - level
+
+    def _outweighs(self, threshold: float, *, above: bool) -> bool:
+        """Whether one network's errors are too large in every seed for a mean like the other's.
+
+        Errors are never below 0, so of seeds whose mean is m at most m / a reach a (Markov), and
+        all n of them by chance with (m / a)^n, however skewed they are. The other network's mean is
+        taken to be at most its worst seed, and at least one image.
+        """
+        if not self.images or not self.pairs:
+            return False
+        _, first, second = zip(*self.pairs, strict=True)
+        large, small, by = (first, second, threshold) if above else (second, first, -threshold)
+        most = max(*small, 100 / self.images) + by
+        chance = 1 - deciding_level(self.n, 1 - ALPHA / self.comparisons)
+        return bool(min(large) > 0 and (max(most, 0) / min(large)) ** self.n <= chance / 2)
 
     def excluded(self, threshold: float = 0.0) -> bool:
         """Whether the interval excludes `threshold`, whether or not that decides."""
