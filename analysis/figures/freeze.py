@@ -62,7 +62,7 @@ def draw(group: Group) -> Figure | None:
         _draw_lines(axes, table[table["quantity"] == quantity])
         style.log_value_axis(axes)
         style.log_step_axis(axes, float(table["step"].max()))
-        axes.set_ylabel(f"stem {label}")
+        axes.set_ylabel("stem " + label.replace(" update ", " update\n"))  # no wider than its panel
     for axes in panels[:-1]:
         axes.set_xlabel("")
     threshold = panels[1].axhline(FROZEN_BELOW, color=style.THEORY_COLOUR, linestyle=":")
