@@ -120,7 +120,7 @@ class Study:
             UserError: data are missing, or the first run cannot begin.
         """
         for key, place in self.places.items():
-            if not place.is_finished():
+            if place.data_is_missing() and not place.is_finished():
                 fingerprint(self.configs[key].data, self.configs[key].data_dir)
         devices = [one for one in (self.given.devices or "").split(",") if one]
         result = run_locally(
@@ -223,12 +223,13 @@ def _parse_points(
     configs: dict[str, Config] = {}
     places: dict[str, RunDirectory] = {}
     fingerprints: dict[object, dict[str, Any]] = {}
+    code = replaced_code()
     for flags in sweep.points():
         config = parse_config([*fixed.around(flags), *added], "sweep")
         data = (config.data.name, config.data.test, config.data_dir)
         if data not in fingerprints:  # once a data set, as it may have a million files
             fingerprints[data] = config.fingerprint()
-        place = RunDirectory.of(config, identify(config, fingerprints[data], replaced_code()))
+        place = RunDirectory.of(config, identify(config, fingerprints[data], code))
         points.setdefault(place.id, flags)
         configs.setdefault(place.id, config)
         places.setdefault(place.id, place)

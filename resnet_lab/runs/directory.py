@@ -249,6 +249,11 @@ class RunDirectory:
             if name in own | decisive and name in written and there[name] != here[name]
         ]
 
+    def data_is_missing(self) -> bool:
+        """Whether the data lacked when the identity was read; format 1 knows nothing of them."""
+        known = {} if self.identity is None else self.identity.content["data"]
+        return "missing" in known.get("fingerprint", {})
+
     def data_was_guessed(self) -> bool:
         """Whether the run has its images by their place and number alone; see `_has_data`."""
         if self.identity is None or self.config is None:

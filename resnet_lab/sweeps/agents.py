@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from resnet_lab.environment import variables_kept
 from resnet_lab.errors import UserError
 from resnet_lab.files import write_json
 from resnet_lab.runs.directory import read_info
@@ -131,25 +132,12 @@ def _create(content: dict[str, Any]) -> str:
 
     entity, project = (os.environ.get(name) for name in PLACE)
     project = content.get("project") or project or "resnet_lab"
-    with _environment_kept(), contextlib.redirect_stdout(sys.stderr):
+    with variables_kept(PLACE), contextlib.redirect_stdout(sys.stderr):
         try:
             sweep = wandb.sweep(content, entity=content.get("entity") or entity, project=project)
         except (wandb.Error, ValueError) as error:
             raise UserError(f"W&B refuses the sweep: {error}") from error
         return "/".join([*(os.environ[name] for name in PLACE), sweep])
-
-
-@contextlib.contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Undo what the client does to the environment when it creates a sweep."""
-    before = {name: os.environ.get(name) for name in PLACE}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _command(content: Mapping[str, Any], flags: Sequence[str]) -> list[str]:

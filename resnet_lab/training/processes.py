@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from resnet_lab.environment import variables_kept
 from resnet_lab.errors import UserError
 from resnet_lab.training.config import TrainerConfig
 
@@ -65,16 +66,11 @@ def launched(trainer: TrainerConfig) -> Iterator[None]:
         UserError: a launcher has started another number of processes.
     """
     defaults = [name for name in os.environ if name.startswith(DEFAULTS)]
-    before = {name: os.environ.get(name) for name in (*PEERS, *defaults)}
-    for name in (*_of_another_launch(trainer), *defaults):
-        os.environ.pop(name, None)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
+    others = (*_of_another_launch(trainer), *defaults)
+    with variables_kept((*PEERS, *defaults)):
+        for name in others:
             os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        yield
 
 
 def unheeded(trainer: TrainerConfig) -> str | None:

@@ -1,0 +1,20 @@
+"""The environment's variables, changed for a while."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def variables_kept(names: Iterable[str]) -> Iterator[None]:
+    """While entered, these variables may be set and removed; left, they are as before."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
