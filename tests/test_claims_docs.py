@@ -10,6 +10,7 @@ import pytest
 from synthetic_runs import demo_runs
 
 from analysis.claims import ALPHA, CLAIMS, evaluate_claims
+from analysis.claims.text import overturned_table
 from analysis.claims.thresholds import THRESHOLDS, thresholds_table
 from analysis.statistics import detectable
 from resnet_lab.cli import main
@@ -31,7 +32,8 @@ def test_the_example_of_a_new_claim_is_a_claim_that_runs() -> None:
 
 
 def test_every_claim_stands_in_the_table_with_its_sweep() -> None:
-    rows = dict(re.findall(r"^\| `(\d+-[\w-]+)` \|.*\| (.*) \|$", PAGE, flags=re.MULTILINE))
+    rules = PAGE.split("## Rules")[1].split("## ")[0]
+    rows = dict(re.findall(r"^\| `(\d+-[\w-]+)` \|.*\| (.*) \|$", rules, flags=re.MULTILINE))
     assert list(rows) == [claim.id for claim in CLAIMS]
     for claim in CLAIMS:
         named = [
@@ -44,7 +46,16 @@ def test_every_claim_stands_in_the_table_with_its_sweep() -> None:
 def test_the_thresholds_on_the_page_are_those_of_the_code() -> None:
     body = PAGE.split("<!-- thresholds: begin -->")[1].split("<!-- thresholds: end -->")[0]
     assert body.strip() == thresholds_table()
-    assert {each.claims[0] for each in THRESHOLDS} <= {claim.id for claim in CLAIMS}
+
+
+def test_the_page_says_of_every_claim_what_would_change_its_verdicts() -> None:
+    body = PAGE.split("<!-- overturned: begin -->")[1].split("<!-- overturned: end -->")[0]
+    assert body.strip() == overturned_table(CLAIMS)
+    assert all(claim.overturned for claim in CLAIMS)
+
+
+def test_every_claim_has_its_thresholds_in_the_table() -> None:
+    assert {name for each in THRESHOLDS for name in each.claims} == {claim.id for claim in CLAIMS}
 
 
 def test_the_power_table_is_computed() -> None:

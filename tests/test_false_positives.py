@@ -29,13 +29,16 @@ from analysis.claims import tie as claim_3
 from analysis.claims.claim import Outcome
 from analysis.claims.evidence import Contrast
 from analysis.claims.findings import judge
+from analysis.claims.thresholds import RATE_MARGIN
+from analysis.claims.thresholds import SLOWER as SLOWER_SHARE
+from analysis.claims.thresholds import STILL as STILL_RADIANS
 from analysis.paper import load_paper
 from analysis.statistics import t_interval
 
 DRAWS = 1000
 FAR = 50.0
 THEORY = float(np.log(load_paper().gradient_growth))
-STILL, SLOWER = float(np.log(claim_9.STILL)), float(np.log(claim_9.SLOWER))
+STILL, SLOWER = float(np.log(STILL_RADIANS)), float(np.log(SLOWER_SHARE))
 
 Rule = Callable[[Sequence[Contrast], Sequence[Contrast]], Outcome]
 
@@ -106,9 +109,9 @@ CASES = (
         "8-explosion-rate",
         partial(claims_7_8.judge_rate, theory=THEORY),
         tuple(
-            (THEORY + sign * claims_7_8.RATE_MARGIN, *others)
+            (THEORY + sign * RATE_MARGIN, *others)
             for sign in (1, -1)
-            for others in ((THEORY, THEORY), (THEORY + sign * claims_7_8.RATE_MARGIN,) * 2)
+            for others in ((THEORY, THEORY), (THEORY + sign * RATE_MARGIN,) * 2)
         ),
         (THEORY,) * 3,
         0.002,

@@ -7,8 +7,8 @@ Adding a claim takes one `Claim` object: a `test` that gets one group of alike r
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from analysis.groups import Group
@@ -59,7 +59,8 @@ class Claim:
 
     `needs` says in words which runs the test asks for; `rule` states its threshold and level;
     `sweep` is a file in sweeps/, or a command, that makes such runs; `smallest` is the smallest
-    effect of interest. `across` names a trait of networks in which the runs may differ besides
+    effect of interest; `overturned` says of an outcome what would have to be seen to
+    change it. `across` names a trait of networks in which the runs may differ besides
     depth, shortcut and seed: the test then gets groups that hold several of its values.
     """
 
@@ -73,6 +74,7 @@ class Claim:
     sweep: str = ""
     smallest: str = ""
     across: str = ""
+    overturned: Mapping[Outcome, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Verdict:
     needs: str = ""
     sweep: str = ""
     smallest: str = ""
+    overturned: str = ""
     power: str = ""
     detectable: float | None = None
     comparison: str = ""

@@ -204,4 +204,9 @@ DEGRADATION = Claim(
     test=degradation,
     sweep="sweeps/paper_fig6.yaml",
     smallest="any difference above 0 points of training error",
+    overturned={
+        "supported": "Trained longer, or each depth at its own best rate, the deepest plain "
+        "network ends no worse than the shallower ones.",
+        "refuted": "The deepest plain network ends above a shallower one, or loses seeds.",
+    },
 )

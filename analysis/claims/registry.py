@@ -70,6 +70,7 @@ def _verdict(claim: Claim, group: Group, found: Finding) -> Verdict:
         needs=claim.needs,
         sweep=claim.sweep,
         smallest=claim.smallest,
+        overturned=claim.overturned.get(found.outcome, ""),
         power=found.power,
         detectable=found.detectable,
         comparison=found.comparison,

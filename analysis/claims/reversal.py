@@ -123,4 +123,10 @@ REVERSAL = Claim(
     test=reversal,
     sweep="sweeps/paper_fig6.yaml",
     smallest="any gain over the plain twin; 1 point of training error between depths",
+    overturned={
+        "supported": "A deeper residual network ends more than 1 point above a shallower one, or "
+        "no longer below its plain twin.",
+        "equivalent": "Away from the floor one depth is seen to train better.",
+        "refuted": "Trained longer, the deepest residual network catches up.",
+    },
 )

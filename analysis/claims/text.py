@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 
 import pandas as pd
 
-from analysis.claims.claim import Verdict
+from analysis.claims.claim import Claim, Verdict
 from analysis.commands import wrapped
 
 WIDTH = 100
@@ -45,7 +45,20 @@ def _reasoning(verdict: Verdict) -> list[str]:
     said = f"{verdict.reason} {verdict.power}".strip()
     if verdict.verdict == "not tested":
         said = f"to test it: {verdict.sweep}" if verdict.sweep else ""
+    elif verdict.overturned:
+        said += f" What would change it: {verdict.overturned[0].lower()}{verdict.overturned[1:]}"
     return wrapped(said, WIDTH, INDENT, INDENT) if said else []
+
+
+def overturned_table(claims: Sequence[Claim]) -> str:
+    """Return as Markdown what would have to be seen to change each claim's verdicts."""
+    lines = [["id", "verdict", "what would have to be seen to change it"], ["---"] * 3]
+    lines += [
+        [f"`{claim.id}`", outcome, seen]
+        for claim in claims
+        for outcome, seen in claim.overturned.items()
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def verdicts_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
