@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
@@ -16,6 +17,8 @@ from analysis.tuning import Tuning, effects, split_tunings
 from analysis.tuning_answer import answer
 from resnet_lab.runs.frames import Runs
 
+NUMBERS = re.compile(r"[\d.]+ ± [\d.]+|[\d.]+(, [\d.]+)*")
+"""A mean with its sd, or the numbers of several seeds."""
 SHOWN_TRIALS = 10
 """Most trials of a search that a page lists; the file has all."""
 ERRORS = ("train", "validation", "test")
@@ -41,7 +44,8 @@ def results_table(runs: Runs) -> pd.DataFrame:
 
     Columns: protocol (the group's description), data, network, family, depth, shortcut,
     parameters, n (finished seeds); for each of train, validation and test error ``*_mean`` and
-    ``*_sd`` (percent, over finished seeds; sd is NaN where n = 1); published (the error in the
+    ``*_sd`` (percent, over finished seeds; sd is NaN where n = 1) and ``*_seeds`` (each one's, as
+    text, in the order of seeds); published (the error in the
     literature as text, "" where there is none for this network and data), published_source, and
     note, which names the seeds that did not finish. Errors are those of the last epoch, never the
     best.
@@ -59,6 +63,7 @@ def _group_table(group: Group) -> pd.DataFrame:
         errors = summarise(group.finished, ["network"], f"{split}_error").set_index("network")
         table[f"{split}_mean"] = errors["mean"].reindex(table["network"]).to_numpy()
         table[f"{split}_sd"] = errors["sd"].reindex(table["network"]).to_numpy()
+        table[f"{split}_seeds"] = [_seeds(group, one, split) for one in table["network"]]
     data = str(group.settings["data"])
     results = [load_paper().result(network, data) for network in table["network"]]
     table["published"] = [one.text if one else "" for one in results]
@@ -67,6 +72,12 @@ def _group_table(group: Group) -> pd.DataFrame:
     table.insert(0, "protocol", group.label)
     table.insert(1, "data", data)
     return table
+
+
+def _seeds(group: Group, network: str, split: str) -> str:
+    """Return each finished seed's error of a network, in the order of seeds; "" without any."""
+    own = group.finished[group.finished["network"] == network].sort_values("seed", kind="stable")
+    return ", ".join(f"{error:.2f}" for error in own[f"{split}_error"].dropna())
 
 
 def _note(group: Group, network: str) -> str:
@@ -82,17 +93,18 @@ def _missing_text(row: pd.Series) -> str:
 
 
 def for_reading(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one group's rows of `results_table` as texts under titles, empty columns dropped."""
-    texts = pd.DataFrame(
-        {
-            "network": results["network"],
-            "n": results["n"].astype(str),
-            **{split: _mean_texts(results, split) for split in ERRORS},
-            "published": results["published"],
-            "published_source": results["published_source"],
-            "note": results["note"],
-        }
-    )
+    """Return one group's rows of `results_table` as texts under titles, empty columns dropped.
+
+    Below a network's means of several seeds stands a row with each seed's errors.
+    """
+    rows = []
+    for _, row in results.iterrows():
+        means = {split: mean_text(row[f"{split}_mean"], row[f"{split}_sd"]) for split in ERRORS}
+        rows.append({**row[list(TITLES.keys() - means)], **means, "n": str(row["n"])})
+        seeds = {split: row[f"{split}_seeds"] for split in ERRORS}
+        if row["n"] > 1:
+            rows.append({"network": "each seed", **seeds})
+    texts = pd.DataFrame(rows, columns=list(TITLES)).fillna("")
     empty = [name for name in texts if name not in ("network", "n") and _is_empty(texts[name])]
     return texts.drop(columns=empty).rename(columns=TITLES)
 
@@ -236,4 +248,4 @@ def aligned(texts: pd.DataFrame) -> str:
 
 def is_wordy(column: Iterable[str]) -> bool:
     """Whether a column of texts holds sentences rather than numbers."""
-    return any(" " in text and "±" not in text for text in column)
+    return any(" " in text and not NUMBERS.fullmatch(text) for text in column)
