@@ -45,7 +45,7 @@ def points_finding(
         n=found.n,
         evidence=points_text(found, what),
         reason=reason + left_out(group),
-        power=_power_text(outcome, found, lambda distance: f"{distance:.2g} points", published),
+        power=_power_text(outcome, found, _points, published),
         detectable=least,
         comparison=comparison,
     )
@@ -79,6 +79,11 @@ def smallest_found(found: Contrast) -> float | None:
 def _detectable(found: Contrast, sd: float) -> float:
     level = deciding_level(found.n, 1 - ALPHA / found.comparisons)
     return detectable(sd, found.n, level) if found.n > 1 else float("nan")
+
+
+def _points(distance: float) -> str:
+    """Return a distance between errors; none is more than 100 points."""
+    return f"{distance:.2g} points" if distance < 100 else "more than 100 points"
 
 
 def _factor_text(factor: float) -> str:
