@@ -51,5 +51,5 @@ class Block(nn.Module):
 
     def _through(self, names: Sequence[str], x: Tensor) -> Tensor:
         for name in names:
-            x = self.get_submodule(name)(x)
+            x = getattr(self, name)(x)
         return x
