@@ -15,7 +15,4 @@ def registered(*parts: Part) -> Iterator[None]:
     try:
         yield
     finally:
-        for part in parts:
-            del registry._known[part.axis][part.name]
-        registry._find.cache_clear()
-        registry.find_token.cache_clear()
+        registry.unregister(*parts)

@@ -44,6 +44,11 @@ class Part:
         """How the label of a group of runs says it: ``norm group``."""
         return self.said or f"{self.axis} {self.name}"
 
+    @property
+    def origin(self) -> type:
+        """The class whose file defines what it does."""
+        return type(self)
+
     def parameters(self, channels: int) -> int:
         """Return how many parameters of its own it has for maps of `channels`."""
         return 0

@@ -54,6 +54,20 @@ def register(*added: Part) -> None:
     find_token.cache_clear()
 
 
+def unregister(*gone: Part) -> None:
+    """Forget parts, as those of a file that could not be read to its end."""
+    for part in gone:
+        del _known[part.axis][part.name]
+    _find.cache_clear()
+    find_token.cache_clear()
+
+
+def registered() -> list[Part]:
+    """Return every part that is known."""
+    _load()
+    return list(_all())
+
+
 def parts_of(axis: str) -> Mapping[str, Part]:
     """Return the parts of an axis by name; those that take a number are there without one."""
     _load()

@@ -40,9 +40,9 @@ def foreign_parts(specs: Iterable[NetworkSpec]) -> dict[str, str]:
     """
     parts = [getattr(spec.parts, axis) for spec in specs for axis in AXES]
     return {
-        f"parts.{one.axis}.{one.name}": _content(type(one))
+        f"parts.{one.axis}.{one.name}": _content(one.origin)
         for one in parts
-        if not type(one).__module__.startswith("resnet_lab.")
+        if not one.origin.__module__.startswith("resnet_lab.")
     }
 
 
