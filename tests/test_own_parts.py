@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 import torch
 
 import resnet_lab as rl
+from resnet_lab.cli import main
 from resnet_lab.networks import own_parts, registry
 
 FILE = """
@@ -104,3 +108,44 @@ def test_a_file_that_cannot_be_used_says_why_and_adds_nothing(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(rl.UserError, match=r"none.py: there is no such file of parts"):
         rl.load_parts(tmp_path / "none.py")
+
+
+def test_the_command_line_trains_and_reports_them_and_a_changed_file_is_another_run(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(own_parts.VARIABLE, "")
+    flags = [*("--recipe.iterations", "2", "--recipe.drops", "[]", "--recipe.warmup_steps", "0")]
+    flags += ["--data.name", "digits", "--trainer.device", "cpu", "--recording.probe_size", "8"]
+    line = ["train", "--network", "plain-8-x0.25-half,resnet-8-x0.25-half", *flags]
+    assert main([*line, "--parts", str(file)]) == 0
+    capsys.readouterr()
+    assert main([*line, f"--parts={file}"]) == 0
+    assert "already finished" in capsys.readouterr().out
+    [run] = rl.load_runs("runs").runs["path"].unique()
+    info = json.loads((Path(run) / "run.json").read_text())
+    known = {"path": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert info["provenance"]["parts"] == [known]
+    assert main(["report", "runs", "--out", "page", "--parts", str(file)]) == 0
+    assert "branch halved" in capsys.readouterr().out
+
+    file.write_text(FILE.replace("x / 2", "x / 3"))
+    assert main([*line, "--parts", str(file)]) == 0
+    assert "already finished" not in capsys.readouterr().out
+    assert rl.load_runs("runs").runs["path"].nunique() == 2
+
+
+def test_runs_with_parts_that_are_not_loaded_say_which_flag_loads_them(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["networks", "plain-8-half"]) == 2
+    assert "unknown option 'half'" in (said := capsys.readouterr().err)
+    assert "--parts FILE.py" in said
+    assert main(["networks", "--parts"]) == 2
+    assert "--parts needs a file of Python, such as --parts mine.py" in capsys.readouterr().err
+
+
+def test_other_processes_load_them_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(own_parts.VARIABLE, str(file))
+    code = "import resnet_lab as rl; print(rl.NetworkSpec.parse('plain-8-half').twin.name)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "resnet-8-half\n"

@@ -145,7 +145,8 @@ def _read_option(token: str, name: str) -> tuple[str, Any]:
     near = f", did you mean '{meant}'?" if meant else suggest(token, options)
     raise UserError(
         f"network '{name}': unknown option '{token}'{near or '.'} "
-        f"Known: {', '.join(options)}, and a width such as x0.5"
+        f"Known: {', '.join(options)}, and a width such as x0.5; "
+        "parts of your own are loaded by --parts FILE.py"
     )
 
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -123,7 +125,34 @@ def part(
     return decorate
 
 
+VARIABLE = "RESNET_LAB_PARTS"
+"""Files of parts that every process is to know, joined by the system's separator of paths."""
+GROUP = "resnet_lab.parts"
+"""Entry points of installed packages: modules that register parts when they are imported."""
+
 _files: dict[Path, tuple[str, list[Part]]] = {}
+
+
+def load_named() -> None:
+    """Load the files of `VARIABLE` and the entry points of `GROUP`.
+
+    Raises:
+        UserError: one cannot be used; it is named.
+    """
+    for file in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
+        load_parts(file)
+    for entry in entry_points(group=GROUP):
+        try:
+            entry.load()
+        except Exception as error:
+            raise UserError(
+                f"the parts of {entry.value} ({GROUP}) fail: {type(error).__name__}: {error}"
+            ) from error
+
+
+def loaded_files() -> list[dict[str, str]]:
+    """Return path and SHA-256 of every file of parts that this process has loaded."""
+    return [{"path": str(path), "sha256": digest} for path, (digest, _) in _files.items()]
 
 
 def load_parts(path: Path | str) -> str:

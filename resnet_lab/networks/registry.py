@@ -31,6 +31,7 @@ P = TypeVar("P", bound=Part)
 
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9]*", re.ASCII)
 _NUMBER = re.compile(r"\d{1,4}(\.\d{1,20})?", re.ASCII)
+_loaded = False
 _known: dict[str, dict[str, Part]] = {axis: {} for axis in AXES}
 
 
@@ -106,8 +107,18 @@ def _all() -> Iterable[Part]:
     return [part for values in _known.values() for part in values.values()]
 
 
-@cache
 def _load() -> None:
+    """Register the project's parts, and those of the user's files that this process is to know."""
+    global _loaded
+    if _loaded:
+        return
+    _loaded = True  # what is imported below asks the registry too
     folder = import_module("resnet_lab.networks.parts")
     for module in iter_modules(folder.__path__):
         import_module(f"{folder.__name__}.{module.name}")
+    own = import_module("resnet_lab.networks.own_parts")
+    try:
+        own.load_named()
+    except UserError:
+        _loaded = False
+        raise

@@ -68,9 +68,8 @@ def identify(
     Args:
         config: of the run.
         data: fingerprint of the data set.
-        code: hash of each function and class of the networks that the user has replaced, by name.
+        code: hash of what the user has replaced in the networks' code or brought, by its place.
     """
-    code = {**(code or {}), **foreign_parts(config.specs())}
     content = {
         "format": FORMAT,
         "network": [spec.name for spec in config.specs()],
@@ -82,7 +81,7 @@ def identify(
         },
         "recipe": _recipe(config),
         "recording": _sparse(config.recording, _idle_recording(config)),
-        **({"code": code} if code else {}),
+        **({"code": dict(code)} if code else {}),
     }
     return Identity(FORMAT, json.loads(json.dumps(content)))
 
