@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import cache
 
 from resnet_lab.errors import UserError
+from resnet_lab.networks.registry import AXES, find
 from resnet_lab.networks.spec import NetworkSpec
 
-TRAITS = ("layout", "block", "ordering", "stride_in", "stem", "width", "norm", "init")
+TRAITS = tuple(one.name for one in fields(NetworkSpec) if one.name not in ("depth", "shortcut"))
 """What a network's name says beyond family, depth and shortcut."""
 
 _PARTS = re.compile(r" (?=\w+=)")
@@ -79,13 +81,18 @@ def _trait_texts(settings: dict[str, object]) -> list[str]:
     usual = {
         "layout": "imagenet" if settings["data"] in ("imagenet", "imagefolder") else "cifar",
         "block": "basic",
-        "ordering": "original",
         "stride_in": "1x1",
         "stem": "7x7" if settings["layout"] == "imagenet" else "3x3",
         "width": 1.0,
-        "norm": "batch",
-        "init": "fan-in",
+        **{axis: kind.default for axis, kind in AXES.items()},
     }
     unusual = {name: settings[name] for name in TRAITS if settings[name] != usual[name]}
-    words = {"width": "width x{}", "layout": "{} layout", "block": "{} blocks", "norm": "norm {}"}
-    return [words.get(name, f"{name} {{}}").format(value) for name, value in unusual.items()]
+    return [_trait_text(name, value) for name, value in unusual.items()]
+
+
+def _trait_text(name: str, value: object) -> str:
+    part = find(AXES[name], str(value)) if name in AXES else None
+    if part is not None:
+        return part.label
+    words = {"width": "width x{}", "layout": "{} layout", "block": "{} blocks"}
+    return words.get(name, f"{name} {{}}").format(value)

@@ -43,7 +43,7 @@ def padding_growth(spec: NetworkSpec, image_size: int) -> float:
     profile: NDArray[np.float64] = np.ones(convs[-1].output_size[0])
     total = np.log(profile.sum())
     for conv, size in reversed(list(zip(convs, _input_sides(convs), strict=True))):
-        profile = _spread(size, conv) @ profile
+        profile = _spread(size, conv, circular=spec.padding == "circular") @ profile
     norm = np.log(profile.sum()) - total
     if spec.init == "fan-out":
         norm += sum(np.log(conv.in_channels / conv.out_channels) for conv in convs) / 2
@@ -61,12 +61,16 @@ def _input_sides(convs: list[Layer]) -> list[int]:
     return [first, *(conv.output_size[0] for conv in convs[:-1])]
 
 
-def _spread(size: int, conv: Layer) -> NDArray[np.float64]:
+def _spread(size: int, conv: Layer, *, circular: bool) -> NDArray[np.float64]:
     """Return the shares, along one axis, in which each input position gets each output's variance.
 
-    Shape (size, output size).
+    Shape (size, output size). What zero padding loses beyond the border, circular padding hands to
+    the other side.
     """
-    centres = conv.stride * np.arange(conv.output_size[0])
-    distance = np.abs(np.arange(size)[:, None] - centres[None, :])
-    shares: NDArray[np.float64] = np.where(distance <= conv.kernel // 2, 1 / conv.kernel, 0.0)
+    shares = np.zeros((size, conv.output_size[0]))
+    for output in range(conv.output_size[0]):
+        for tap in range(conv.kernel):
+            position = conv.stride * output + tap - conv.kernel // 2
+            if circular or 0 <= position < size:
+                shares[position % size, output] += 1 / conv.kernel
     return shares

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from resnet_lab.errors import UserError
     from resnet_lab.networks.complexity import complexity, layer_table
     from resnet_lab.networks.network import build_network
+    from resnet_lab.networks.own_parts import load_parts, part
     from resnet_lab.networks.spec import NetworkSpec
     from resnet_lab.networks.weights import load_weights, save_weights
     from resnet_lab.recording.schedule import RecordingConfig
@@ -42,9 +43,11 @@ _PLACES = {
     "complexity": "resnet_lab.networks.complexity",
     "layer_table": "resnet_lab.networks.complexity",
     "load_data": "resnet_lab.data.load",
+    "load_parts": "resnet_lab.networks.own_parts",
     "load_runs": "resnet_lab.runs.frames",
     "load_wandb": "resnet_lab.tracking.load",
     "load_weights": "resnet_lab.networks.weights",
+    "part": "resnet_lab.networks.own_parts",
     "save_weights": "resnet_lab.networks.weights",
     "train": "resnet_lab.training.train",
 }
@@ -63,9 +66,11 @@ __all__ = [
     "complexity",
     "layer_table",
     "load_data",
+    "load_parts",
     "load_runs",
     "load_wandb",
     "load_weights",
+    "part",
     "save_weights",
     "train",
 ]

@@ -7,16 +7,16 @@ from typing import get_args
 from hypothesis import strategies as st
 
 from resnet_lab.networks.depths import IMAGENET_BLOCKS
-from resnet_lab.networks.spec import (
-    LARGEST_WIDTH,
-    SMALLEST_WIDTH,
-    Init,
-    NetworkSpec,
-    Norm,
-    Ordering,
-    Shortcut,
-    Stem,
-)
+from resnet_lab.networks.registry import AXES, parts_of
+from resnet_lab.networks.spec import LARGEST_WIDTH, SMALLEST_WIDTH, NetworkSpec, Stem
+
+
+@st.composite
+def values(draw: st.DrawFn, axis: str) -> str:
+    part = draw(st.sampled_from(list(parts_of(axis).values())))
+    if part.takes is None:
+        return part.name
+    return part.with_number(f"{draw(st.floats(*part.takes)):.3f}").name
 
 
 @st.composite
@@ -29,13 +29,10 @@ def specs(draw: st.DrawFn) -> NetworkSpec:
         depth = draw(st.integers(1, 220)) * (6 if block == "basic" else 9) + 2
     return NetworkSpec(
         depth=depth,
-        shortcut=draw(st.sampled_from(get_args(Shortcut))),
         layout=layout,
         block=block,
-        ordering=draw(st.sampled_from(get_args(Ordering))),
         stride_in=draw(st.sampled_from(["1x1", "3x3"] if block == "bottleneck" else ["1x1"])),
         stem=draw(st.sampled_from(get_args(Stem))),
         width=draw(st.floats(SMALLEST_WIDTH, LARGEST_WIDTH)),
-        norm=draw(st.sampled_from(get_args(Norm))),
-        init=draw(st.sampled_from(get_args(Init))),
+        **{axis: draw(values(axis)) for axis in AXES},
     )

@@ -22,6 +22,8 @@ KNOWN_TO_ANALYSIS = {
     "resnet_lab.errors",
     "resnet_lab.files",
     "resnet_lab.networks.complexity",
+    "resnet_lab.networks.part",
+    "resnet_lab.networks.registry",
     "resnet_lab.networks.spec",
     "resnet_lab.plotting",
     "resnet_lab.recording.schedule",

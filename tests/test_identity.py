@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import json
 import pkgutil
@@ -15,6 +16,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from registered_parts import registered
 from tiny_runs import PAIR, PLAIN, ROOT, assert_same_result, at_step, info, interrupt, resumed, tiny
 from torch import nn
 
@@ -26,8 +28,8 @@ from resnet_lab.cli.parsing import parse_config
 from resnet_lab.data.config import DataConfig
 from resnet_lab.errors import UserError
 from resnet_lab.files import seal, write_json
-from resnet_lab.networks import blocks, shortcuts
-from resnet_lab.networks.blocks import Block
+from resnet_lab.networks import shortcuts
+from resnet_lab.networks.part import Ordering
 from resnet_lab.networks.shortcuts import PaddedIdentity
 from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.runs.directory import RunDirectory, run_name
@@ -461,8 +463,8 @@ def test_the_projects_own_code_is_not_taken_for_replaced() -> None:
     assert replaced_code() == {}
 
 
-class Another(Block):
-    """A block of the user's."""
+class Another(Ordering):
+    """An ordering of the user's."""
 
 
 @pytest.mark.parametrize(
@@ -470,21 +472,28 @@ class Another(Block):
     [
         (PaddedIdentity, ("forward", lambda self, x: x), "shortcuts.PaddedIdentity.forward"),
         (shortcuts, ("build_shortcut", lambda *_: nn.Identity()), "shortcuts.build_shortcut"),
-        (blocks.ORDERINGS, ("original", Another), "blocks.ORDERINGS['original']"),
     ],
-    ids=["method", "function", "table"],
+    ids=["method", "function"],
 )
 def test_code_that_the_user_has_replaced_makes_another_run(
     target: Any, replacement: tuple[str, Any], place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, genuine = Config(), Config().run_id()
-    replace = monkeypatch.setitem if isinstance(target, dict) else monkeypatch.setattr
-    replace(target, *replacement)
+    monkeypatch.setattr(target, *replacement)
     replaced = config.identity()
     assert list(replaced.content["code"]) == [f"resnet_lab.networks.{place}"]
     assert replaced.id != genuine
     monkeypatch.undo()
     assert config.run_id() == genuine
+
+
+def test_a_part_of_the_users_makes_another_run_and_belongs_to_the_file_that_defines_it() -> None:
+    part = Another(name="mine", token="mine", unit="W", between="AN", after="AN")
+    with registered(part):
+        [place] = (found := Config(network="plain-8-mine").identity().content["code"])
+        assert place == "parts.ordering.mine"
+        assert found[place] == hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    assert "code" not in Config(network="plain-8").identity().content
 
 
 def test_runs_of_replaced_code_are_no_further_seeds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,13 +11,12 @@ from resnet_lab.errors import UserError
 from resnet_lab.networks.blocks import Block
 from resnet_lab.networks.initial_values import tensor_seed
 from resnet_lab.networks.network import Network, build_network
-from resnet_lab.networks.norms import group_count
+from resnet_lab.networks.parts.norms import group_count
 from resnet_lab.networks.shortcuts import (
     Identity,
     NoShortcut,
     PaddedIdentity,
     Projection,
-    build_shortcut,
 )
 from resnet_lab.networks.spec import NetworkSpec
 
@@ -127,8 +126,8 @@ def test_option_a_widens_without_a_stride():
 
 @pytest.mark.parametrize("option", ["B", "C"])
 def test_a_projection_is_a_strided_1x1_convolution_and_a_norm(option):
-    spec = NetworkSpec.parse(f"resnet-8-{option}")
-    shortcut = build_shortcut(spec, 4, 6, 2).eval()
+    network = build_network(f"resnet-8-{option}-x0.25", num_classes=2)
+    shortcut = network.get_submodule("stage2.block1.shortcut").eval()
     assert isinstance(shortcut, Projection)
     x = images(2, 4, 5, 5)
     expected = torch.einsum("oc,nchw->nohw", shortcut.conv.weight[:, :, 0, 0], x[:, :, ::2, ::2])

@@ -310,7 +310,7 @@ def everything(network: Network) -> dict[str, object]:
 @pytest.mark.parametrize("name", ["plain-8-x0.25", "resnet-8-B-preact-x0.25"])
 def test_a_probe_leaves_everything_bit_for_bit_as_it_was(name: str) -> None:
     network = build_network(name, num_classes=10)
-    network.stem.add_module("relu", Noisy())
+    network.stem.add_module("activation", Noisy())
     x, y = random_batch()
     F.cross_entropy(network(x), y).backward()  # type: ignore[no-untyped-call]
     network.get_submodule("stage2").eval()

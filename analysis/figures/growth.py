@@ -13,7 +13,7 @@ from analysis.figures import style
 from analysis.figures.lines import NETWORK, lines
 from analysis.groups import Group
 from analysis.layer_dynamics import at_step, growth, main_path
-from analysis.paper import load_paper
+from analysis.theory import bounded, gradient_growth
 from resnet_lab.runs.frames import Runs
 
 
@@ -67,8 +67,9 @@ def draw(group: Group) -> Figure | None:
     for axes, family in zip(panels, families, strict=True):
         chosen = norms[norms["family"] == family]
         _draw_family(axes, chosen, fits[fits["family"] == family])
-        if family == "plain" and group.settings["norm"] == "batch":
-            _draw_theory(axes, chosen)
+        theory = gradient_growth(group)
+        if family == "plain" and theory is not None:
+            _draw_theory(axes, chosen, theory)
         style.log_value_axis(axes)
         axes.set_ylabel("gradient norm |g|, step 0")
         axes.set_title(family)
@@ -102,9 +103,8 @@ def _draw_family(axes: Axes, norms: pd.DataFrame, fits: pd.DataFrame) -> None:
             axes.plot(ends, np.exp(level) * rate**-ends, color=line.colour, linewidth=1.2)
 
 
-def _draw_theory(axes: Axes, norms: pd.DataFrame) -> None:
+def _draw_theory(axes: Axes, norms: pd.DataFrame, theory: float) -> None:
     """Draw the theory's slope beside the first stage of the deepest network."""
-    theory = load_paper().gradient_growth
     deepest = norms[(norms["depth"] == norms["depth"].max()) & (norms["stage"] == 1)]
     middle, level = deepest["layer"].mean(), np.exp(np.log(deepest["norm"]).mean())
     ends = np.array([deepest["layer"].min(), deepest["layer"].max()], dtype=float)
@@ -126,9 +126,19 @@ def caption(group: Group) -> str:
         f"over n = {n} seed{'s' if n > 1 else ''}), plain above, residual below, on the same axes. "
         "Lines are log-linear fits over the convolutions of each stage; the legend gives the "
         "growth per layer towards the input: above 1 gradients grow towards the input, below 1 "
-        "they shrink. Dotted: the slope that theory gives for activation gradients of wide, fully "
-        "connected plain batch-norm networks, "
-        f"sqrt(pi / (pi - 1)) = {load_paper().gradient_growth} (Yang et al. 2019), beside stage 1; "
-        "only its slope has a meaning. It has no border: zero padding lowers the growth, most on "
-        "the small maps of late stages."
+        f"they shrink.{_theory_text(group)}"
+    )
+
+
+def _theory_text(group: Group) -> str:
+    theory = gradient_growth(group)
+    if theory is None:
+        return ""
+    border = (
+        " It has no border: zero padding lowers the growth, most on the small maps of late stages."
+    )
+    return (
+        " Dotted: the slope that theory gives for activation gradients of wide, fully connected "
+        f"plain batch-norm networks, {theory:.4f} (Yang et al. 2019), beside stage 1; only its "
+        f"slope has a meaning.{border if bounded(group) else ''}"
     )

@@ -11,8 +11,8 @@ from matplotlib.ticker import NullLocator
 from analysis.figures import style
 from analysis.groups import Group
 from analysis.layer_dynamics import FIT_NEEDS, growth
-from analysis.paper import load_paper
 from analysis.statistics import summarise
+from analysis.theory import bounded, gradient_growth
 from resnet_lab.runs.frames import Runs
 
 THEORY = "theory, plain networks"
@@ -48,8 +48,8 @@ def draw(group: Group) -> Figure | None:
     panels = figure.subplots(1, len(stages), sharex=True, sharey=True, squeeze=False)[0]
     for axes, stage in zip(panels, stages, strict=True):
         _draw_stage(axes, table[table["stage"] == stage])
-        if group.settings["norm"] == "batch":
-            theory = load_paper().gradient_growth
+        theory = gradient_growth(group)
+        if theory is not None:
             axes.axhline(theory, color=style.THEORY_COLOUR, linestyle=":", label=THEORY)
         axes.axhline(1.0, color="0.6", linewidth=0.6)
         axes.set_title(f"stage {stage}")
@@ -110,8 +110,19 @@ def caption(group: Group) -> str:
         "against depth (weighted layers), from log-linear fits over each stage: above 1 gradients "
         "grow towards the input, below 1 they shrink. Geometric means over seeds with 95 % t "
         f"intervals of the logarithm ({counted}; none where n = 1). Stages with fewer than "
-        f"{FIT_NEEDS} convolutions have no fit. Dotted: the theory's "
-        f"{load_paper().gradient_growth} for activation gradients of wide, fully connected plain "
-        "batch-norm networks (Yang et al. 2019), which have no border; zero padding lowers the "
-        "growth, most on the small maps of late stages. The thin line is 1."
+        f"{FIT_NEEDS} convolutions have no fit.{_theory_text(group)} The thin line is 1."
+    )
+
+
+def _theory_text(group: Group) -> str:
+    theory = gradient_growth(group)
+    if theory is None:
+        return ""
+    border = (
+        ", which have no border; zero padding lowers the growth, most on the small maps of late "
+        "stages"
+    )
+    return (
+        f" Dotted: the theory's {theory:.4f} for activation gradients of wide, fully connected "
+        f"plain batch-norm networks (Yang et al. 2019){border if bounded(group) else ''}."
     )

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from resnet_lab.cli.parts import take_parts
 from resnet_lab.cli.terminal import check_arguments, message, print_anything
 from resnet_lab.errors import RunFailed, UserError, suggest
 from resnet_lab.files import NO_ROOM, NO_TEMPORARY_FOLDER
@@ -78,7 +79,7 @@ def _dispatch(given: list[str]) -> int:
     if name not in COMMANDS:
         raise UserError(_no_command(name, rest))
     command = importlib.import_module(f"resnet_lab.cli.{name}")
-    return int(command.run(rest))
+    return int(command.run(take_parts(rest)))
 
 
 def _no_command(name: str, rest: Sequence[str]) -> str:
@@ -111,6 +112,6 @@ def _overview() -> str:
         "",
         *(f"  {name:<10} {summary}" for name, summary in COMMANDS.items()),
         "",
-        "resnet-lab COMMAND --help says more.",
+        "resnet-lab COMMAND --help says more. --parts FILE.py: your own parts of networks.",
     ]
     return "\n".join(lines)

@@ -28,7 +28,7 @@ from resnet_lab.sweeps.verdict import has_result, in_words
 from resnet_lab.sweeps.work import Train, Work, flags_as_read
 from resnet_lab.training.config import Config
 from resnet_lab.training.identity import identify
-from resnet_lab.training.replaced import replaced_code
+from resnet_lab.training.replaced import foreign_parts, replaced_code
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -229,7 +229,8 @@ def _parse_points(
         data = (config.data.name, config.data.test, config.data_dir)
         if data not in fingerprints:  # once a data set, as it may have a million files
             fingerprints[data] = config.fingerprint()
-        place = RunDirectory.of(config, identify(config, fingerprints[data], code))
+        own = code | foreign_parts(config.specs())
+        place = RunDirectory.of(config, identify(config, fingerprints[data], own))
         points.setdefault(place.id, flags)
         configs.setdefault(place.id, config)
         places.setdefault(place.id, place)

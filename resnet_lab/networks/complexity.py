@@ -1,18 +1,19 @@
-"""Parameters and multiply-adds by arithmetic on the depth table; no module is ever built here.
+"""Parameters and multiply-adds by arithmetic on the shape table; no module is ever built here.
 
 Rule of counting: a convolution or the classifier uses each of its weights, and each of its biases,
 once at every position of its output. Norms, ReLU, pooling and additions are not counted as
-multiply-adds (R Table 1 does not), but the norms' gamma and beta are parameters.
+multiply-adds (R Table 1 does not); what parameters these have is counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from resnet_lab.errors import UserError
-from resnet_lab.networks.spec import NetworkSpec, Stage
+from resnet_lab.networks.architecture import BlockTable, Element, architecture
+from resnet_lab.networks.spec import NetworkSpec
 
 MOST = 1_000_000
 """Classes, channels or pixels a side beyond which nothing is built or counted."""
@@ -59,8 +60,9 @@ def complexity(
     layers = layer_table(
         spec, num_classes=num_classes, in_channels=in_channels, image_size=image_size
     )
+    others = sum(_parameters(spec, one) for one in _elements(spec) if one.kind != "conv")
     return Complexity(
-        parameters=sum(layer.parameters for layer in layers) + _norm_parameters(spec, layers),
+        parameters=sum(layer.parameters for layer in layers) + others,
         multiply_adds=sum(layer.multiply_adds for layer in layers),
         layers=layers,
     )
@@ -75,15 +77,15 @@ def layer_table(
     unless `num_classes`, `in_channels` and `image_size` are at least 1.
     """
     check_at_least_one(num_classes=num_classes, in_channels=in_channels, image_size=image_size)
-    layers = [_stem_layer(spec, in_channels, image_size)]
-    channels, size = spec.stem_channels, layers[0].output_size[0]
-    if spec.stem == "7x7":
-        size = _halved(size, 2)  # the max-pool
-    for stage in spec.stages:
-        index = max(layer.index for layer in layers)
-        layers.extend(_stage_layers(spec, stage, channels, size, index))
-        channels, size = stage.out_channels, _halved(size, stage.stride)
-    layers.append(_classifier_layer(spec, num_classes))
+    table = architecture(spec, in_channels)
+    stem = table.stem[0]
+    size = _halved(image_size, stem.stride)
+    layers = [_layer(spec, "stem.conv", stem, size, index=1)]
+    size = _halved(size, 2) if table.pooled else size
+    for block in table.blocks:
+        layers += _block_layers(spec, block, size, max(one.index for one in layers[-4:]))
+        size = _halved(size, block.stride)
+    layers.append(_classifier_layer(spec, table.channels, num_classes))
     return tuple(layers)
 
 
@@ -96,90 +98,53 @@ def check_at_least_one(**counts: int) -> None:
             raise UserError(f"{name} {count}: it must be {MOST:,} at most")
 
 
-class _Shape(NamedTuple):
-    """A square convolution; `size` is the side of its output."""
-
-    inputs: int
-    outputs: int
-    kernel: int
-    stride: int
-    size: int
-
-
 def _halved(size: int, stride: int) -> int:
     """The side of a map behind a stride: every padding here keeps ceil(size / stride) pixels."""
     return -(-size // stride)
 
 
-def _stem_layer(spec: NetworkSpec, in_channels: int, image_size: int) -> Layer:
-    kernel, stride = (3, 1) if spec.stem == "3x3" else (7, 2)
-    size = _halved(image_size, stride)
-    shape = _Shape(in_channels, spec.stem_channels, kernel, stride, size)
-    return _convolution(spec, "stem.conv", shape, index=1)
+def _block_layers(spec: NetworkSpec, block: BlockTable, size: int, index: int) -> Iterator[Layer]:
+    """Yield a block's layers; `size` is the side of its input, `index` that of the layer before."""
+    behind = size
+    convs = [one for one in block.residual if one.kind == "conv"]
+    for k, conv in enumerate(convs, start=1):
+        behind = _halved(behind, conv.stride)
+        yield _layer(
+            spec, f"{block.name}.{conv.name}", conv, behind, index + k, block.stage, block.block
+        )
+    for conv in block.projection[:1]:
+        name = f"{block.name}.shortcut.conv"
+        yield _layer(spec, name, conv, behind, index + 1, block.stage, block.block)
 
 
-def _stage_layers(
-    spec: NetworkSpec, stage: Stage, channels: int, size: int, index: int
-) -> Iterator[Layer]:
-    """Yield a stage's layers; channels, size and index are those of what comes before it."""
-    for block in range(1, stage.blocks + 1):
-        path = f"stage{stage.index}.block{block}"
-        stride = stage.stride if block == 1 else 1
-        shapes = _block_shapes(spec, stage, channels, stride, size)
-        for k, shape in enumerate(shapes, start=1):
-            yield _convolution(spec, f"{path}.conv{k}", shape, index + k, stage.index, block)
-        if _projects(spec, changes=stride != 1 or channels != stage.out_channels):
-            shape = _Shape(channels, stage.out_channels, 1, stride, shapes[-1].size)
-            yield _convolution(spec, f"{path}.shortcut.conv", shape, index + 1, stage.index, block)
-        channels, size, index = stage.out_channels, shapes[-1].size, index + len(shapes)
-
-
-def _block_shapes(
-    spec: NetworkSpec, stage: Stage, channels: int, stride: int, size: int
-) -> list[_Shape]:
-    """Two 3x3, or 1x1, 3x3, 1x1 (R Figure 5), from `channels` maps of side `size`."""
-    inner, outer, behind = stage.channels, stage.out_channels, _halved(size, stride)
-    if spec.block == "basic":
-        return [_Shape(channels, inner, 3, stride, behind), _Shape(inner, outer, 3, 1, behind)]
-    last = _Shape(inner, outer, 1, 1, behind)
-    if spec.stride_in == "1x1":
-        return [
-            _Shape(channels, inner, 1, stride, behind),
-            _Shape(inner, inner, 3, 1, behind),
-            last,
-        ]
-    return [_Shape(channels, inner, 1, 1, size), _Shape(inner, inner, 3, stride, behind), last]
-
-
-def _projects(spec: NetworkSpec, *, changes: bool) -> bool:
-    """Whether a block's shortcut is a projection (R 3.3): B where the shape changes, C always."""
-    return spec.shortcut == "C" or (spec.shortcut == "B" and changes)
-
-
-def _convolution(
-    spec: NetworkSpec, name: str, shape: _Shape, index: int, stage: int = 0, block: int = 0
+def _layer(
+    spec: NetworkSpec,
+    name: str,
+    conv: Element,
+    size: int,
+    index: int,
+    stage: int = 0,
+    block: int = 0,
 ) -> Layer:
-    """One convolution; it has a bias only in a network without norms."""
-    bias = shape.outputs if spec.norm == "none" else 0
-    parameters = shape.inputs * shape.outputs * shape.kernel**2 + bias
+    """One convolution; `size` is the side of its output."""
+    parameters = _parameters(spec, conv)
     return Layer(
         index=index,
         name=name,
         kind="shortcut" if name.endswith("shortcut.conv") else "conv",
         stage=stage,
         block=block,
-        in_channels=shape.inputs,
-        out_channels=shape.outputs,
-        kernel=shape.kernel,
-        stride=shape.stride,
-        output_size=(shape.size, shape.size),
+        in_channels=conv.in_channels,
+        out_channels=conv.out_channels,
+        kernel=conv.kernel,
+        stride=conv.stride,
+        output_size=(size, size),
         parameters=parameters,
-        multiply_adds=parameters * shape.size**2,
+        multiply_adds=parameters * size**2,
     )
 
 
-def _classifier_layer(spec: NetworkSpec, num_classes: int) -> Layer:
-    channels = spec.stages[-1].out_channels
+def _classifier_layer(spec: NetworkSpec, channels: int, num_classes: int) -> Layer:
     parameters = (channels + 1) * num_classes
     return Layer(
         index=spec.depth,
@@ -197,19 +162,24 @@ def _classifier_layer(spec: NetworkSpec, num_classes: int) -> Layer:
     )
 
 
-def _norm_parameters(spec: NetworkSpec, layers: tuple[Layer, ...]) -> int:
-    """Gamma and beta of every norm: two a channel.
+def _elements(spec: NetworkSpec) -> Iterator[Element]:
+    """Yield every layer of the shape table but the classifier."""
+    table = architecture(spec)
+    yield from table.stem
+    for block in table.blocks:
+        yield from (*block.own, block.branch, *block.projection)
+    yield from table.head
 
-    Post-activation: one norm with the outputs of each convolution, projections too. Full
-    pre-activation (I Figure 4e): one with the inputs of each convolution of a block, except the
-    very first, whose norm stands behind the stem, and one behind the last addition; projections,
-    which see an input that is already normalised, have none.
-    """
-    if spec.norm == "none":
-        return 0
-    convolutions = [layer for layer in layers if layer.kind != "classifier"]
-    if spec.ordering != "preactivation":
-        return 2 * sum(layer.out_channels for layer in convolutions)
-    inside = [layer for layer in convolutions if layer.kind == "conv" and layer.index > 2]
-    ends = spec.stem_channels + spec.stages[-1].out_channels
-    return 2 * (sum(layer.in_channels for layer in inside) + ends)
+
+def _parameters(spec: NetworkSpec, element: Element) -> int:
+    """Parameters of one layer; a convolution has a bias only where the norm asks for one."""
+    channels = element.out_channels
+    if element.kind == "conv":
+        bias = channels if spec.parts.norm.bias else 0
+        return element.in_channels * channels * element.kernel**2 + bias
+    part = {
+        "norm": spec.parts.norm,
+        "activation": spec.parts.activation,
+        "branch": spec.parts.branch,
+    }[element.kind]
+    return part.parameters(channels)

@@ -15,25 +15,21 @@ from typing import Any
 
 from resnet_lab.errors import UserError, suggest
 from resnet_lab.networks.depths import check_depth, is_depth
+from resnet_lab.networks.registry import AXES, find, find_token, parts_of
 
-# field -> value -> how a name says it, in the order in which a canonical name shows the fields.
-TOKENS: dict[str, dict[str, str]] = {
-    "shortcut": {"A": "A", "B": "B", "C": "C"},
+# Of what is no part: field -> value -> how a name says it.
+GEOMETRY: dict[str, dict[str, str]] = {
     "layout": {"cifar": "cifar", "imagenet": "imagenet"},
     "block": {"basic": "basic", "bottleneck": "bottleneck"},
-    "ordering": {
-        "original": "postact",
-        "bn-after-addition": "bnafter",
-        "relu-before-addition": "relubefore",
-        "relu-preactivation": "relupre",
-        "preactivation": "preact",
-    },
     "stride_in": {"1x1": "stride1x1", "3x3": "stride3x3"},
     "stem": {"3x3": "stem3x3", "7x7": "stem7x7"},
-    "width": {},  # x0.5 and any other number
-    "norm": {"batch": "batchnorm", "group": "groupnorm", "none": "nonorm"},
-    "init": {"fan-in": "fanin", "fan-out": "fanout"},
 }
+
+# The fields in the order in which a canonical name shows them.
+ORDER = (
+    *("shortcut", "layout", "block", "ordering", "stride_in", "stem", "width", "norm", "init"),
+    *("activation", "padding", "branch"),
+)
 
 _CIFAR_DEPTHS = (20, 32, 44, 56, 110, 1202)
 _ORDERINGS = ("bnafter", "relubefore", "relupre", "preact")
@@ -106,14 +102,18 @@ def read_name(name: str) -> dict[str, Any]:
 
 def write_name(depth: int, *, plain: bool, options: Mapping[str, Any]) -> str:
     """Return the name that says `depth`, the family and `options` (field -> value), in order."""
-    tokens = [_token(field, options[field]) for field in TOKENS if field in options]
+    tokens = [_token(field, options[field]) for field in ORDER if field in options]
     return "-".join(["plain" if plain else "resnet", str(depth), *tokens])
 
 
 def _token(field: str, value: Any) -> str:
     if field == "width":
         return "x" + repr(float(value)).removesuffix(".0")
-    return TOKENS[field][value]
+    if field in GEOMETRY:
+        return GEOMETRY[field][value]
+    part = find(AXES[field], value)
+    assert part is not None
+    return part.token
 
 
 def _add_option(fields: dict[str, Any], token: str, name: str) -> None:
@@ -134,16 +134,29 @@ def _read_option(token: str, name: str) -> tuple[str, Any]:
     width = _WIDTH.fullmatch(token)
     if width is not None:
         return "width", float(width["width"])
-    known = {said: (field, value) for field in TOKENS for value, said in TOKENS[field].items()}
-    for said, (field, value) in known.items():
-        if said.lower() == token:
-            return field, value
+    part = find_token(token)
+    if part is not None:
+        return part.axis, part.name
+    known = {said: (field, value) for field in GEOMETRY for value, said in GEOMETRY[field].items()}
+    if token in known:
+        return known[token]
     meant = _OPTIONS.get(token)
-    near = f", did you mean '{meant}'?" if meant else suggest(token, known)
+    options = _options()
+    near = f", did you mean '{meant}'?" if meant else suggest(token, options)
     raise UserError(
         f"network '{name}': unknown option '{token}'{near or '.'} "
-        f"Known: {', '.join(known)}, and a width such as x0.5"
+        f"Known: {', '.join(options)}, and a width such as x0.5; "
+        "parts of your own are loaded by --parts FILE.py"
     )
+
+
+def _options() -> list[str]:
+    """Every option of a name but the width; one with a number has N in its place."""
+    said = {field: list(values.values()) for field, values in GEOMETRY.items()}
+    for axis in AXES:
+        parts = parts_of(axis).values()
+        said[axis] = [one.token + ("N" if one.takes else "") for one in parts if one.token]
+    return [token for field in ORDER for token in said.get(field, [])]
 
 
 def _hint(name: str) -> str:
@@ -191,5 +204,5 @@ def _is_name(text: str) -> bool:
 def _canonical(name: str) -> str:
     """A name with its options as they are written here, such as B for b."""
     head, depth, *tokens = name.split("-")
-    known = {said.lower(): said for values in TOKENS.values() for said in values.values()}
+    known = {said.lower(): said for said in _options()}
     return "-".join([head, depth, *(known.get(token, token) for token in tokens)])

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from resnet_lab.networks.blocks import Block, build_block
+from resnet_lab.networks.architecture import Architecture, architecture
+from resnet_lab.networks.blocks import Block
 from resnet_lab.networks.complexity import check_at_least_one
 from resnet_lab.networks.initial_values import set_initial_values
-from resnet_lab.networks.norms import convolution, norm_layer
-from resnet_lab.networks.spec import NetworkSpec, Stage
+from resnet_lab.networks.layers import build_layer
+from resnet_lab.networks.spec import NetworkSpec
 
 
 def build_network(
@@ -34,7 +35,7 @@ def build_network(
         built = Network(spec, num_classes=num_classes, in_channels=in_channels)
     if device.type != "meta":
         built.to_empty(device=device)
-        set_initial_values(built, init=spec.init, seed=seed)
+        set_initial_values(built, spec, seed=seed)
     return built
 
 
@@ -50,13 +51,17 @@ class Network(nn.Module):
         self.spec = spec
         self.num_classes = num_classes
         self.in_channels = in_channels
-        self.stem = _build_stem(spec, in_channels)
-        channels = spec.stem_channels
+        table = architecture(spec, in_channels)
+        self.stem = _build_stem(spec, table)
         self._stages = tuple(f"stage{stage.index}" for stage in spec.stages)
         for stage in spec.stages:
-            self.add_module(f"stage{stage.index}", _build_stage(spec, stage, channels))
-            channels = stage.out_channels
-        self.head = _build_head(spec, channels, num_classes)
+            blocks: OrderedDict[str, nn.Module] = OrderedDict(
+                (f"block{one.block}", Block(spec, one))
+                for one in table.blocks
+                if one.stage == stage.index
+            )
+            self.add_module(f"stage{stage.index}", nn.Sequential(blocks))
+        self.head = _build_head(spec, table, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> logits (N, num_classes), for images of any size."""
@@ -75,43 +80,26 @@ class Network(nn.Module):
                 yield stage.index, block, module
 
 
-def _build_stem(spec: NetworkSpec, in_channels: int) -> nn.Sequential:
-    """3x3 with stride 1 (R 4.2), or 7x7 with stride 2 and a max-pool (R Table 1); norm and ReLU."""
-    kernel, stride = (3, 1) if spec.stem == "3x3" else (7, 2)
-    channels = spec.stem_channels
+def _build_stem(spec: NetworkSpec, table: Architecture) -> nn.Sequential:
+    """3x3 with stride 1 (R 4.2), or 7x7 with stride 2 and a max-pool (R Table 1)."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv=convolution(spec, in_channels, channels, kernel=kernel, stride=stride),
-        norm=norm_layer(spec, channels),
-        relu=nn.ReLU(),
+        (element.name, build_layer(spec, element)) for element in table.stem
     )
-    if spec.stem == "7x7":
+    if table.pooled:
         layers["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
     return nn.Sequential(layers)
 
 
-def _build_stage(spec: NetworkSpec, stage: Stage, in_channels: int) -> nn.Sequential:
-    """``block1``, ``block2``, ...: the first changes size and channels."""
-    blocks: OrderedDict[str, nn.Module] = OrderedDict()
-    for k in range(1, stage.blocks + 1):
-        stride = stage.stride if k == 1 else 1
-        first = stage.index == 1 and k == 1
-        blocks[f"block{k}"] = build_block(spec, stage, in_channels, stride, first=first)
-        in_channels = stage.out_channels
-    return nn.Sequential(blocks)
-
-
-def _build_head(spec: NetworkSpec, channels: int, num_classes: int) -> nn.Sequential:
-    """Global average pool and the classifier, behind a last activation in pre-activation nets.
+def _build_head(spec: NetworkSpec, table: Architecture, num_classes: int) -> nn.Sequential:
+    """Global average pool and the classifier, behind what pre-activation blocks begin with.
 
     I, appendix: pre-activation nets need one more activation after the last addition; it is
     ReLU BN in full pre-activation, ReLU in ReLU-only pre-activation.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    if spec.ordering == "preactivation":
-        layers["norm"] = norm_layer(spec, channels)
-    if spec.ordering in ("preactivation", "relu-preactivation"):
-        layers["relu"] = nn.ReLU()
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        (element.name, build_layer(spec, element)) for element in table.head
+    )
     layers["pool"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
-    layers["classifier"] = nn.Linear(channels, num_classes)
+    layers["classifier"] = nn.Linear(table.channels, num_classes)
     return nn.Sequential(layers)

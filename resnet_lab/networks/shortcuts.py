@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resnet_lab.networks.norms import convolution, norm_layer
+from resnet_lab.networks.architecture import BlockTable
+from resnet_lab.networks.layers import build_layer
 from resnet_lab.networks.spec import NetworkSpec
 
 
@@ -60,25 +61,24 @@ class Projection(nn.Module):
     In full pre-activation W stands alone: its input is normalised already (I, appendix).
     """
 
-    def __init__(self, spec: NetworkSpec, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, spec: NetworkSpec, table: BlockTable) -> None:
         super().__init__()
-        self.conv = convolution(spec, in_channels, out_channels, kernel=1, stride=stride)
-        bare = spec.ordering == "preactivation"
-        self.norm: nn.Module = nn.Identity() if bare else norm_layer(spec, out_channels)
+        for element in table.projection:
+            self.add_module(element.name, build_layer(spec, element))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, ceil(H / stride), ceil(W / stride))."""
-        output: Tensor = self.norm(self.conv(x))
-        return output
+        for layer in self.children():
+            x = layer(x)
+        return x
 
 
 def build_shortcut(
-    spec: NetworkSpec, in_channels: int, out_channels: int, stride: int
+    spec: NetworkSpec, table: BlockTable
 ) -> NoShortcut | Identity | PaddedIdentity | Projection:
-    """Return the shortcut of one block by the option of `spec`."""
-    changes = stride != 1 or in_channels != out_channels
-    if spec.shortcut == "none":
-        return NoShortcut()
-    if spec.shortcut == "C" or (spec.shortcut == "B" and changes):
-        return Projection(spec, in_channels, out_channels, stride)
-    return PaddedIdentity(in_channels, out_channels, stride) if changes else Identity()
+    """Return the shortcut of one block."""
+    if table.place == "projection":
+        return Projection(spec, table)
+    if table.place == "padded":
+        return PaddedIdentity(table.in_channels, table.out_channels, table.stride)
+    return Identity() if table.place == "identity" else NoShortcut()

@@ -6,7 +6,9 @@ I = the same authors, "Identity Mappings in Deep Residual Networks", arXiv 1603.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from numbers import Integral
 from typing import Any, Literal
 
@@ -19,16 +21,20 @@ from resnet_lab.networks.depths import (
     default_block,
     default_layout,
 )
-from resnet_lab.networks.names import TOKENS, read_name, write_name
+from resnet_lab.networks.names import read_name, write_name
+from resnet_lab.networks.part import (
+    Activation,
+    Branch,
+    Initialisation,
+    Norm,
+    Ordering,
+    Padding,
+    Shortcut,
+)
+from resnet_lab.networks.registry import AXES, P, find, parts_of
 
-Shortcut = Literal["none", "A", "B", "C"]
-Ordering = Literal[
-    "original", "bn-after-addition", "relu-before-addition", "relu-preactivation", "preactivation"
-]
 StrideIn = Literal["1x1", "3x3"]
 Stem = Literal["3x3", "7x7"]
-Norm = Literal["batch", "group", "none"]
-Init = Literal["fan-in", "fan-out"]
 
 BOTTLENECK_EXPANSION = 4  # R Figure 5: a bottleneck's last 1x1 has four times the inner width
 SMALLEST_WIDTH, LARGEST_WIDTH = 0.0625, 16.0  # one channel, or 256, in CIFAR's first stage
@@ -46,6 +52,19 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """The parts of one network, by axis."""
+
+    shortcut: Shortcut
+    ordering: Ordering
+    norm: Norm
+    init: Initialisation
+    activation: Activation
+    padding: Padding
+    branch: Branch
+
+
+@dataclass(frozen=True)
 class NetworkSpec:
     """One architecture.
 
@@ -60,23 +79,33 @@ class NetworkSpec:
     width: multiplies the filters of the first stage; each later stage doubles them.
     norm: "batch", "group", or "none" (then convolutions have a bias, initially zero).
     init: the fan of He initialisation (He et al. 2015) in the convolutions.
+    activation: "relu", or "leaky" with its slope behind it: "leaky0.25".
+    padding: "zeros" or "circular", around the maps that convolutions see.
+    branch: "unscaled", or "skipinit": F(x) times a learnt scalar that begins at 0.
+
+    shortcut, ordering, norm, init, activation, padding and branch name parts (see `part`).
 
     Raises `UserError` for a combination that is no network of the papers' rules.
     """
 
     depth: int
-    shortcut: Shortcut
+    shortcut: str
     layout: Layout = "cifar"
     block: BlockKind = "basic"
-    ordering: Ordering = "original"
+    ordering: str = Ordering.default
     stride_in: StrideIn = "1x1"
     stem: Stem = "3x3"
     width: float = 1.0
-    norm: Norm = "batch"
-    init: Init = "fan-in"
+    norm: str = Norm.default
+    init: str = Initialisation.default
+    activation: str = Activation.default
+    padding: str = Padding.default
+    branch: str = Branch.default
 
     def __post_init__(self) -> None:
         check_fields(self, _refusal)
+        for axis, kind in AXES.items():
+            object.__setattr__(self, axis, _part(kind, getattr(self, axis)).name)
         if not SMALLEST_WIDTH <= self.width <= LARGEST_WIDTH:
             raise UserError(
                 f"width x{self.width}: it must lie in {SMALLEST_WIDTH} to {LARGEST_WIDTH:g}"
@@ -116,6 +145,19 @@ class NetworkSpec:
             del options["shortcut"]
         return write_name(self.depth, plain=plain, options=options)
 
+    @cached_property
+    def parts(self) -> Parts:
+        """The parts that it names."""
+        return Parts(
+            shortcut=_part(Shortcut, self.shortcut),
+            ordering=_part(Ordering, self.ordering),
+            norm=_part(Norm, self.norm),
+            init=_part(Initialisation, self.init),
+            activation=_part(Activation, self.activation),
+            padding=_part(Padding, self.padding),
+            branch=_part(Branch, self.branch),
+        )
+
     @property
     def family(self) -> Literal["plain", "residual"]:
         """A network is plain if its shortcuts contribute nothing."""
@@ -129,7 +171,7 @@ class NetworkSpec:
     @property
     def twin_is_exact(self) -> bool:
         """Whether the twin has the same parameters: options B and C have projections besides."""
-        return self.shortcut in ("none", "A")
+        return not self.parts.shortcut.projects
 
     @property
     def stem_channels(self) -> int:
@@ -167,22 +209,39 @@ def _defaults(stated: dict[str, Any]) -> dict[str, Any]:
         "layout": layout,
         "block": block,
         "shortcut": "A" if stated.get("block", block) == "basic" else "B",
-        "ordering": "original",
         "stride_in": "1x1",
         "stem": "3x3" if stated.get("layout", layout) == "cifar" else "7x7",
         "width": 1.0,
-        "norm": "batch",
-        "init": "fan-in",
+        **{axis: kind.default for axis, kind in AXES.items() if axis != "shortcut"},
     }
 
 
 def _refusal(name: str, value: Any, expected: Expected) -> UserError:
     """The errors of this package's names: a network has no section."""
+    if name in AXES:
+        return _no_part(name, str(value))
     if not expected.only_choices:
         return UserError(f"{name} {value!r} is not {expected.words}")
-    said = {token: one for one, token in TOKENS.get(name, {}).items()}.get(str(value).lower())
-    hint = f", did you mean '{said}'?" if said else suggest(str(value), expected.choices) or "."
-    return UserError(f"unknown {name} '{value}'{hint} Known: {', '.join(expected.choices)}")
+    return _unknown(name, value, expected.choices)
+
+
+def _part(kind: type[P], value: str) -> P:
+    """The part that a field names, or the refusal of a value that names none."""
+    found = find(kind, value)
+    if found is None:
+        raise _no_part(kind.axis, value)
+    return found
+
+
+def _no_part(axis: str, value: str) -> UserError:
+    known = parts_of(axis).values()
+    said = {one.token.lower(): one.name for one in known}.get(value.lower())
+    return _unknown(axis, value, [one.name + ("N" if one.takes else "") for one in known], said)
+
+
+def _unknown(name: str, value: Any, known: Sequence[str], said: str | None = None) -> UserError:
+    hint = f", did you mean '{said}'?" if said else suggest(str(value), known) or "."
+    return UserError(f"unknown {name} '{value}'{hint} Known: {', '.join(known)}")
 
 
 def _check_depth(depth: int) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from resnet_lab.errors import UserError
 from resnet_lab.networks.network import Network
+from resnet_lab.networks.part import Activation, Branch, Ordering, Padding
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.networks.weights_file import listed
 
@@ -72,6 +73,10 @@ def _check_implied(path: Path, spec: NetworkSpec, authors: str) -> None:
         "ordering": "whose blocks have the order of R, activation after addition",
         "stride_in": "whose stride is in the 3x3 convolution of a bottleneck",
     }
+    reasons |= {
+        axis: f"which have {getattr(theirs.parts, axis).label}"
+        for axis in ("activation", "padding", "branch")
+    }
     told = [reason for field, reason in reasons.items() if _differ(field, spec, theirs)]
     raise UserError(
         f"{path}: these are {authors}'s weights, {' and '.join(told)}: {spec.name} would do "
@@ -87,7 +92,15 @@ def _implied(spec: NetworkSpec) -> NetworkSpec:
     """The network that torchvision's and akamaster's code would build from the same tensors."""
     stride_in = "3x3" if spec.block == "bottleneck" else spec.stride_in
     shortcut = "A" if spec.shortcut == "none" else spec.shortcut
-    return replace(spec, ordering="original", stride_in=stride_in, shortcut=shortcut)
+    return replace(
+        spec,
+        stride_in=stride_in,
+        shortcut=shortcut,
+        ordering=Ordering.default,
+        activation=Activation.default,
+        padding=Padding.default,
+        branch=Branch.default,
+    )
 
 
 # Tensors

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from resnet_lab.networks.architecture import architecture
 from resnet_lab.networks.network import Network
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.recording.norms import euclidean_norms
@@ -126,11 +127,18 @@ def response_module(spec: NetworkSpec, site: Site) -> str:
     and else the convolution: with full pre-activation, whose norms stand before their
     convolutions, and in a block's last layer with the norm after the addition (I, Figure 4).
     """
-    last = site.name.endswith("conv2" if spec.block == "basic" else "conv3")
-    bare = (spec.ordering == "preactivation" and site.block > 0) or (
-        spec.ordering == "bn-after-addition" and last
+    if site.block == 0:
+        return site.name.replace("conv", "norm")
+    (table,) = (
+        one
+        for one in architecture(spec).blocks
+        if (one.stage, one.block) == (site.stage, site.block)
     )
-    return site.name if bare else site.name.replace("conv", "norm")
+    names = [one.name for one in table.residual]
+    conv = site.name.rpartition(".")[2]
+    norm = conv.replace("conv", "norm")
+    behind = names[names.index(conv) + 1 : names.index(conv) + 2]
+    return f"{table.name}.{norm if behind == [norm] else conv}"
 
 
 def _borrowed_state(module: nn.Module) -> dict[str, Tensor]:

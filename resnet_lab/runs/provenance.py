@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from resnet_lab.networks.own_parts import loaded_files
+
 
 def now() -> str:
     """The present time in UTC, ISO 8601, to the second."""
@@ -40,6 +42,7 @@ def provenance(device: str) -> dict[str, Any]:
         "lightning": _version("pytorch-lightning"),
         "git": git_state(),
         "code": code_checksum(),
+        **({"parts": files} if (files := loaded_files()) else {}),
     }
 
 

@@ -23,7 +23,7 @@ from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.training.identity import Identity, identify
 from resnet_lab.training.recipe import RecipeConfig, as_stored
-from resnet_lab.training.replaced import replaced_code
+from resnet_lab.training.replaced import foreign_parts, replaced_code
 
 Loop: TypeAlias = Literal["plain", "stretches", "graph"]
 """Who counts the iterations: Lightning, one by one; or it sees many at once; or a CUDA graph."""
@@ -275,7 +275,7 @@ class Config:
 
     def identity(self) -> Identity:
         """What the run is known by; it reads the data directory."""
-        return identify(self, self.fingerprint(), replaced_code())
+        return identify(self, self.fingerprint(), replaced_code() | foreign_parts(self.specs()))
 
     def run_id(self) -> str:
         """16 hexadecimal digits: equal for two configurations that give the same result."""

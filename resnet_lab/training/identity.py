@@ -1,9 +1,9 @@
 """What makes two configurations the same run.
 
 An identity holds what decides a run's result and nothing else: its networks and seed, a fingerprint
-of its data, code of the networks that the user has replaced, and those settings that differ from
-their defaults and have an effect. So a setting that is added later, with a default, changes no
-identity. It is stored in run.json, and its hash is the run's name everywhere.
+of its data, code of the networks that the user has replaced or brought, and those settings that
+differ from their defaults and have an effect. So a setting that is added later, with a default,
+changes no identity. It is stored in run.json, and its hash is the run's name everywhere.
 
 The rules of a format and the defaults that it leaves out never change: a test pins them. Runs of
 format 1, which held every setting and nothing of the data, keep their identities.
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.data.config import default_validation_size
 from resnet_lab.recording.schedule import recording_steps
+from resnet_lab.training.replaced import foreign_parts
 
 if TYPE_CHECKING:
     from resnet_lab.training.config import Config
@@ -67,7 +68,7 @@ def identify(
     Args:
         config: of the run.
         data: fingerprint of the data set.
-        code: hash of each function and class of the networks that the user has replaced, by name.
+        code: hash of what the user has replaced in the networks' code or brought, by its place.
     """
     content = {
         "format": FORMAT,
@@ -87,6 +88,8 @@ def identify(
 
 def identify_format_1(config: Config) -> Identity | None:
     """The identity of the same run as format 1 had it; None for one that it could not describe."""
+    if foreign_parts(config.specs()):
+        return None
     values = config.as_dict()
     content: dict[str, Any] = {
         "network": [spec.name for spec in config.specs()],

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.abc import InspectLoader
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
+
+from resnet_lab.networks.registry import AXES
+from resnet_lab.networks.spec import NetworkSpec
 
 PACKAGES = ("resnet_lab.networks.", "resnet_lab.data.")
 """What defines networks and their inputs."""
@@ -26,6 +30,27 @@ def replaced_code() -> dict[str, str]:
     for name, module in sorted(modules.items()):
         found |= {f"{name}.{place}": _hash(value) for place, value in _replaced(module)}
     return found
+
+
+def foreign_parts(specs: Iterable[NetworkSpec]) -> dict[str, str]:
+    """Hash of each part that networks use and that is not the project's, by its axis and name.
+
+    Of the whole file that defines it, which is what else it needs; of its own code where there is
+    no file, as in a notebook.
+    """
+    parts = [getattr(spec.parts, axis) for spec in specs for axis in AXES]
+    return {
+        f"parts.{one.axis}.{one.name}": _content(one.origin)
+        for one in parts
+        if not one.origin.__module__.startswith("resnet_lab.")
+    }
+
+
+def _content(kind: type) -> str:
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if file is None or not Path(file).is_file():
+        return _hash(kind)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
 
 
 def _replaced(module: ModuleType) -> Iterator[tuple[str, Any]]:

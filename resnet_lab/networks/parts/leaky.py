@@ -1,0 +1,38 @@
+"""Leaky ReLU of a slope in its name: ``plain-56-leaky0.25``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resnet_lab.networks.part import Activation
+from resnet_lab.networks.registry import register
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakyReLU(Activation):
+    """max(0, z) + a min(0, z), a the slope: 0 is ReLU's function, 1 a network without any."""
+
+    @property
+    def gain(self) -> float:
+        """2 / (1 + a^2), He et al. 2015, Equation 15."""
+        return 2 / (1 + self.number**2)
+
+    @property
+    def gradient_growth(self) -> float:
+        """sqrt((1 + a^2) / (1 + a^2 - (1 - a)^2 / pi)), as Yang et al. 2019 derive ReLU's."""
+        square = 1 + self.number**2
+        return math.sqrt(square / (square - (1 - self.number) ** 2 / math.pi))
+
+    def module(self, channels: int) -> nn.Module:
+        """Return torch's."""
+        from torch import nn
+
+        return nn.LeakyReLU(self.number)
+
+
+register(LeakyReLU(name="leaky", token="leaky", takes=(0.0, 1.0)))

@@ -1,0 +1,34 @@
+"""SkipInit (De and Smith 2020): y = after(alpha F(x) + s(x)), alpha learnt and 0 at the start.
+
+A block of a residual network is then its shortcut at first. In the plain twin it passes nothing:
+the twin has the same parameters, and never learns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resnet_lab.networks.part import Branch
+from resnet_lab.networks.registry import register
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkipInit(Branch):
+    """One scalar a block."""
+
+    def module(self, channels: int) -> nn.Module:
+        """Return the scaling; its one parameter is called alpha."""
+        from resnet_lab.networks.scaling import LearntScale
+
+        return LearntScale(initially=0.0)
+
+    def parameters(self, channels: int) -> int:
+        """Alpha."""
+        return 1
+
+
+register(SkipInit(name="skipinit", token="skipinit"))

@@ -1,0 +1,8 @@
+"""Zeros around a map, as R and all its reimplementations have them."""
+
+from __future__ import annotations
+
+from resnet_lab.networks.part import Padding
+from resnet_lab.networks.registry import register
+
+register(Padding(name="zeros", token="zeropad", mode="zeros"))

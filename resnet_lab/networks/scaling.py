@@ -1,0 +1,23 @@
+"""A learnt factor for a whole map."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class LearntScale(nn.Module):
+    """alpha x, with the scalar parameter ``alpha``."""
+
+    def __init__(self, *, initially: float) -> None:
+        super().__init__()
+        self.initially = initially
+        self.alpha = nn.Parameter(torch.empty(()))
+
+    def reset_parameters(self) -> None:
+        """Set alpha to its initial value."""
+        nn.init.constant_(self.alpha, self.initially)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale `x`."""
+        return self.alpha * x

@@ -1,0 +1,151 @@
+"""The user's own parts: one file, and what is told of a file that can't be used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import resnet_lab as rl
+from resnet_lab.cli import main
+from resnet_lab.networks import own_parts, registry
+
+FILE = """
+import resnet_lab as rl
+import torch
+from torch import nn
+
+
+@rl.part("activation", "swish", number=(0.1, 10))
+class Swish(nn.Module):
+    def __init__(self, channels, number):
+        super().__init__()
+        self.number = number
+        self.shift = nn.Parameter(torch.empty(channels))
+
+    def reset_parameters(self):
+        nn.init.normal_(self.shift)
+
+    def forward(self, x):
+        return x * (self.number * (x + self.shift.view(-1, 1, 1))).sigmoid()
+
+
+@rl.part("branch", "half", label="branch halved")
+class Half(nn.Module):
+    def forward(self, x):
+        return x / 2
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "mine.py"
+    path.write_text(FILE)
+    yield path
+    for _, parts in own_parts._files.values():
+        registry.unregister(*parts)
+    own_parts._files.clear()
+
+
+def test_one_file_brings_parts_that_networks_names_and_counts_know(file: Path) -> None:
+    assert rl.load_parts(file) == hashlib.sha256(file.read_bytes()).hexdigest()
+    spec = rl.NetworkSpec.parse("plain-8-swish0.50-half")
+    plain, residual = (rl.build_network(one, num_classes=10) for one in (spec, spec.twin))
+    assert spec.twin.name == "resnet-8-swish0.5-half"
+    counted = rl.complexity(spec, num_classes=10).parameters
+    assert counted == sum(one.numel() for one in plain.parameters())
+    assert counted == rl.complexity(spec.twin, num_classes=10).parameters
+    own = {name: one for name, one in plain.named_parameters() if name.endswith("shift")}
+    assert len(own) == 7
+    assert all(torch.equal(one, residual.get_parameter(name)) for name, one in own.items())
+    block, x = next(residual.blocks())[2], torch.randn(2, 16, 4, 4)
+    assert block.get_submodule("activation1").number == 0.5
+    assert torch.equal(block.branch(x), x / 2)
+
+
+def test_runs_of_a_changed_file_are_other_runs(file: Path) -> None:
+    config = rl.Config(network="plain-8-half") if rl.load_parts(file) else None
+    assert config is not None
+    first = config.identity()
+    assert first.content["code"] == {"parts.branch.half": rl.load_parts(file)[:16]}
+    file.write_text(FILE.replace("x / 2", "x / 3"))
+    rl.load_parts(file)
+    assert rl.Config(network="plain-8-half").identity().id != first.id
+    assert "code" not in rl.Config(network="plain-8").identity().content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("import nothing_of_this_name", r"mine.py: line 1: ModuleNotFoundError: No module named"),
+        ("x = 1\nraise ValueError('no')", r"mine.py: line 2: ValueError: no"),
+        ("exit(3)", r"mine.py: line 1: SystemExit: 3"),
+        ("def f(:", r"mine.py: .*SyntaxError"),
+        ("x = 1", r"mine.py: it registers no part; decorate a class with @rl.part"),
+        (FILE.replace('"half"', '"relu"'), r"mine.py: branch 'relu' \(relu\) is there already"),
+        (FILE.replace('"branch"', '"brunch"'), r"mine.py: unknown axis 'brunch', did you mean 'br"),
+        (FILE.replace("def forward(self, x):\n        return x / 2", "x = 1"),
+         r"mine.py: branch 'half': Half has no method forward"),
+        ("import resnet_lab as rl\nrl.part('norm', 'mine')(3)", r"norm 'mine': 3 is no class of t"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_used_says_why_and_adds_nothing(
+    content: str, message: str, file: Path
+) -> None:
+    before = registry.registered()
+    file.write_text(content)
+    with pytest.raises(rl.UserError, match=message):
+        rl.load_parts(file)
+    assert registry.registered() == before
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(rl.UserError, match=r"none.py: there is no such file of parts"):
+        rl.load_parts(tmp_path / "none.py")
+
+
+def test_the_command_line_trains_and_reports_them_and_a_changed_file_is_another_run(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(own_parts.VARIABLE, "")
+    flags = [*("--recipe.iterations", "2", "--recipe.drops", "[]", "--recipe.warmup_steps", "0")]
+    flags += ["--data.name", "digits", "--trainer.device", "cpu", "--recording.probe_size", "8"]
+    line = ["train", "--network", "plain-8-x0.25-half,resnet-8-x0.25-half", *flags]
+    assert main([*line, "--parts", str(file)]) == 0
+    capsys.readouterr()
+    assert main([*line, f"--parts={file}"]) == 0
+    assert "already finished" in capsys.readouterr().out
+    [run] = rl.load_runs("runs").runs["path"].unique()
+    info = json.loads((Path(run) / "run.json").read_text())
+    known = {"path": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert info["provenance"]["parts"] == [known]
+    assert main(["report", "runs", "--out", "page", "--parts", str(file)]) == 0
+    assert "branch halved" in capsys.readouterr().out
+
+    file.write_text(FILE.replace("x / 2", "x / 3"))
+    assert main([*line, "--parts", str(file)]) == 0
+    assert "already finished" not in capsys.readouterr().out
+    assert rl.load_runs("runs").runs["path"].nunique() == 2
+
+
+def test_runs_with_parts_that_are_not_loaded_say_which_flag_loads_them(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["networks", "plain-8-half"]) == 2
+    assert "unknown option 'half'" in (said := capsys.readouterr().err)
+    assert "--parts FILE.py" in said
+    assert main(["networks", "--parts"]) == 2
+    assert "--parts needs a file of Python, such as --parts mine.py" in capsys.readouterr().err
+
+
+def test_other_processes_load_them_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(own_parts.VARIABLE, str(file))
+    code = "import resnet_lab as rl; print(rl.NetworkSpec.parse('plain-8-half').twin.name)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "resnet-8-half\n"
