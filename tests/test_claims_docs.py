@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from synthetic_runs import demo_runs
 
-from analysis.claims import ALPHA, CLAIMS, evaluate_claims
+from analysis.claims import ALPHA, CLAIMS, PAIR, evaluate_claims
 from analysis.claims.thresholds import THRESHOLDS, thresholds_table
 from analysis.statistics import detectable
 from resnet_lab.cli import main
@@ -44,7 +44,7 @@ def test_every_claim_stands_in_the_table_with_its_sweep() -> None:
 def test_the_thresholds_on_the_page_are_those_of_the_code() -> None:
     body = PAGE.split("<!-- thresholds: begin -->")[1].split("<!-- thresholds: end -->")[0]
     assert body.strip() == thresholds_table()
-    assert {each.claims[0] for each in THRESHOLDS} <= {claim.id for claim in CLAIMS}
+    assert {each.claims[0] for each in THRESHOLDS} <= {claim.id for claim in (*CLAIMS, PAIR)}
 
 
 def test_the_power_table_is_computed() -> None:
@@ -56,16 +56,21 @@ def test_the_power_table_is_computed() -> None:
             assert float(cell) == pytest.approx(detectable(1.0, int(n), level), abs=0.006)
 
 
-def test_the_command_line_prints_every_claim(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_prints_every_pair_and_claim(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claims", RUNS]) == 0
     text = capsys.readouterr().out
+    assert text.splitlines()[1].startswith(
+        "shortcuts help at 20 layers: undecided (plain-20 minus resnet-20 training error 2.0 points"
+    )
     assert "degradation: undecided (plain-56 minus plain-20 training error 38.7 points, n = 1" in (
         text
     )
     assert all(f"{claim.title}: " in text for claim in CLAIMS)
     assert main(["claims", RUNS, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["id"]: row["sweep"] for row in rows} == {one.id: one.sweep for one in CLAIMS}
+    assert {row["id"]: row["sweep"] for row in rows} == {
+        one.id: one.sweep for one in (PAIR, *CLAIMS)
+    }
 
 
 def test_the_command_line_prints_the_scoreboard(capsys: pytest.CaptureFixture[str]) -> None:

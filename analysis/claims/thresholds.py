@@ -51,6 +51,10 @@ FITTED = 0.1
 GREAT_DEPTH = 100
 """Fewest layers that count as great depth."""
 
+PAIR_MARGIN = 1.0
+"""Percentage points of training and of test error within which a plain network and its residual
+twin tie, and by which either may be worse in one error and still count as not worse."""
+
 ALL_MEANS: tuple[str, ...] = (
     *("1-degradation", "2-reversal", "3-tie-when-shallow", "4-shortcuts"),
     *("6-overfitting", "11-preactivation"),
@@ -122,6 +126,24 @@ THRESHOLDS = (
         "2026-11-24",
         "I Table 3",
         "the claim's own range begins at 110",
+    ),
+    Threshold(
+        ("pair",),
+        "learnt",
+        CHANCE_SHARE,
+        "of the error of guessing",
+        "2026-11-27",
+        DEMO,
+        "as for the claims",
+    ),
+    Threshold(
+        ("pair",),
+        "tie, and not worse",
+        PAIR_MARGIN,
+        f"{POINTS} of training and of test error",
+        "2026-11-27",
+        f"R Table 2; {DEMO}",
+        "R's 18 layers differ by 0.06, its 34 layers by 3.51",
     ),
 )
 
