@@ -1,4 +1,4 @@
-"""The last lines of a sweep: what its pairs say, and what to do next."""
+"""The last lines of a sweep, of a grid: what its pairs say, and what to do next."""
 
 from __future__ import annotations
 
@@ -12,24 +12,21 @@ from resnet_lab.runs.directory import RunDirectory
 
 
 def ending(folder: Path, places: Iterable[RunDirectory], *, smoke: bool = False) -> str:
-    """Return the last lines of a sweep whose command has done what was asked for.
+    """Return the last lines of a grid whose command has done what was asked for.
 
     Args:
         folder: of the study.
-        places: of a grid's runs; a search has none, and no pairs are told of it.
+        places: of its runs.
         smoke: whether the runs were but tried.
     """
     if smoke:
         return "next: the same command without --smoke"
-    every = list(places)
-    finished = [place for place in every if place.is_finished()]
-    if every and not finished:
-        return ""
-    lines = _pairs(folder) if every else []
-    report = f"resnet-lab report {shlex.quote(str(folder))} --out report"
-    rest = len(every) - len(finished)
+    finished = [place.is_finished() for place in places]
+    rest = finished.count(False)
     others = f"the other {rest} run{'s' * (rest > 1)}, and then " if rest else ""
-    return printable("\n".join([*lines, f"next: {others}{report}"]))
+    report = f"next: {others}resnet-lab report {shlex.quote(str(folder))} --out report"
+    lines = _pairs(folder) if any(finished) else []
+    return printable("\n".join([*lines, report]))
 
 
 def _pairs(folder: Path) -> list[str]:

@@ -48,8 +48,8 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     stand_alone()
     code = _run_on_wandb(given, study) if given.engine == "wandb" else study.run()
-    if code == 0 and (last := ending(study.work.folder, study.places.values(), smoke=given.smoke)):
-        print(last)
+    if code == 0 and not sweep.searches:
+        print(ending(study.work.folder, study.places.values(), smoke=given.smoke))
     return code
 
 
