@@ -32,7 +32,7 @@ def pairs_table(runs: Runs) -> pd.DataFrame:
     """Return one row a pair and measure: plain minus residual, paired by seed, in points.
 
     Columns: protocol, depth, plain, residual, measure ("training error at the end", "... over
-    training", and the same of test error, or of validation error where there are no test images),
+    training", and the same of test error, or of validation error where tests were not followed),
     plain_mean and residual_mean (percent, over the paired seeds), difference, low and high (a 95 %
     t interval; NaN where n = 1), sd (of the differences), n, seeds (each seed's difference),
     share_worse (of logged points after warm-up at which plain is worse; NaN at the end) and the
@@ -43,12 +43,11 @@ def pairs_table(runs: Runs) -> pd.DataFrame:
 
 
 def _rows(pair: Pair) -> list[tuple[object, ...]]:
-    held_out = f"{pair.split} error"
     measures = [
         ("training error at the end", pair.end, ""),
         ("training error over training", pair.along, "train"),
-        (f"{held_out} at the end", pair.held_out, ""),
-        (f"{held_out} over training", pair.held_out_along, pair.split),
+        (f"{pair.split} error at the end", pair.held_out, ""),
+        (f"{pair.followed} error over training", pair.held_out_along, pair.followed),
     ]
     verdict = pair.finding.outcome
     return [

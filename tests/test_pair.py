@@ -279,7 +279,7 @@ def test_a_large_difference_and_a_close_tie_are_found(case: Case, n: int) -> Non
 
 def test_curves_of_the_test_images_are_averaged_where_they_were_followed() -> None:
     runs = trained({PLAIN: [20, 21, 20], RESIDUAL: [10, 11, 10]})
-    assert all_pairs(runs)[0].held_out_along is None
+    assert all_pairs(runs)[0].followed == "validation"
     curve = runs.metrics[runs.metrics["split"] == "train"].assign(split="test")
     metrics = pd.concat([runs.metrics[runs.metrics["split"] != "test"], curve], ignore_index=True)
     found = only(Runs(runs.runs, metrics, runs.layers))

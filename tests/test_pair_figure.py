@@ -136,6 +136,7 @@ def test_the_table_has_both_errors_at_the_end_and_over_training() -> None:
         "training error at the end",
         "training error over training",
         "test error at the end",
+        "validation error over training",
     ]
     end, along = table.iloc[0], table.iloc[1]
     assert (end["plain_mean"], end["residual_mean"]) == (pytest.approx(30.1), pytest.approx(25.1))

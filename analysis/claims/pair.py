@@ -22,9 +22,9 @@ from analysis.claims.evidence import (
     final_training_error,
     floor_text,
     held_out_error,
-    mean_training_error,
     points_text,
     seeds_text,
+    training_images,
     unsettled,
 )
 from analysis.claims.findings import points_finding
@@ -84,7 +84,7 @@ class Pair:
     @cached_property
     def along(self) -> Contrast | None:
         """Training error averaged over all of training."""
-        return self._contrast(mean_training_error(self.group, self.trained))
+        return self._contrast(self._averages("train"))
 
     @cached_property
     def held_out(self) -> Contrast | None:
@@ -92,11 +92,27 @@ class Pair:
         return self._contrast(held_out_error(self.trained)[0])
 
     @cached_property
+    def followed(self) -> str:
+        """The split whose error was followed along training: "test", else "validation"."""
+        return self.split if len(self._averages(self.split)) else "validation"
+
+    @cached_property
     def held_out_along(self) -> Contrast | None:
-        """That error averaged over training, where it was followed."""
-        means = time_averages(self.group.runs.metrics, self.split)
+        """The error of `followed` averaged over training."""
+        return self._contrast(self._averages(self.followed))
+
+    @cached_property
+    def logged(self) -> pd.DataFrame:
+        """The logged errors of the runs that trained, with those of networks trained beside."""
+        metrics = self.group.runs.metrics
+        return metrics[(metrics["metric"] == "error") & metrics["run"].isin(self.trained["run"])]
+
+    def _averages(self, split: str) -> pd.DataFrame:
+        """Return network, seed, value and images: each member's error averaged over training."""
+        means = time_averages(self.logged, split).dropna(subset=["value"])
         rows = self.trained.merge(means, on=["run", "network"])
-        return self._contrast(rows.assign(network=rows["short"])[["network", "seed", "value"]])
+        columns = {"network": rows["short"], "seed": rows["seed"], "value": rows["value"]}
+        return pd.DataFrame({**columns, "images": training_images(rows) if split == "train" else 0})
 
     @property
     def split(self) -> str:
@@ -111,7 +127,7 @@ class Pair:
 
     def share_worse(self, split: str) -> float:
         """At which share of logged points after warm-up plain is worse, mean over seeds; or NaN."""
-        rows = error_curves(self.group.runs.metrics, split)
+        rows = error_curves(self.logged, split)
         rows = rows.merge(self.trained[["run", "network", "seed", "short"]], on=["run", "network"])
         end = float(str(self.group.settings["iterations"]))
         plain, residual = (rows[rows["short"] == name] for name in (self.plain, self.residual))
@@ -319,9 +335,9 @@ def _open(pair: Pair) -> str:
 def _courses(pair: Pair) -> str:
     """Return every seed's values, and what the curves say."""
     parts = []
-    for what, end, along, split in (
-        ("training error", pair.end, pair.along, "train"),
-        (f"{pair.split} error", pair.held_out, pair.held_out_along, pair.split),
+    for what, end, along, split, followed in (
+        ("training error", pair.end, pair.along, "train", "training"),
+        (f"{pair.split} error", pair.held_out, pair.held_out_along, pair.followed, pair.followed),
     ):
         if end is None:
             continue
@@ -329,7 +345,8 @@ def _courses(pair: Pair) -> str:
         if along is not None:
             share = pair.share_worse(split)
             worse = "" if pd.isna(share) else f", {course_text(pair.plain, share)}"
-            parts.append(f"averaged over training: {points_text(along, what)}{worse}")
+            text = points_text(along, f"{followed} error")
+            parts.append(f"averaged over training: {text}{worse}")
         elif split == "train":
             parts.append("no training curves were recorded, so only the end was tested")
     return "; ".join(parts)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resnet_lab.cli.terminal import printable
 from resnet_lab.errors import UserError
-from resnet_lab.runs.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from resnet_lab.runs.directory import RunDirectory
 
 
 def ending(folder: Path, places: Iterable[RunDirectory], *, smoke: bool = False) -> str:

@@ -58,7 +58,10 @@ class Speeds:
 
     def of(self, config: Config) -> Measured | None:
         """What is known of a configuration's runs; the study's own runs come first."""
-        key = key_of(config)
+        return self.at(key_of(config))
+
+    def at(self, key: Key) -> Measured | None:
+        """The same, by what decides an iteration's time."""
         return self.here.get(key) or self.elsewhere.get(key)
 
 
@@ -188,6 +191,7 @@ class Clock:
     _took: list[float] = field(default_factory=list)
     _own: dict[Key, list[float]] = field(default_factory=dict)
     _work: list[float] = field(default_factory=list)
+    _kinds: dict[str, tuple[Key, int]] = field(default_factory=dict)
 
     def note(self, run: str) -> None:
         """Take in how long a run took that has ended."""
@@ -221,11 +225,17 @@ class Clock:
     def _slot(self, slot: str, share: float) -> float | None:
         if slot not in self.configs:
             return share * sum(self._took) / len(self._took) if self._took else None
-        config = self.configs[slot]
-        own = self._own.get(key_of(config))
-        measured = self.speeds.of(config)
+        key, work = self._kind(slot)
+        own = self._own.get(key)
+        measured = self.speeds.at(key)
         if own or measured:
             seconds = sum(own) / len(own) if own else measured.seconds if measured else 0.0
-            return share * seconds * config.recipe.iterations
-        work = multiply_adds(config)
+            return share * seconds * self.configs[slot].recipe.iterations
         return share * work * sum(self._work) / len(self._work) if work and self._work else None
+
+    def _kind(self, slot: str) -> tuple[Key, int]:
+        """What decides a run's time, and its multiply-adds (0: not known); worked out once."""
+        if slot not in self._kinds:
+            config = self.configs[slot]
+            self._kinds[slot] = key_of(config), multiply_adds(config) or 0
+        return self._kinds[slot]
