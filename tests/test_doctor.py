@@ -123,7 +123,7 @@ def test_a_pair_of_one_depth_is_not_asked_for_another() -> None:
     assert (patient.one_depth, patient.outcome) == (True, "not tested")
     assert not {"one depth", "depth"} & {one.id for one in patient.diagnoses}
     assert patient.pairs[0].startswith(
-        "shortcuts help at 34 layers: supported (plain-34 minus resnet-34 training error 5.0 points"
+        "shortcuts help at 34 layers: supported (plain-34 minus resnet-34 training error 5.1 points"
     )
     assert not {"depth", "best epochs"} & set(patient.fine)
     told = " ".join(examination_text([patient], [], []).split())
@@ -508,13 +508,16 @@ def test_the_command_names_whatever_it_cannot_use(
     assert "  runs/figures: no run.json at or below it" in lines
     assert "  runs/study/notes: no run.json at or below it" in lines
     assert "2 of 4 networks are running: plain-8 seed 1 (step 12)" in " ".join(printed.out.split())
-    assert "explains it: one depth: plain networks of one depth only, 8 layers." in printed.out
+    said = " ".join(printed.out.split())
+    assert "shortcuts help at 8 layers: undecided (plain-8 minus resnet-8 training error" in said
+    assert "the depth question was not asked" in said
+    assert "explains it: one seed: plain-8 and resnet-8 share one seed." in said
 
     assert main(["doctor", "runs", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     (group,) = content["groups"]
     assert (group["finished"], group["members"], group["outcome"]) == (2, 4, "not tested")
-    assert group["diagnoses"][0]["id"] == "one depth"
+    assert (group["one_depth"], group["diagnoses"][0]["id"]) == (True, "one seed")
     assert content["foreign"] == ["runs/figures", "runs/study/notes"]
     assert [one["path"] for one in content["skipped"]] == ["runs/study/broken"]
     assert {name.replace("-x0.25", "") for name in PAIR} == {"plain-8", "resnet-8"}
