@@ -115,9 +115,8 @@ def pair_lines(runs: Runs, folder: str) -> list[str]:
     if told[SHOWN:]:
         command = f"resnet-lab claims {shlex.quote(folder)}"
         shown.append(f"... and {len(told) - SHOWN} more pairs: {command}")
-    return [
-        line for text in [*shown, *twins_apart(runs)] for line in wrapped(text, WIDTH, "", "  ")
-    ]
+    apart = twins_apart(runs)[:SHOWN]
+    return [line for text in [*shown, *apart] for line in wrapped(text, WIDTH, "", "  ")]
 
 
 def twins_apart(runs: Runs) -> list[str]:
