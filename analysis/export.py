@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.claims import Verdict
 from analysis.figures.searches import split_searches, without_searches
+from analysis.pairs import pairs_for_reading, pairs_table
 from analysis.scoreboard import scoreboard
 from analysis.tables import (
     for_reading,
@@ -59,17 +60,22 @@ class PaperTable:
 
 
 def paper_tables(runs: Runs, verdicts: Sequence[Verdict]) -> list[PaperTable]:
-    """Return what the report's tables say: verdicts, tunings, searches, results, scoreboard.
+    """Return what the report's tables say: verdicts, pairs, tunings, searches, results, scoreboard.
 
     The scoreboard has the published numbers that have runs beside them.
     """
     searches = split_searches(runs)
     results = results_table(without_searches(runs, searches))
     groups = results.groupby("protocol", sort=False) if len(results) else ()
+    pairs = pairs_table(runs).groupby("protocol", sort=False)
     cells = scoreboard(runs)
     cells = cells[cells["verdict"] != "not run"]
     return [
         PaperTable("verdicts", "What the runs say of the paper's claims.", _verdicts(verdicts)),
+        *(
+            PaperTable("pairs", f"Plain minus residual, points: {label}.", pairs_for_reading(rows))
+            for label, rows in pairs
+        ),
         *(
             PaperTable("tuning", f"Each network at its best rate: {one.label}.", texts)
             for one in split_tunings(runs)

@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.claims import evaluate_claims, format_verdicts
+from analysis.claims import evaluate, format_verdicts
 from analysis.claims.evidence import (
     by_depth,
     contrast,
@@ -396,7 +396,7 @@ def what_may_i_conclude(walk: Walk) -> None:
     print(f"\nThis is about {about} {_depths_text(walk.group)} layers, and this recipe.")
     print("Other data, depths and recipes are other questions; and a verdict says what these runs")
     print("support, not why it is so.\n")
-    print(format_verdicts(evaluate_claims(walk.runs)))
+    print(format_verdicts(evaluate(walk.runs)))
 
 
 def _depths_text(group: Group) -> str:

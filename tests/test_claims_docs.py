@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from synthetic_runs import demo_runs
 
-from analysis.claims import ALPHA, CLAIMS, evaluate_claims
+from analysis.claims import ALPHA, CLAIMS, PAIR, evaluate_claims
 from analysis.claims.text import overturned_table
 from analysis.claims.thresholds import THRESHOLDS, thresholds_table
 from analysis.statistics import detectable
@@ -50,12 +50,13 @@ def test_the_thresholds_on_the_page_are_those_of_the_code() -> None:
 
 def test_the_page_says_of_every_claim_what_would_change_its_verdicts() -> None:
     body = PAGE.split("<!-- overturned: begin -->")[1].split("<!-- overturned: end -->")[0]
-    assert body.strip() == overturned_table(CLAIMS)
-    assert all(claim.overturned for claim in CLAIMS)
+    assert body.strip() == overturned_table((*CLAIMS, PAIR))
+    assert all(claim.overturned for claim in (*CLAIMS, PAIR))
 
 
 def test_every_claim_has_its_thresholds_in_the_table() -> None:
-    assert {name for each in THRESHOLDS for name in each.claims} == {claim.id for claim in CLAIMS}
+    ids = {claim.id for claim in (*CLAIMS, PAIR)}
+    assert {name for each in THRESHOLDS for name in each.claims} == ids
 
 
 def test_the_power_table_is_computed() -> None:
@@ -67,16 +68,21 @@ def test_the_power_table_is_computed() -> None:
             assert float(cell) == pytest.approx(detectable(1.0, int(n), level), abs=0.006)
 
 
-def test_the_command_line_prints_every_claim(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_prints_every_pair_and_claim(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claims", RUNS]) == 0
     text = capsys.readouterr().out
+    assert text.splitlines()[1].startswith(
+        "shortcuts help at 20 layers: undecided (plain-20 minus resnet-20 training error 2.0 points"
+    )
     assert "degradation: undecided (plain-56 minus plain-20 training error 38.7 points, n = 1" in (
         text
     )
     assert all(f"{claim.title}: " in text for claim in CLAIMS)
     assert main(["claims", RUNS, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["id"]: row["sweep"] for row in rows} == {one.id: one.sweep for one in CLAIMS}
+    assert {row["id"]: row["sweep"] for row in rows} == {
+        one.id: one.sweep for one in (PAIR, *CLAIMS)
+    }
 
 
 def test_the_command_line_prints_the_scoreboard(capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,7 +103,7 @@ def test_a_proper_study_without_degradation_is_not_explained_away() -> None:
 
 
 def test_networks_of_one_depth_have_nothing_to_be_compared_with() -> None:
-    runs = study({"plain-20": 9.0, "resnet-20": 8.0}, **CIFAR)
+    runs = study({"plain-20": 9.0}, **CIFAR)
     one = found(runs)["one depth"]
     assert explaining(runs) == ["one depth"]
     assert "20 layers" in one.found
@@ -115,6 +115,59 @@ def test_networks_of_one_depth_have_nothing_to_be_compared_with() -> None:
     assert found(study({"plain-18": 30.0}, data="imagenet"))["one depth"].remedy.endswith(
         "--network plain-34"
     )
+
+
+def test_a_pair_of_one_depth_is_not_asked_for_another() -> None:
+    runs = study({"plain-34": 30.0, "resnet-34": 25.0}, data="imagenet", iterations=600_000)
+    (patient,) = examine(runs)
+    assert (patient.one_depth, patient.outcome) == (True, "not tested")
+    assert not {"one depth", "depth"} & {one.id for one in patient.diagnoses}
+    assert patient.pairs[0].startswith(
+        "shortcuts help at 34 layers: supported (plain-34 minus resnet-34 training error 5.1 points"
+    )
+    assert not {"depth", "best epochs"} & set(patient.fine)
+    told = " ".join(examination_text([patient], [], []).split())
+    assert "degradation: not tested (the depth question was not asked: plain and residual" in told
+    assert "--network plain-18" not in told
+
+
+def test_another_depth_of_the_same_study_is_asked_about() -> None:
+    pair = study({"plain-34": 30.0, "resnet-34": 25.0}, data="imagenet")
+    other = study({"plain-18": 28.0}, data="imagenet", lr=0.05)
+    apart = examine(together(pair, other))[0]
+    assert (apart.one_depth, apart.diagnoses[0].id) == (False, "settings differ between depths")
+    elsewhere = together(pair, replace(other, runs=other.runs.assign(study="another")))
+    assert examine(elsewhere)[0].one_depth
+
+
+@pytest.mark.parametrize(
+    ("errors", "seeds", "ids"),
+    [
+        ({"plain-34": 30.0, "resnet-34": 29.0}, (0,), ["one seed"]),
+        ({"plain-34": 90.0, "resnet-34": 89.0}, (0, 1, 2), ["at chance level"]),
+        ({"plain-34": 0.1, "resnet-34": 0.1}, (0, 1, 2), ["too easy"]),
+        ({"plain-34": 90.0, "resnet-34": 20.0}, (0, 1, 2), []),
+    ],
+)
+def test_what_hides_a_pairs_difference(
+    errors: Mapping[str, float], seeds: Sequence[int], ids: list[str]
+) -> None:
+    runs = study(errors, seeds, **CIFAR)
+    level = runs.metrics.groupby(["run", "network", "split"])["value"].transform("last")
+    assert explaining(replace(runs, metrics=runs.metrics.assign(value=level))) == ids
+
+
+def test_the_seeds_that_an_undecided_pair_would_take_are_counted() -> None:
+    runs = study({"plain-34": 30.0, "resnet-34": 25.0}, **CIFAR)
+    runs.runs.loc[runs.runs["network"] == "plain-34", "train_error"] = [27.0, 30.0, 36.0]
+    one = found(runs)["too few seeds"]
+    assert "training error 5.8 points with a standard deviation of 4.3 over 3 seeds" in one.found
+    needed = seeds_to_decide(5.75, 4.3357237)
+    assert f"{needed} seeds would show it" in one.why
+    assert one.remedy.endswith("--seed 3  # and the same of plain-34")
+    apart = study({"plain-34": 30.0, "resnet-34": 25.0}, **CIFAR)
+    apart.runs.loc[apart.runs["network"] == "plain-34", "seed"] += 10
+    assert "plain-34: seed 10, 11 and 12" in found(apart)["seeds not paired"].found
 
 
 def test_residual_networks_alone_show_no_degradation() -> None:
@@ -455,13 +508,16 @@ def test_the_command_names_whatever_it_cannot_use(
     assert "  runs/figures: no run.json at or below it" in lines
     assert "  runs/study/notes: no run.json at or below it" in lines
     assert "2 of 4 networks are running: plain-8 seed 1 (step 12)" in " ".join(printed.out.split())
-    assert "explains it: one depth: plain networks of one depth only, 8 layers." in printed.out
+    said = " ".join(printed.out.split())
+    assert "shortcuts help at 8 layers: undecided (plain-8 minus resnet-8 training error" in said
+    assert "the depth question was not asked" in said
+    assert "explains it: one seed: plain-8 and resnet-8 share one seed." in said
 
     assert main(["doctor", "runs", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     (group,) = content["groups"]
     assert (group["finished"], group["members"], group["outcome"]) == (2, 4, "not tested")
-    assert group["diagnoses"][0]["id"] == "one depth"
+    assert (group["one_depth"], group["diagnoses"][0]["id"]) == (True, "one seed")
     assert content["foreign"] == ["runs/figures", "runs/study/notes"]
     assert [one["path"] for one in content["skipped"]] == ["runs/study/broken"]
     assert {name.replace("-x0.25", "") for name in PAIR} == {"plain-8", "resnet-8"}

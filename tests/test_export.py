@@ -85,11 +85,16 @@ def test_every_table_of_the_report_is_written_twice(tmp_path: Path) -> None:
 
 def test_numbers_are_those_of_the_report() -> None:
     runs = demo_runs()
-    verdicts, results = paper_tables(runs, evaluate_claims(runs))
+    verdicts, pairs, results = paper_tables(runs, evaluate_claims(runs))
     row = results.texts.set_index("network").loc["plain-56-x0.5"]
     assert row["training error %"] == "56.10 ± 1.10"
     assert verdicts.texts.iloc[0]["verdict"] == "supported"
     assert "width x0.5" in results.caption
+    deep = pairs.texts[pairs.texts["pair"] == "plain-56 minus resnet-56"].iloc[0]
+    assert (deep["measure"], deep["plain %"]) == ("training error at the end", "56.10")
+    assert (deep["difference"], deep["95 % interval"]) == ("+56.10", "[53.37, 58.83]")
+    assert (deep["n"], deep["verdict"]) == ("3", "supported")
+    assert deep["seed: difference"] == "0: 55.00, 1: 56.10, 2: 57.20"
 
 
 def test_without_runs_there_are_only_verdicts() -> None:

@@ -191,7 +191,8 @@ def test_several_groups_are_reported_apart(tmp_path: Path) -> None:
         "Published numbers without runs",
         "Provenance",
     ]
-    assert "claim supported refuted undecided not tested degradation 2 " in page.text
+    assert "claim supported refuted undecided not tested shortcuts help" in page.text
+    assert "at equal depth 1 degradation 2 " in page.text
     assert page.text.count("batch 128, lr 0.1") == 3  # results, figures and the verdict
     assert (tmp_path / "figures" / "error_vs_depth-digits-2.png").exists()
 

@@ -265,19 +265,27 @@ def test_a_sweep_trains_what_is_not_finished_and_then_nothing(
     assert [line.split()[:4] for line in plan[:2]] == [["to", "do", "2", "iterations"]] * 2
     size = complexity(NetworkSpec.parse(PLAIN), num_classes=10, in_channels=1, image_size=8)
     work = f"{2 * 2 * 16 * size.multiply_adds:.3g} multiply-adds forward"
-    assert plan[2:] == ["2 runs: 2 to do", f"remaining: 2 runs, 4 iterations, {work}"]
+    assert plan[2:] == [
+        "2 runs: 2 to do",
+        f"remaining: 2 runs, 4 iterations, {work}",
+        f"time: nothing was measured yet of {PLAIN}, {RESIDUAL} with these settings",
+    ]
     assert not Path("runs").exists()
 
     assert main(["sweep", str(file), "--count", "1"]) == 0
     first = capsys.readouterr()
-    assert first.out == "1 of 2 runs finished\n"
+    assert first.out.splitlines() == [
+        "1 of 2 runs finished",
+        "next: the other 1 run, and then resnet-lab report runs/study --out report",
+    ]
+    assert first.err.splitlines()[2].startswith("1 run is left, about ")
     assert statuses() == {PLAIN: "finished"}
     written = [path for path in Path("runs").rglob("*.*") if path.suffix != ".journal"]
     stamps = {path: path.stat().st_mtime_ns for path in written}
 
     assert main(["sweep", str(file)]) == 0
     second = capsys.readouterr()
-    assert second.out == "2 of 2 runs finished\n"
+    assert second.out.splitlines()[0] == "2 of 2 runs finished"
     begun, ended = second.err.splitlines()
     assert begun.startswith(f"run 2 of 2: {RESIDUAL}_digits_seed0_")
     error = member(runs()[1], RESIDUAL)["final"]["validation_error"]
@@ -286,7 +294,7 @@ def test_a_sweep_trains_what_is_not_finished_and_then_nothing(
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
     assert main(["sweep", str(file)]) == 0
-    assert capsys.readouterr() == ("2 of 2 runs finished\n", "")
+    assert capsys.readouterr() == (second.out, "")
     assert main(["sweep", str(file), "--dry-run"]) == 0
     plan = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in plan[:2]] == ["finished"] * 2
@@ -340,8 +348,9 @@ def test_a_run_that_another_process_trains_is_left_to_it_and_looked_at_again(
         assert main(["sweep", str(file)]) == 0
         timer.join()
     printed = capsys.readouterr()
-    assert printed.out == "2 of 2 runs finished\n"
+    assert printed.out.splitlines()[0] == "2 of 2 runs finished"
     first, left, second, *ended = printed.err.splitlines()
+    ended = [line for line in ended if not line.startswith("1 run is left")]
     assert first == f"run 1 of 2: {done.name}"
     assert left.startswith(f"left until later: {done.name}: {done} is being trained by process ")
     assert second.startswith(f"run 1 of 2: {RESIDUAL}_digits_seed0_")
@@ -447,7 +456,10 @@ def test_a_grid_may_grow() -> None:
 def test_equal_points_are_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     file = sweep_file({**SHORT, "network": {"values": ["plain-8-x0.25", " Plain-8-x0.25"]}})
     assert main(["sweep", str(file)]) == 0
-    assert capsys.readouterr().out == "1 of 1 runs finished\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "1 of 1 runs finished",
+        "next: resnet-lab report runs/study --out report",
+    ]
 
 
 def test_what_follows_two_dashes_is_given_to_every_run() -> None:

@@ -12,7 +12,7 @@ import pytest
 from synthetic_runs import demo_runs
 from tiny_runs import ROOT, info, tiny
 
-from analysis.claims import evaluate_claims
+from analysis.claims import evaluate
 from analysis.claims.evidence import by_depth
 from analysis.groups import split_groups
 from analysis.statistics import paired_differences
@@ -155,7 +155,7 @@ def test_the_stems_first_steps_are_the_recorded_ones(told: str, runs: Runs) -> N
 
 def test_it_ends_with_the_verdicts(told: str, runs: Runs) -> None:
     last = told.split("7. What may I conclude")[1]
-    verdicts = evaluate_claims(runs)
+    verdicts = evaluate(runs)
     for verdict in verdicts:
         assert f"{verdict.title}: {verdict.verdict} ({verdict.evidence})" in last
     cautions = [last.index("degradation: "), last.index("support, not why it is so.")]

@@ -359,7 +359,10 @@ def test_the_sweep_command_with_wandb_as_its_engine(server: Server, tmp_path: Pa
         start(environment, tmp_path, "-m", "resnet_lab", *line, *changed)
     )
     assert code == 0, output + errors
-    assert output.splitlines()[-1] == ("2 runs finished in the sweep researcher/resnet_lab/sweep0")
+    assert output.splitlines()[-2:] == [
+        "2 runs finished in the sweep researcher/resnet_lab/sweep0",
+        "next: resnet-lab report runs/study --out report",
+    ]
     folders = directories(tmp_path)
     assert sorted(info(folder)["seed"] for folder in folders.values()) == [0, 1]
     for run_id, folder in folders.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -83,11 +84,7 @@ class Contrast:
     def _decides(self, threshold: float) -> bool:
         """Whether skewed seeds would hardly show this: a stricter interval, and signs flipped."""
         level = 1 - ALPHA / self.comparisons
-        usual, strict = (
-            float(t_interval(0.0, 1.0, self.n, one)[1])
-            for one in (level, deciding_level(self.n, level))
-        )
-        far = abs(self.mean - threshold) > (self.high - self.mean) * strict / usual
+        far = abs(self.mean - threshold) > (self.high - self.mean) * _strictness(self.n, level)
         if 2.0 ** (1 - len(self.pairs)) > 1 - level:
             return far  # too few to flip signs: no p value would be small enough
         p = sign_flip_p([first - second - threshold for _, first, second in self.pairs])
@@ -111,6 +108,15 @@ class Contrast:
     def excluded(self, threshold: float = 0.0) -> bool:
         """Whether the interval excludes `threshold`, whether or not that decides."""
         return self.low > threshold or self.high < threshold
+
+
+@cache
+def _strictness(n: int, level: float) -> float:
+    """Return how many times wider the interval is that decides; NaN where n < 2."""
+    usual, strict = (
+        float(t_interval(0.0, 1.0, n, one)[1]) for one in (level, deciding_level(n, level))
+    )
+    return strict / usual
 
 
 def contrast(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from analysis.claims.claim import Claim, Finding, Verdict
 from analysis.claims.degradation import DEGRADATION
@@ -11,6 +12,7 @@ from analysis.claims.gradients import GRADIENTS, RATE
 from analysis.claims.grouping import groups_across
 from analysis.claims.no_norm import NO_NORM
 from analysis.claims.overfitting import OVERFITTING
+from analysis.claims.pair import PAIR, all_pairs, titled
 from analysis.claims.preactivation import PREACTIVATION
 from analysis.claims.responses import BRANCHES, RESPONSES
 from analysis.claims.reversal import REVERSAL
@@ -49,6 +51,26 @@ def evaluate_claims(runs: Runs, claims: Sequence[Claim] = CLAIMS) -> list[Verdic
         tested = [_verdict(claim, group, found) for group, found in findings if found is not None]
         verdicts += tested or [_not_tested(claim)]
     return verdicts
+
+
+def evaluate_pairs(runs: Runs) -> list[Verdict]:
+    """Judge every plain network against its residual twin, pair after pair of alike runs.
+
+    One verdict a pair; where there is none, one that is "not tested" and says what is needed.
+    """
+    found = [_verdict(titled(one), one.group, one.finding) for one in all_pairs(runs)]
+    return found or [
+        replace(
+            _not_tested(PAIR),
+            reason=f"No plain network has a residual twin of "
+            f"its depth that was trained alike.{_try(PAIR)}",
+        )
+    ]
+
+
+def evaluate(runs: Runs) -> list[Verdict]:
+    """Return what runs say of every pair, and then of every claim."""
+    return [*evaluate_pairs(runs), *evaluate_claims(runs)]
 
 
 def _verdict(claim: Claim, group: Group, found: Finding) -> Verdict:

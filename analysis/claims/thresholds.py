@@ -71,6 +71,10 @@ VANISHING = 0.98
 """Growth per layer, over what padding predicts, below which gradients vanish. From it up to its
 inverse a growth is padding's own."""
 
+PAIR_MARGIN = 1.0
+"""Percentage points of training and of test error within which a plain network and its residual
+twin tie, and by which either may be worse in one error and still count as not worse."""
+
 ALL_MEANS: tuple[str, ...] = (
     *("1-degradation", "2-reversal", "3-tie-when-shallow", "4-shortcuts"),
     *("6-overfitting", "11-preactivation"),
@@ -226,7 +230,31 @@ THRESHOLDS = (
         "R Figure 7, and the demonstration's variance ratios",
         "R says near zero, and no number",
     ),
+    Threshold(
+        ("pair",),
+        "learnt",
+        CHANCE_SHARE,
+        "of the error of guessing",
+        "2026-11-27",
+        DEMO,
+        "as for the claims",
+    ),
+    Threshold(
+        ("pair",),
+        "tie, and not worse",
+        PAIR_MARGIN,
+        f"{POINT} of training and of test error",
+        "2026-11-27",
+        f"R Table 2; {DEMO}",
+        "R's 18 layers differ by 0.06, its 34 layers by 3.51",
+    ),
 )
+
+
+def _order(claim: str) -> int:
+    """The number of a claim; the pair, which is none, comes last."""
+    number = claim.split("-")[0]
+    return int(number) if number.isdigit() else len(THRESHOLDS)
 
 
 def thresholds_table() -> str:
@@ -240,7 +268,7 @@ def thresholds_table() -> str:
             each.seen,
             each.why,
         )
-        for each in sorted(THRESHOLDS, key=lambda one: int(one.claims[0].split("-")[0]))
+        for each in sorted(THRESHOLDS, key=lambda one: _order(one.claims[0]))
     ]
     lines = [head, ["---"] * len(head), *map(list, rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.claims.claim import Finding
 from analysis.claims.degradation import degradation
+from analysis.claims.pair import Pair, pairs_of
 from analysis.doctor.facts import KNOWN, Known
 from analysis.groups import Group
 from resnet_lab.errors import UserError
@@ -49,7 +50,12 @@ class Case:
 
     @property
     def shown(self) -> bool:
-        """Whether degradation is there, so that nothing has to explain its absence."""
+        """Whether degradation is there, so that nothing has to explain its absence.
+
+        Where a pair of one depth was trained, whether its difference is.
+        """
+        if self.of_one_depth:
+            return any(pair.finding.outcome == "supported" for pair in self.pairs)
         return self.finding is not None and self.finding.outcome == "supported"
 
     @cached_property
@@ -61,6 +67,26 @@ class Case:
     def depths(self) -> list[int]:
         """Depths of the finished plain networks, rising."""
         return depths_of(self.plain)
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Plain networks with a residual twin that was trained alike, finished or not."""
+        return pairs_of(self.group)
+
+    @cached_property
+    def of_one_depth(self) -> bool:
+        """Whether the runs ask about a pair at one depth, and not about depth.
+
+        Their plain networks have one depth and a twin there, and no run of the same study has a
+        plain network of another one.
+        """
+        depths = depths_of(plain_of(self.group.members))
+        studies = set(self.group.members["study"])
+        others = [plain_of(one.members) for one in self.others]
+        elsewhere = {
+            depth for plain in others for depth in plain.loc[plain["study"].isin(studies), "depth"]
+        }
+        return bool(self.pairs) and len(depths) == 1 and elsewhere <= set(depths)
 
     @property
     def known(self) -> Known | None:

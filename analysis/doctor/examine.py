@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.claims.pair import Pair, titled
 from analysis.doctor import best_epochs, networks, seeds, settings, training
 from analysis.doctor.diagnosis import EXPLAINS, Case, Check, Diagnosis
 from analysis.groups import Group, split_groups
@@ -31,7 +32,8 @@ class Patient:
 
     `outcome` is the verdict on degradation ("not tested" where the group cannot test it), with
     its numbers in `evidence`; `diagnoses` come with what explains most first; `fine` names the
-    checks that found nothing.
+    checks that found nothing. `pairs` has a line a plain network and its residual twin: the verdict
+    on them; `one_depth` says that the runs ask about such a pair alone, and not about depth.
     """
 
     protocol: str
@@ -41,6 +43,8 @@ class Patient:
     evidence: str
     diagnoses: tuple[Diagnosis, ...]
     fine: tuple[str, ...]
+    pairs: tuple[str, ...] = ()
+    one_depth: bool = False
 
 
 def examine(runs: Runs) -> list[Patient]:
@@ -65,5 +69,17 @@ def _examined(case: Case) -> Patient:
         outcome="not tested" if finding is None else finding.outcome,
         evidence="" if finding is None else finding.evidence,
         diagnoses=tuple(sorted(diagnoses, key=lambda one: one.severity != EXPLAINS)),
-        fine=tuple(name for name, several in found.items() if not several),
+        fine=tuple(name for name, several in found.items() if not several and _asked(case, name)),
+        pairs=tuple(_pair_line(one) for one in case.pairs),
+        one_depth=case.of_one_depth,
     )
+
+
+def _asked(case: Case, name: str) -> bool:
+    """Whether a check looked at anything: a pair of one depth has no depths to compare."""
+    return not (case.of_one_depth and name in ("depth", "best epochs"))
+
+
+def _pair_line(pair: Pair) -> str:
+    found = pair.finding
+    return f"{titled(pair).title}: {found.outcome} ({found.evidence})"

@@ -22,9 +22,12 @@ from analysis.groups import Group
 
 
 def depth(case: Case) -> Sequence[Diagnosis]:
-    """Two plain depths are needed, and the deeper one must be deep enough for the data."""
+    """Two plain depths are needed, and the deeper one must be deep enough for the data.
+
+    Not where a pair of one depth was trained: then depth was not asked about.
+    """
     members = case.group.members
-    if case.shown:
+    if case.shown or case.of_one_depth:
         return []
     if plain_of(members).empty:
         return [_no_plain(members)]

@@ -7,14 +7,20 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.claims.claim import ALPHA
+from analysis.claims.pair import Pair
 from analysis.doctor.diagnosis import EXPLAINS, MATTERS, Case, Diagnosis, again, listed
 from analysis.doctor.measured import DIGITS
 from analysis.statistics import POWER, paired_differences, seeds_to_decide
 
 
 def seeds(case: Case) -> Sequence[Diagnosis]:
-    """Whether the deepest plain network and a shallower one share enough seeds."""
+    """Whether the deepest plain network and a shallower one share enough seeds.
+
+    Where a pair of one depth was trained, whether the two do.
+    """
     depths = case.depths
+    if case.of_one_depth:
+        return [one for pair in case.pairs for one in _of_pair(case, pair)]
     if len(depths) < 2 or case.shown:
         return []
     common = _common(case)
@@ -24,6 +30,62 @@ def seeds(case: Case) -> Sequence[Diagnosis]:
     if common == 1:
         return [_one_seed(case, deepest)]
     return _wide_interval(case)
+
+
+def _of_pair(case: Case, pair: Pair) -> list[Diagnosis]:
+    """What keeps a pair from being decided: no seed in common, one, or too few."""
+    ended = pair.members[pair.members["status"].isin(["finished", "diverged"])]
+    plain, residual = (ended[ended["short"] == one] for one in (pair.plain, pair.residual))
+    if plain.empty or residual.empty:
+        return []  # which says that they have not come to their end
+    common = set(plain["seed"]) & set(residual["seed"])
+    if not common:
+        return [
+            Diagnosis(
+                id="seeds not paired",
+                severity=EXPLAINS,
+                found=f"{pair.name} share no seed ({pair.plain}: {_list_of_seeds(plain)}; "
+                f"{pair.residual}: {_list_of_seeds(residual)})",
+                why="runs of one seed saw the same batches, and only their difference is an "
+                "observation",
+                remedy=again(residual, f"--seed {int(plain['seed'].min())}"),
+            )
+        ]
+    if len(common) == 1:
+        free = int(max(plain["seed"].max(), residual["seed"].max())) + 1
+        commands = dict.fromkeys(again(one, f"--seed {free}") for one in (plain, residual))
+        return [
+            Diagnosis(
+                id="one seed",
+                severity=EXPLAINS,
+                found=f"{pair.name} share one seed",
+                why="one observation has no interval, so the verdict can only be undecided",
+                remedy=f"train two seeds more of both: {listed(list(commands))}",
+            )
+        ]
+    return _too_few(pair, residual)
+
+
+def _too_few(pair: Pair, residual: pd.DataFrame) -> list[Diagnosis]:
+    """How many seeds an undecided pair would take, were its mean and spread the true ones."""
+    found = pair.end
+    if pair.finding.outcome != "undecided" or found is None or not found.mean or not found.sd > 0:
+        return []
+    needed = seeds_to_decide(abs(found.mean), found.sd)
+    if needed <= found.n:
+        return []
+    free = int(pair.members["seed"].max()) + 1
+    return [
+        Diagnosis(
+            id="too few seeds",
+            severity=MATTERS,
+            found=f"{found.name}: training error {found.mean:.1f} points with a standard deviation "
+            f"of {found.sd:.1f} over {found.n} seeds, interval [{found.low:.1f}, {found.high:.1f}]",
+            why=f"were mean and spread the true ones, {needed:,} seeds would show it with a chance "
+            f"of {POWER:.0%}".replace("%", " %"),
+            remedy=f"{again(residual, f'--seed {free}')}  # and the same of {pair.plain}",
+        )
+    ]
 
 
 def _common(case: Case) -> int:

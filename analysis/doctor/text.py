@@ -40,8 +40,10 @@ def _patient_lines(patient: Patient) -> list[str]:
     networks = "network" if patient.members == 1 else "networks"
     count = f"{patient.finished} of {patient.members} {networks} finished"
     lines = _wrapped(f"{patient.protocol}: {count}", 0, 2)
+    for pair in patient.pairs:
+        lines += _wrapped(pair, 2, 4)
     evidence = f" ({patient.evidence})" if patient.evidence else ""
-    lines += _wrapped(f"degradation: {patient.outcome}{evidence}", 2, 4)
+    lines += _wrapped(f"degradation: {patient.outcome}{evidence or _not_asked(patient)}", 2, 4)
     lines += [f"  {_headline(patient)}"]
     for diagnosis in patient.diagnoses:
         lines += _diagnosis_lines(diagnosis)
@@ -50,8 +52,16 @@ def _patient_lines(patient: Patient) -> list[str]:
     return lines
 
 
+def _not_asked(patient: Patient) -> str:
+    if not patient.one_depth:
+        return ""
+    return " (the depth question was not asked: plain and residual networks of one depth)"
+
+
 def _headline(patient: Patient) -> str:
     count = sum(one.severity == EXPLAINS for one in patient.diagnoses)
+    if patient.one_depth:
+        return _pair_headline(patient, count)
     if patient.outcome == "supported":
         seen = "the deeper plain network trains worse"
         return (
@@ -64,6 +74,12 @@ def _headline(patient: Patient) -> str:
     if patient.diagnoses:
         return "nothing explains it for certain; what may matter:"
     return "nothing stands in the way: these networks show no degradation"
+
+
+def _pair_headline(patient: Patient, count: int) -> str:
+    if count:
+        return f"{count} {'thing stands' if count == 1 else 'things stand'} in the pair's way:"
+    return "what may matter to the pair:" if patient.diagnoses else "nothing stands in its way"
 
 
 def _diagnosis_lines(diagnosis: Diagnosis) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analysis.claims.learning import nothing_learnt
 from analysis.claims.thresholds import CHANCE_SHARE
 from analysis.doctor.diagnosis import (
     EXPLAINS,
@@ -81,8 +82,12 @@ def _takes_a_depth_away(case: Case) -> bool:
 
 
 def chance(case: Case) -> Sequence[Diagnosis]:
-    """Even the shallowest plain network has learnt next to nothing."""
+    """Even the shallowest plain network has learnt next to nothing; of a pair, neither network."""
     if case.shown or case.known is None or not case.depths:
+        return []
+    if case.of_one_depth and any(
+        nothing_learnt(one.group, one.members) == "" for one in case.pairs
+    ):
         return []
     shallow = case.at(case.depths[0])
     error = float(shallow["train_error"].mean())
@@ -108,7 +113,7 @@ def _longer(case: Case) -> int:
 
 def too_easy(case: Case) -> Sequence[Diagnosis]:
     """Every plain network learns the training images by heart."""
-    if case.shown or len(case.depths) < 2:
+    if case.shown or len(case.depths) < (1 if case.of_one_depth else 2):
         return []
     means = {depth: float(case.at(depth)["train_error"].mean()) for depth in case.depths}
     if not max(means.values()) < ZERO:
@@ -132,7 +137,7 @@ def too_few_steps(case: Case) -> Sequence[Diagnosis]:
 
     Degradation that is there is still one of the start, so it is said whatever the verdict.
     """
-    if len(case.depths) < 2:
+    if len(case.depths) < (1 if case.of_one_depth else 2):
         return []
     falls = {depth: _last_fall(case, depth) for depth in (case.depths[0], case.depths[-1])}
     falling = {depth: fall for depth, fall in falls.items() if fall > FALLING}
@@ -153,7 +158,7 @@ def too_few_steps(case: Case) -> Sequence[Diagnosis]:
                 f"--recipe.iterations {2 * iterations} --recipe.drops "
                 f"'[{iterations}, {iterations * 3 // 2}]'",
             )
-            + "  # and the other depths alike",
+            + f"  # and the other {'network' if case.of_one_depth else 'depths'} alike",
         )
     ]
 

@@ -17,6 +17,7 @@ from analysis.figures.gallery import (
 from analysis.figures.growth import plot_growth
 from analysis.figures.growth_vs_depth import plot_growth_vs_depth
 from analysis.figures.layer_maps import plot_layer_maps
+from analysis.figures.pair_curves import plot_pairs
 from analysis.figures.responses import plot_responses
 from analysis.figures.training_curves import plot_training_curves
 
@@ -32,6 +33,7 @@ __all__ = [
     "plot_growth",
     "plot_growth_vs_depth",
     "plot_layer_maps",
+    "plot_pairs",
     "plot_responses",
     "plot_training_curves",
     "save_all",

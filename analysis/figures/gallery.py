@@ -14,6 +14,7 @@ from analysis.figures import (
     growth,
     growth_vs_depth,
     layer_maps,
+    pair_curves,
     responses,
     search,
     style,
@@ -48,6 +49,7 @@ class Drawing:
 
 
 PLATES: tuple[Plate, ...] = (
+    Plate("pairs", "Plain against residual", pair_curves.draw, pair_curves.caption),
     Plate("training_curves", "Training curves", training_curves.draw, training_curves.caption),
     Plate("error_vs_depth", "Error against depth", error_vs_depth.draw, error_vs_depth.caption),
     Plate("growth", "Gradients at the first step", growth.draw, growth.caption),

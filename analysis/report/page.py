@@ -19,6 +19,7 @@ from analysis.figures import Drawing
 from analysis.figures.searches import Search, without_searches
 from analysis.figures.searches import answer as search_answer
 from analysis.figures.style import FORMATS
+from analysis.pairs import pairs_for_reading, pairs_table
 from analysis.paper import load_paper
 from analysis.report.explorer import explorer
 from analysis.report.scripts import scripts
@@ -91,6 +92,7 @@ def render(
         summary=summary(runs),
         verdicts=sorted(verdicts, key=lambda one: one.verdict == "not tested"),
         glance=glance(verdicts),
+        pairs=paired(runs),
         several=len({verdict.protocol for verdict in verdicts if verdict.protocol}) > 1,
         sections=shown,
         several_sections=len(shown) > 1,
@@ -131,6 +133,15 @@ def glance(verdicts: Sequence[Verdict]) -> pd.DataFrame:
         for title, count in counts.items()
     ]
     return pd.DataFrame(rows)
+
+
+def paired(runs: Runs) -> list[tuple[str, pd.DataFrame]]:
+    """Return each group's pairs as a table under its protocol; none where there is no pair."""
+    table = pairs_table(runs)
+    return [
+        (str(protocol), pairs_for_reading(rows))
+        for protocol, rows in table.groupby("protocol", sort=False)
+    ]
 
 
 def summary(runs: Runs) -> str:

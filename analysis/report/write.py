@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.claims import Verdict, evaluate_claims, verdicts_frame, verdicts_json
+from analysis.claims import Verdict, evaluate, verdicts_frame, verdicts_json
 from analysis.export import paper_tables, write_exports
 from analysis.figures import draw_all, draw_searches, draw_tunings, save_all
 from analysis.figures.searches import split_searches, without_searches
 from analysis.layer_dynamics import freezes, growth
+from analysis.pairs import pairs_table
 from analysis.report.page import render
 from analysis.scoreboard import scoreboard
 from analysis.tables import results_table, trials_table, tuning_tables
@@ -20,10 +21,10 @@ def write_report(runs: Runs, out: Path, verdicts: list[Verdict] | None = None) -
     """Write everything that `runs` support into `out` and return the path of its index.html.
 
     The page needs no network and no other file: figures are inside it. Writing again into the
-    same folder replaces what it shows. `verdicts` are those of `evaluate_claims`, if at hand.
+    same folder replaces what it shows. `verdicts` are those of `evaluate`, if at hand.
     """
     out = user_path(out)
-    verdicts = evaluate_claims(runs) if verdicts is None else verdicts
+    verdicts = evaluate(runs) if verdicts is None else verdicts
     searches = split_searches(runs)
     apart = without_searches(runs, searches)
     drawings = [*draw_tunings(runs), *draw_searches(searches), *draw_all(apart)]
@@ -38,7 +39,7 @@ def write_report(runs: Runs, out: Path, verdicts: list[Verdict] | None = None) -
 
 
 def write_tables(runs: Runs, verdicts: list[Verdict], folder: Path) -> None:
-    """Write results, scoreboard, verdicts, growth at step 0, frozen layers and all members as CSV.
+    """Write results, scoreboard, pairs, verdicts, growth at step 0, frozen layers, members as CSV.
 
     What the page shows as tables is there as Markdown and LaTeX too.
     """
@@ -46,6 +47,7 @@ def write_tables(runs: Runs, verdicts: list[Verdict], folder: Path) -> None:
     tables = {
         "results": results_table(runs),
         "scoreboard": scoreboard(runs),
+        "pairs": pairs_table(runs),
         "verdicts": verdicts_frame(verdicts),
         "growth": growth(runs.layers),
         "freezes": freezes(runs.layers),

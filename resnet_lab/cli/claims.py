@@ -9,8 +9,12 @@ from resnet_lab.cli.terminal import printable
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the verdict, effect, interval and n of each claim, or the papers' numbers."""
-    parser = Parser("claims", "Which of the paper's claims do the runs support?")
+    """Print verdict, effect, interval and n of each pair and claim, or the papers' numbers."""
+    parser = Parser(
+        "claims",
+        "What do the runs say of each plain network and its residual twin, and which of the "
+        "paper's claims do they support?",
+    )
     parser.add_argument("runs", metavar="RUNS_DIR", help="a folder with run directories")
     parser.add_argument("--why", action="store_true", help="the reasoning below each verdict")
     parser.add_argument("--json", action="store_true", help="machine-readable")
@@ -33,10 +37,10 @@ def claims(folder: str, machine: bool, why: bool = False) -> str:
 
     `why` adds the reasoning to the text; JSON has it always.
     """
-    from analysis.claims import evaluate_claims, format_verdicts, verdicts_json
+    from analysis.claims import evaluate, format_verdicts, verdicts_json
     from resnet_lab.runs.frames import load_runs
 
-    verdicts = evaluate_claims(load_runs(folder))
+    verdicts = evaluate(load_runs(folder))
     return verdicts_json(verdicts) if machine else format_verdicts(verdicts, why)
 
 

@@ -19,7 +19,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("runs", metavar="RUNS_DIR", help="a folder with run directories")
     parser.add_argument("--out", default="report", help="default: report")
     given = parser.parse_args(arguments)
-    from analysis.claims import evaluate_claims, format_verdicts
+    from analysis.claims import evaluate, format_verdicts
     from analysis.report.write import write_report
     from analysis.tables import results_text
     from resnet_lab.runs.frames import foreign_folders, load_runs
@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
         if path.resolve() != out.resolve()  # which an earlier report may have written
     ]
     runs = replace(runs, skipped=[*runs.skipped, *strangers])
-    verdicts = evaluate_claims(runs)
+    verdicts = evaluate(runs)
     index = write_report(runs, out, verdicts)
     left_out = [f"left out: {path}: {reason}" for path, reason in runs.skipped]
     print(printable("\n".join([results_text(runs), "", format_verdicts(verdicts), *left_out])))

@@ -17,10 +17,12 @@ from resnet_lab.cli.wandb_flags import as_typed
 from resnet_lab.data.fingerprint import fingerprint
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory
+from resnet_lab.sweeps.choices import cost_choices
 from resnet_lab.sweeps.command import FixedFlags, read_command
+from resnet_lab.sweeps.duration import Clock, Speeds, measured_speeds
 from resnet_lab.sweeps.fit import check_choice, check_places
 from resnet_lab.sweeps.local import print_outcome, run_locally
-from resnet_lab.sweeps.plan import check_early_termination, plan_lines
+from resnet_lab.sweeps.plan import Costs, check_early_termination, plan_lines, search_lines
 from resnet_lab.sweeps.queue import FLAGS, RUN, Slot
 from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.storage import VARIABLE
@@ -130,6 +132,7 @@ class Study:
             workers=self.given.workers,
             devices=devices,
             count=self.given.count,
+            clock=self._clock(),
         )
         print_outcome(result)
         if self.sweep.searches:
@@ -149,11 +152,28 @@ class Study:
     def plan(self) -> list[str]:
         """The lines of --dry-run."""
         states = self._states()
-        runs = [
-            (states.get(key, "each"), config, self.places.get(key))
-            for key, config in self.configs.items()
-        ]
-        return plan_lines(runs[:1] if self.sweep.searches else runs, Counter(states.values()))
+        counts = Counter(states.values())
+        if self.sweep.searches:
+            choices = [
+                (share, parse_config([*self.work.fixed.around(point), *self.work.extra], "sweep"))
+                for share, point in cost_choices(self.sweep)
+            ]
+            costs = Costs(self._speeds([config for _, config in choices]), self.given.workers)
+            return search_lines(choices, counts, costs)
+        runs = [(states[key], config, self.places[key]) for key, config in self.configs.items()]
+        left = [config for state, config, _ in runs if state != "finished"]
+        return plan_lines(runs, counts, Costs(self._speeds(left), self.given.workers))
+
+    def _speeds(self, configs: Sequence[Config]) -> Speeds:
+        """What earlier runs took, of the study or elsewhere below its folder of runs."""
+        return measured_speeds(configs, self.work.folder, Path(self.given.runs_dir))
+
+    def _clock(self) -> Clock:
+        """What says how long this sweep still takes, while it runs."""
+        if self.sweep.searches:
+            return Clock(self.work.folder, self.given.workers)
+        left = [one for key, one in self.configs.items() if not self.places[key].is_finished()]
+        return Clock(self.work.folder, self.given.workers, self.configs, self._speeds(left))
 
     def _attempts(self) -> dict[str, FrozenTrial]:
         """The last attempt at each slot; none where the study has not begun."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from resnet_lab.cli.ending import ending
 from resnet_lab.cli.parsing import Parser
 from resnet_lab.errors import UserError
 from resnet_lab.files import user_path, with_home
@@ -46,7 +47,10 @@ def run(arguments: Sequence[str]) -> int:
         print("\n".join(study.plan()))
         return 0
     stand_alone()
-    return _run_on_wandb(given, study) if given.engine == "wandb" else study.run()
+    code = _run_on_wandb(given, study) if given.engine == "wandb" else study.run()
+    if code == 0 and not sweep.searches:
+        print(ending(study.work.folder, study.places.values(), smoke=given.smoke))
+    return code
 
 
 def sweep_parser() -> Parser:

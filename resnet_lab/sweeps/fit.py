@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from resnet_lab.errors import UserError
 from resnet_lab.sweeps.command import value_given
-from resnet_lab.sweeps.plan import SHAPES
+from resnet_lab.sweeps.cost import SHAPES
 from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.verdict import split_metric
 from resnet_lab.training.config import Config

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from resnet_lab.errors import UserError
 from resnet_lab.files import NO_ROOM
 from resnet_lab.interpreter import leave
+from resnet_lab.sweeps.duration import Clock
 from resnet_lab.sweeps.parent import end_with
 from resnet_lab.sweeps.progress import View
 from resnet_lab.sweeps.queue import ERROR, RUN, Queue, Slot
@@ -75,6 +76,7 @@ def run_locally(
     workers: int = 1,
     devices: Sequence[str] = (),
     count: int | None = None,
+    clock: Clock | None = None,
 ) -> Outcome:
     """Train every slot's run that is not done.
 
@@ -88,6 +90,7 @@ def run_locally(
         workers: processes that train at the same time.
         devices: GPUs, dealt out to the workers; none: each sees all there are.
         count: how many runs may begin; None: all.
+        clock: says how long what is left will take; None: nobody does.
 
     Raises:
         UserError: the first run cannot begin: data are missing, say.
@@ -96,7 +99,8 @@ def run_locally(
     with contextlib.closing(work.open()) as queue:
         queue.fill(slots, again)
         metric = work.sweep.metric.name if work.sweep.compares else None
-        view = View(queue, keys, metric, bar=workers > 1)
+        view = View(queue, keys, metric, bar=workers > 1, clock=clock)
+        view.say_what_is_left()
         if workers == 1:
             use_devices(devices)
             tickets = None if count is None else threading.Semaphore(count)

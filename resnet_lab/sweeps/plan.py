@@ -1,67 +1,184 @@
-"""What a sweep will cost before anything runs: its runs, their iterations and multiply-adds."""
+"""What a sweep will cost before anything runs: its runs, their iterations, work and hours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from resnet_lab.errors import UserError
-from resnet_lab.networks.complexity import complexity
 from resnet_lab.runs.directory import RunDirectory
+from resnet_lab.sweeps.cost import multiply_adds
+from resnet_lab.sweeps.duration import Speeds, in_words, shared, workers_in_words
 from resnet_lab.sweeps.space import Sweep
 from resnet_lab.training.config import Config
 
-SHAPES: dict[str, tuple[int, int, int]] = {
-    "digits": (10, 1, 8),
-    "cifar10": (10, 3, 32),
-    "cifar100": (100, 3, 32),
-    "imagenet": (1000, 3, 224),
-}
-"""Classes, channels and side of the images of data sets that are always the same."""
 
+@dataclass(frozen=True)
+class Costs:
+    """By what the work that remains is turned into hours.
 
-def multiply_adds(config: Config) -> int | None:
-    """Multiply-adds of a run's forward passes over its training batches.
-
-    The backward passes take about twice as many again. None for data whose classes and size are
-    not known before they are read.
+    Attributes:
+        speeds: measured in earlier runs.
+        workers: how many runs train at the same time.
     """
-    if config.data.name not in SHAPES:
-        return None
-    classes, channels, side = SHAPES[config.data.name]
-    image = sum(
-        complexity(spec, num_classes=classes, in_channels=channels, image_size=side).multiply_adds
-        for spec in config.specs()
-    )
-    return image * config.recipe.batch_size * config.recipe.iterations
+
+    speeds: Speeds = field(default_factory=Speeds)
+    workers: int = 1
 
 
 def plan_lines(
-    runs: Sequence[tuple[str, Config, RunDirectory | None]], states: Mapping[str, int]
+    runs: Sequence[tuple[str, Config, RunDirectory | None]],
+    states: Mapping[str, int],
+    costs: Costs | None = None,
 ) -> list[str]:
-    """The plan of a sweep: a line a run, and the sums of what remains.
+    """The plan of a grid: a line a run, and the sums of what remains.
 
     Args:
-        runs: (state, configuration, place) of the runs that are known, in order; a search knows
-            only what one of its runs costs, whose state is "each" and which has no place.
+        runs: (state, configuration, place) of each run, in order.
         states: number of slots in each state: "finished", "failed", "running", "to do".
+        costs: what is measured.
     """
+    costs = costs or Costs()
     lines = [f"{state:<8} {_cost(config)}{_label(place)}" for state, config, place in runs]
-    total = sum(states.values())
-    remaining = total - states.get("finished", 0)
-    lines.append(
-        f"{total} runs: "
-        + ", ".join(f"{count} {state}" for state, count in states.items() if count)
-    )
-    if runs[0][0] == "each":
-        left = [runs[0][1]] * remaining
-    else:
-        left = [config for state, config, _ in runs if state != "finished"]
-    iterations = sum(config.recipe.iterations for config in left)
-    costs = [multiply_adds(config) for config in left]
+    left = [(config, place) for state, config, place in runs if state != "finished"]
+    work = [multiply_adds(config) for config, _ in left]
+    iterations = sum(config.recipe.iterations for config, _ in left)
+    lines += [
+        _counts(states),
+        f"remaining: {len(left)} runs, {iterations:,} iterations, {_work(work)}",
+    ]
+    shares = [_share_left(config, place) for config, place in left]
+    return [*lines, *time_left([config for config, _ in left], shares, costs)]
+
+
+def search_lines(
+    choices: Sequence[tuple[float, Config]], states: Mapping[str, int], costs: Costs | None = None
+) -> list[str]:
+    """The plan of a search: what one of its runs costs on average, and what remains.
+
+    Args:
+        choices: (probability, configuration) of everything that decides what a run costs.
+        states: number of slots in each state.
+        costs: what is measured.
+    """
+    costs = costs or Costs()
+    remaining = sum(states.values()) - states.get("finished", 0)
+    iterations = sum(share * config.recipe.iterations for share, config in choices)
+    work = [multiply_adds(config) for _, config in choices]
+    known = [one for one in work if one is not None]
+    mean = None
+    if len(known) == len(work):
+        mean = sum(share * one for (share, _), one in zip(choices, known, strict=True))
+    shown = f"{mean:>9.3g}" if mean is not None else f"{'?':>9}"
+    line = f"{'each':<8} {round(iterations):>9,} iterations {shown} multiply-adds"
+    if len({*work, *(config.recipe.iterations for _, config in choices)}) > 2:
+        line += f", the mean of its choices ({_range(choices)})"
+    total = f"{remaining * mean:.3g} multiply-adds forward" if mean is not None else "size unknown"
+    lines = [
+        line,
+        _counts(states),
+        f"remaining: {remaining} runs, {round(remaining * iterations):,} iterations, {total}",
+    ]
+    return [*lines, *_search_time(choices, remaining, costs)]
+
+
+def _counts(states: Mapping[str, int]) -> str:
+    counts = ", ".join(f"{count} {state}" for state, count in states.items() if count)
+    return f"{sum(states.values())} runs: {counts}"
+
+
+def _work(costs: Sequence[int | None]) -> str:
     known = [cost for cost in costs if cost is not None]
-    work = f"{sum(known):.3g} multiply-adds forward" if len(known) == len(costs) else "size unknown"
-    lines.append(f"remaining: {remaining} runs, {iterations:,} iterations, {work}")
-    return lines
+    if len(known) < len(costs):
+        return "size unknown"
+    return f"{sum(known):.3g} multiply-adds forward"
+
+
+def _range(choices: Sequence[tuple[float, Config]]) -> str:
+    """Say what the cheapest and the dearest choice cost."""
+    work = [(multiply_adds(config), config) for _, config in choices]
+    known = [(cost, config) for cost, config in work if cost is not None]
+    if not known:
+        counts = [config.recipe.iterations for _, config in choices]
+        return f"{min(counts):,} to {max(counts):,} iterations"
+    ends = [pick(known, key=lambda each: each[0]) for pick in (min, max)]
+    return " to ".join(
+        f"{cost:.3g} for {'+'.join(spec.name for spec in config.specs())} in "
+        f"{config.recipe.iterations:,} iterations"
+        for cost, config in ends
+    )
+
+
+def _share_left(config: Config, place: RunDirectory | None) -> float:
+    """Which share of a run is still to be trained, by its last checkpoint."""
+    info = place.read() if place is not None else None
+    step = int(info.get("step") or 0) if info else 0
+    return max(0.0, 1 - step / config.recipe.iterations)
+
+
+def time_left(configs: Sequence[Config], shares: Sequence[float], costs: Costs) -> list[str]:
+    """Say how long runs take, by measured ones; of which nothing was measured is said too."""
+    if not configs:
+        return []
+    found = [costs.speeds.of(config) for config in configs]
+    seconds = [
+        share * config.recipe.iterations * one.seconds
+        for config, share, one in zip(configs, shares, found, strict=True)
+        if one is not None
+    ]
+    unknown = [config for config, one in zip(configs, found, strict=True) if one is None]
+    if not seconds:
+        return [_nothing_measured(unknown)]
+    for_some = f" for {len(seconds)} of these runs" if unknown else ""
+    line = (
+        f"time: about {in_words(shared(seconds, costs.workers))} with "
+        f"{workers_in_words(costs.workers)}{for_some} ({_sources(configs, costs.speeds)})"
+    )
+    return [line, *([_nothing_measured(unknown)] if unknown else [])]
+
+
+def _search_time(
+    choices: Sequence[tuple[float, Config]], remaining: int, costs: Costs
+) -> list[str]:
+    if not remaining:
+        return []
+    found = [(share, config, costs.speeds.of(config)) for share, config in choices]
+    unknown = [config for _, config, one in found if one is None]
+    known = [(share, config, one) for share, config, one in found if one is not None]
+    if not known:
+        return [_nothing_measured(unknown)]
+    weight = sum(share for share, _, _ in known)
+    each = sum(share * config.recipe.iterations * one.seconds for share, config, one in known)
+    total = shared([each / weight] * remaining, costs.workers)
+    sources = _sources([config for _, config in choices], costs.speeds)
+    line = f"time: about {in_words(total)} with {workers_in_words(costs.workers)} ({sources})"
+    return [line, *([_nothing_measured(unknown)] if unknown else [])]
+
+
+def _sources(configs: Iterable[Config], speeds: Speeds) -> str:
+    """Say which runs were measured: the study's own, and those elsewhere."""
+    found: dict[str, str] = {}
+    for config in configs:
+        measured = speeds.of(config)
+        if measured is not None:
+            own = measured in speeds.here.values()
+            name = "+".join(spec.name for spec in config.specs())
+            where = "of this study" if own else "elsewhere"
+            found.setdefault(f"{name}: {measured.text(where)}", name)
+    texts = list(found)
+    if len(texts) == 1:
+        return texts[0].partition(": ")[2]
+    return "; ".join(texts[:MOST_SOURCES]) + (", ..." if texts[MOST_SOURCES:] else "")
+
+
+MOST_SOURCES = 4
+"""Most measurements that a plan names."""
+
+
+def _nothing_measured(configs: Sequence[Config]) -> str:
+    names = dict.fromkeys("+".join(spec.name for spec in config.specs()) for config in configs)
+    told = ", ".join(list(names)[:MOST_SOURCES]) + (", ..." if list(names)[MOST_SOURCES:] else "")
+    return f"time: nothing was measured yet of {told} with these settings"
 
 
 def _cost(config: Config) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from resnet_lab.sweeps.duration import Clock, in_words, workers_in_words
 from resnet_lab.sweeps.queue import EVALUATIONS, RUN, SLOT
-from resnet_lab.sweeps.verdict import best_value, in_words
+from resnet_lab.sweeps.verdict import best_value
+from resnet_lab.sweeps.verdict import in_words as metric_in_words
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from resnet_lab.sweeps.queue import Queue
 
 SECONDS_BETWEEN_LOOKS = 1.0
-FORMAT = "{percentage:3.0f}%|{bar}| {n:.1f} of {total} runs [{elapsed}<{remaining}{postfix}]"
+FORMAT = "{percentage:3.0f}%|{bar}| {n:.1f} of {total} runs [{elapsed}{postfix}]"
 VERBS = {
     "finished": "finished",
     "stopped": "stopped early",
@@ -38,6 +40,7 @@ class View:
         keys: of its slots.
         metric: what a search goes by; None: nothing is compared.
         bar: show a bar over all runs, if there is a terminal; a single worker shows its run's own.
+        clock: says how long what is left will take; None: nobody does.
 
     Attributes:
         begun: how many runs have begun.
@@ -45,7 +48,15 @@ class View:
         refusal: why the first run could not begin.
     """
 
-    def __init__(self, queue: Queue, keys: Sequence[str], metric: str | None, *, bar: bool) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        keys: Sequence[str],
+        metric: str | None,
+        *,
+        bar: bool,
+        clock: Clock | None = None,
+    ) -> None:
         self.begun = 0
         self.interrupted = False
         self.refusal: str | None = None
@@ -53,6 +64,7 @@ class View:
         self._queue = queue
         self._keys = keys
         self._metric = metric
+        self._clock = clock
         self._looked = 0.0
         self._bar: tqdm[Any] | None = None
         if bar and sys.stderr.isatty():
@@ -74,6 +86,34 @@ class View:
             if kind == "left":
                 self._left.add(run)
             self.say(f"{VERBS[kind]}: {run}: {detail}")
+            if kind in ("finished", "stopped"):
+                if self._clock is not None:
+                    self._clock.note(run)
+                self.say_what_is_left(known=False)
+
+    def say_what_is_left(self, *, known: bool = True) -> None:
+        """Say how many runs are left and, where runs were measured, how long they will take.
+
+        Args:
+            known: say nothing where the time is not known.
+        """
+        left = self._shares_left()
+        time = self._time_left(left)
+        if left and (time or not known):
+            runs = "1 run is left" if len(left) == 1 else f"{len(left)} runs are left"
+            self.say(f"{runs}{f', {time}' if time else ''}")
+
+    def _shares_left(self) -> dict[str, float]:
+        """Slot -> which share of its run is still to be trained; failed ones are not left."""
+        attempts = self._queue.attempts()
+        done = {key: _share(attempts[key]) if key in attempts else 0.0 for key in self._keys}
+        return {key: 1 - share for key, share in done.items() if share < 1}
+
+    def _time_left(self, left: Mapping[str, float]) -> str:
+        seconds = self._clock.seconds_left(left) if self._clock is not None and left else None
+        if seconds is None or self._clock is None:
+            return ""
+        return f"about {in_words(seconds)} with {workers_in_words(self._clock.workers)}"
 
     def _number(self, run: str) -> int:
         """How many runs had begun, and not been put back, when this one did, with itself."""
@@ -95,7 +135,9 @@ class View:
         self._bar.n = sum(map(_share, trials))
         parts = [f"{states.count('RUNNING')} running", f"{states.count('FAIL')} failed"]
         if self._metric is not None and (best := best_value(trials)) is not None:
-            parts.append(f"best {in_words(self._metric, best)}")
+            parts.append(f"best {metric_in_words(self._metric, best)}")
+        if time_left := self._time_left(self._shares_left()):
+            parts.append(f"{time_left} left")
         self._bar.set_postfix_str(", ".join(parts))
 
     def say(self, text: str) -> None:

@@ -1,0 +1,172 @@
+"""The pair: plain and residual curves of one depth over each other, as in R Figures 1 and 4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.claims.pair import Pair, evidence_text, pairs_of
+from analysis.figures import style
+from analysis.figures.lines import Line, lines
+from analysis.figures.training_curves import curves, held_out_split
+from analysis.groups import Group
+from analysis.paper import load_paper
+from resnet_lab.runs.frames import Runs
+
+THIN, BOLD = 0.9, 1.9
+"""Widths of the lines of training error and of held-out error."""
+BAND = {"train": 0.10, "validation": 0.18, "test": 0.18}
+COLUMNS = 2
+"""Most panels side by side."""
+
+
+def plot_pairs(runs: Runs) -> Figure | None:
+    """Draw the main group's pairs; None where there is none, or no curve of one."""
+    return style.of_main_group(draw, runs)
+
+
+@style.styled
+def draw(group: Group) -> Figure | None:
+    """Draw a panel for each depth that has a plain network and a residual twin."""
+    table = pair_curves(group)
+    if table.empty:
+        return None
+    depths = sorted(table["depth"].unique())
+    held_out = held_out_split(table)
+    columns = min(COLUMNS, len(depths))
+    rows = -(-len(depths) // columns)
+    figure = style.new_figure(style.COLUMN_WIDTH, (2.7 if columns == 1 else 1.9) * rows + 0.6)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    splits = ["train", *([held_out] if held_out else [])]
+    for axes, depth in zip(panels, depths, strict=False):
+        own = table[table["depth"] == depth]
+        for split in splits:
+            for line in lines(own[own["split"] == split]):
+                _draw_line(axes, line, split)
+        _mark_published(axes, own, group)
+        axes.set_title(f"{depth} layers")
+        style.iteration_axis(axes, float(table["step"].max()))
+        axes.set_ylabel("error (%)")
+    panels[0].set_ylim(*limits(table[table["split"].isin(splits)]))
+    for axes in panels[len(depths) :]:
+        axes.set_visible(False)
+    for number, axes in enumerate(panels[: len(depths)]):
+        axes.set_ylabel("error (%)" if number % columns == 0 else "")
+        below = number + columns < len(depths)
+        axes.set_xlabel("" if below else "iterations")
+        axes.tick_params(labelbottom=not below)
+    _legend(figure, table, held_out)
+    style.describe(figure, group.label)
+    return figure
+
+
+def pair_curves(group: Group) -> pd.DataFrame:
+    """Return the rows of `curves` of the networks that make a pair, with training error."""
+    pairs = pairs_of(group)
+    table = curves(group)
+    drawn = table.loc[table["split"] == "train", "short"]
+    kept = [one for one in pairs if {one.plain, one.residual} <= set(drawn)]
+    names = {name for one in kept for name in (one.plain, one.residual)}
+    return table[table["short"].isin(names)]
+
+
+def limits(table: pd.DataFrame) -> tuple[float, float]:
+    """Return where the error axis begins and ends.
+
+    It holds every curve from its first tenth on, and a little around: the start, where every
+    network errs alike, says nothing. Errors near 0 are shown from 0.
+    """
+    settled = table[table["step"] >= 0.1 * table["step"].max()]
+    settled = table if settled.empty else settled
+    low, high = float(settled["low"].min()), float(settled["high"].max())
+    around = max(1.0, 0.06 * (high - low))
+    bottom = 0.0 if low < 0.5 * high else low - around
+    return max(0.0, bottom), min(100.0, high + around)
+
+
+def _draw_line(axes: Axes, line: Line, split: str) -> None:
+    points, colour = line.points, style.ARM_COLOUR[line.shortcut]
+    axes.plot(
+        points["step"],
+        points["mean"],
+        color=colour,
+        linewidth=THIN if split == "train" else BOLD,
+        linestyle="-",
+        label=f"{line.short} {split}",
+    )
+    if line.seeds > 1:
+        axes.fill_between(
+            points["step"],
+            points["low"],
+            points["high"],
+            color=colour,
+            alpha=BAND[split],
+            linewidth=0,
+        )
+
+
+def _mark_published(axes: Axes, table: pd.DataFrame, group: Group) -> None:
+    """Mark the published final error at the right edge, where there is one for these data."""
+    members = group.members[group.members["short"].isin(table["short"])]
+    for line in lines(members.drop_duplicates("short")):
+        network = str(line.points["network"].iloc[0])
+        result = load_paper().result(network, str(group.settings["data"]))
+        if result is not None:
+            axes.plot(
+                [1.0],
+                [result.error],
+                "<",
+                color=style.ARM_COLOUR[line.shortcut],
+                markeredgecolor="white",
+                markersize=7,
+                clip_on=False,
+                transform=axes.get_yaxis_transform(),
+                label=f"{line.short} published",
+                zorder=5,
+            )
+
+
+def _legend(figure: Figure, table: pd.DataFrame, held_out: str | None) -> None:
+    """Name arms with their numbers of seeds, and what thin and bold lines are."""
+    handles = []
+    for arm in [one for one in style.ARM_COLOUR if one in set(table["shortcut"])]:
+        counts = sorted(table.loc[table["shortcut"] == arm, "n"].unique())
+        n = " to ".join(str(int(one)) for one in dict.fromkeys([counts[0], counts[-1]]))
+        label = f"{style.ARM_NAME[arm]} (n = {n})"
+        handles.append(Line2D([], [], color=style.ARM_COLOUR[arm], linewidth=BOLD, label=label))
+    handles.append(Line2D([], [], color="0.2", linewidth=THIN, label="thin: training"))
+    if held_out is not None:
+        handles.append(Line2D([], [], color="0.2", linewidth=BOLD, label=f"bold: {held_out}"))
+    if any(str(one.get_label()).endswith("published") for one in _drawn(figure)):
+        label = "published, final"
+        handles.append(Line2D([], [], color="0.2", marker="<", linestyle="", label=label))
+    style.figure_legend(figure, handles, most=2)
+
+
+def _drawn(figure: Figure) -> Sequence[Line2D]:
+    return [line for axes in figure.axes for line in axes.lines]
+
+
+def caption(group: Group) -> str:
+    """Say what the figure shows, and what each pair's difference is."""
+    held_out = held_out_split(pair_curves(group))
+    bold = f"bold: {held_out} error" if held_out else "no held-out error was followed"
+    return (
+        "Plain and residual networks of one depth over each other, a panel a depth (R Figures 1 "
+        f"and 4). Thin: training error on augmented mini-batches; {bold}. Lines are means over "
+        "seeds, bands run from the lowest to the highest seed; seeds that did not finish are left "
+        "out where others did. The axis holds the curves from the first tenth of training on. "
+        + " ".join(_told(one) for one in pairs_of(group))
+    )
+
+
+def _told(pair: Pair) -> str:
+    if pair.end is None or not np.isfinite(pair.end.mean):
+        return ""
+    text = evidence_text(pair)
+    return f"{text[0].upper()}{text[1:]}: {pair.finding.outcome}."
