@@ -49,6 +49,12 @@ class Parser(argparse.ArgumentParser):
                 self._refuse(unknown(argument, value, self._accepted()))
         return super().parse_args(list(args))
 
+    def refuse(self, flag: str) -> NoReturn:
+        """Refuse a flag of the command as if it had none of this name, which it has in vain."""
+        accepted = self._accepted()
+        others = tuple(one for one in accepted.flags if one != flag)
+        self._refuse(unknown(flag, None, replace(accepted, flags=others)))
+
     def error(self, message: str) -> NoReturn:
         """Turn a usage error into one message."""
         self._refuse(explain(message, self._accepted()))

@@ -39,8 +39,9 @@ def resume(given: argparse.Namespace, extra: Sequence[str], defaults: argparse.N
         if getattr(given, name) != getattr(defaults, name):
             raise UserError(f"--{name} says nothing to a W&B sweep that exists: leave it out")
     from resnet_lab.sweeps.agents import check_online, resume_points
-    from resnet_lab.sweeps.points import handed_out
+    from resnet_lab.sweeps.points import handed_out, parts_of
 
+    parts_of(given.resume)
     check_online()
     handed = handed_out(given.resume)
     print("\n".join(listing(handed)), flush=True)

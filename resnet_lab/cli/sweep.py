@@ -37,6 +37,8 @@ def run(arguments: Sequence[str]) -> int:
     parser = sweep_parser()
     given = parser.parse_args(own)
     _check(given)
+    if given.resume == "":  # as people say it who want a FILE continued
+        parser.refuse("--resume")
     if given.resume is not None:
         return resume(given, extra, parser.parse_args([]))
     if given.file is None:
@@ -70,6 +72,8 @@ def sweep_parser() -> Parser:
     parser.add_argument("file", nargs="?", metavar="FILE", help="such as sweeps/demo_digits.yaml")
     parser.add_argument(
         "--resume",
+        nargs="?",
+        const="",
         metavar="SWEEP",
         help="ENTITY/PROJECT/ID of a W&B sweep in the place of FILE: train its points that have "
         "no finished run",

@@ -96,14 +96,9 @@ def handed_out(sweep: str) -> HandedOut:
     Raises:
         UserError: it is no name of a sweep, there is none, or the server does not answer.
     """
-    parts = sweep.split("/")
-    if len(parts) != 3 or not all(parts):
-        raise UserError(
-            f"the sweep is '{sweep}': give ENTITY/PROJECT/ID, as `wandb sweep` prints it"
-        )
+    entity, project, name = parts_of(sweep)
     import wandb
 
-    entity, project, name = parts
     api: Any = wandb.Api()
     try:
         found = api.sweep(sweep)
@@ -113,6 +108,17 @@ def handed_out(sweep: str) -> HandedOut:
         raise UserError(f"W&B does not say how the sweep '{sweep}' stands: {error}") from error
     points = tuple(_point(run, content) for run in runs)
     return HandedOut(sweep, content, points, found.expected_run_count)
+
+
+def parts_of(sweep: str) -> tuple[str, str, str]:
+    """Entity, project and id in the name of a sweep; UserError where it is none."""
+    parts = sweep.split("/")
+    if len(parts) != 3 or not all(parts):
+        raise UserError(
+            f"the sweep is '{sweep}': give ENTITY/PROJECT/ID, as `wandb sweep` prints it; a sweep "
+            "file is continued by the same command, without --resume"
+        )
+    return parts[0], parts[1], parts[2]
 
 
 def _point(run: wandb.apis.public.Run, content: Mapping[str, Any]) -> Point:
@@ -196,7 +202,7 @@ def environment(point: Point, sweep: str, folder: Path) -> list[str]:
     from wandb.sdk.lib import config_util
 
     save: Any = config_util.save_config_file_from_dict
-    entity, project, name = sweep.split("/")
+    entity, project, name = parts_of(sweep)
     file = folder / f"config-{point.run}.yaml"
     save(str(file), _as_arguments(point))
     told = {
