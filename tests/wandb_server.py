@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import matplotlib as mpl
 import yaml
 
 ENTITY = "researcher"
@@ -184,6 +185,7 @@ class Server:
         return {
             **inherited,
             **places,
+            "MPLCONFIGDIR": mpl.get_cachedir(),  # a home of its own would list all fonts anew
             "WANDB_BASE_URL": self.url,
             "WANDB_API_KEY": API_KEY,
             "WANDB_ERROR_REPORTING": "false",

@@ -73,7 +73,7 @@ def listing(handed: HandedOut) -> list[str]:
 
 def outcome_lines(result: AgentsOutcome) -> list[str]:
     """How a W&B sweep stands when this machine's part is over."""
-    lost = f"; in {len(result.diverged)} of them a network diverged" if result.diverged else ""
+    lost = f"; in {result.diverged} of them a network diverged" if result.diverged else ""
     lines = [f"{result.finished} runs finished in the sweep {result.sweep}{lost}"]
     for name, state in result.failed:
         reason = result.reasons.get(name)

@@ -43,7 +43,7 @@ class AgentsOutcome:
         finished: runs of the sweep that are done, wherever they were trained.
         failed: (name, state in W&B) of runs that failed, crashed or were killed.
         interrupted: whether this machine was stopped before the end of the sweep.
-        diverged: names of those finished that have a network that diverged.
+        diverged: how many of those finished have a network that diverged.
         reasons: why runs failed, by name.
     """
 
@@ -51,7 +51,7 @@ class AgentsOutcome:
     finished: int
     failed: tuple[tuple[str, str], ...]
     interrupted: bool = False
-    diverged: tuple[str, ...] = ()
+    diverged: int = 0
     reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -345,17 +345,17 @@ def _outcome(
 ) -> AgentsOutcome:
     """How all runs of the sweep stand on the server, and those that died here without a word."""
     here = {(info.get("tracking") or {}).get("id"): (at.name, info) for at, info in _runs(study)}
-    finished, failed, lost, reasons = 0, [], [], {}
+    finished, failed, lost, reasons = 0, [], 0, {}
     for point in handed_out(sweep).points:
         name, info = here.get(point.run, (point.name, None))
         done = info is not None and info["status"] == "finished"
         if point.is_done or point.state == "finished" or (done and point.state == "failed"):
             finished += name not in cut_short
-            lost += [name] if point.ended == DIVERGED or (info and diverged(info)) else []
+            lost += point.ended == DIVERGED or (info is not None and bool(diverged(info)))
         elif point.ended == "lost":
             failed.append((name, point.state))
             reasons[name] = point.reason
         elif info is not None and is_cut_off(info):
             failed.append((name, "killed"))
             reasons[name] = UNSAID["killed"]
-    return AgentsOutcome(sweep, finished, tuple(failed), interrupted, tuple(lost), reasons)
+    return AgentsOutcome(sweep, finished, tuple(failed), interrupted, lost, reasons)
