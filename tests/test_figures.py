@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -178,6 +179,17 @@ def test_maps_hold_every_layer_at_every_step_of_the_deepest_twins(demo: Runs, gr
     assert [int(step) for step in values.columns[:5]] == [0, 1, 2, 4, 8]
     assert values.loc[1, 0] == pytest.approx(1.2**55)
     drawn = maps[0].collections[0].get_array()
+    assert np.asarray(drawn) == pytest.approx(values.to_numpy())
+
+
+def test_a_network_without_a_twin_has_its_maps_alone(demo: Runs) -> None:
+    plain = demo.runs[demo.runs["family"] == "plain"]
+    group = split_groups(replace(demo, runs=plain))[0]
+    assert layer_maps.draw(group) is None
+    figure = made(layer_maps.draw_alone(group))
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["plain-56"] * 2
+    values = layer_maps.layer_map(group, "plain-56", 0, "gradient_norm")
+    drawn = figure.axes[0].collections[0].get_array()
     assert np.asarray(drawn) == pytest.approx(values.to_numpy())
 
 

@@ -14,6 +14,8 @@ import pytest
 from tiny_runs import PLAIN, RESIDUAL, at_step, interrupt, tiny
 from wandb_server import SECONDS, Server
 
+from resnet_lab.cli.source import read_source
+from resnet_lab.errors import UserError
 from resnet_lab.training.train import train
 
 COMPARE = """
@@ -41,6 +43,15 @@ REFUSED = """
             rl.load_wandb(project)
         except rl.UserError as error:
             print(error)
+"""
+COMMANDS = """
+    import contextlib, io, json, sys
+    from resnet_lab.cli import main
+
+    for arguments in json.loads(sys.argv[1]):
+        with contextlib.redirect_stdout(io.StringIO()) as told:
+            code = main(arguments)
+        print(json.dumps([code, told.getvalue()]))
 """
 
 
@@ -113,3 +124,35 @@ def test_what_cannot_be_read_is_said(server: Server, tmp_path: Path) -> None:
     assert python(environment, tmp_path, REFUSED, ["researcher/foreign"]) == [
         "nobody is logged in to W&B: run `wandb login`, or set WANDB_API_KEY"
     ]
+
+
+def test_commands_read_a_project_as_they_read_a_folder(server: Server, tmp_path: Path) -> None:
+    for number, study in enumerate("ab"):
+        run = train(tiny(study=study, iterations=2))
+        server.add("lab", f"run{number}", run).group = study
+    commands = [["claims", "--json"], ["claims", "--scoreboard"], ["doctor"]]
+    sources = ["runs/b", "wandb:researcher/lab/b"]
+    lines = python(
+        server.environment(tmp_path),
+        tmp_path,
+        COMMANDS,
+        [[*command, source] for command in commands for source in sources]
+        + [["report", sources[1], "--out", "page"]],
+    )
+    *pairs, (code, report) = map(json.loads, lines)
+    assert code == 0
+    assert report.splitlines()[-1] == f"report: {tmp_path / 'page' / 'index.html'}"
+    assert f"{PLAIN} " in report
+    assert [one for one, _ in pairs] == [0] * 6
+    told = [" ".join(text.replace(" \\\n", "\n").split()) for _, text in pairs]
+    there = "researcher/lab/ID is in W&B: `wandb pull -e researcher -p lab ID` puts its files into"
+    assert "--config researcher/lab/run1/config.yaml" in told[-1]
+    assert told[-1].endswith(f" {there} run_directory/")
+    here = [text.replace(str(run), "researcher/lab/run1") for text in told[::2]]
+    assert [*here[:-1], f"{here[-1]} {there} run_directory/"] == told[1::2]
+
+
+@pytest.mark.parametrize("given", ["wandb:", "wandb:lab", "wandb:me//b", "wandb:me/lab/b/c"])
+def test_a_project_is_named_with_its_entity(given: str) -> None:
+    with pytest.raises(UserError, match=f"'{given}': give wandb:ENTITY/PROJECT"):
+        read_source(given)

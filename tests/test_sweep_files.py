@@ -14,6 +14,7 @@ from tiny_runs import ROOT
 from resnet_lab.cli.parsing import build_config, config_parser
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.networks.spec import NetworkSpec
+from resnet_lab.sweeps.command import FixedFlags, read_command
 from resnet_lab.sweeps.space import read_sweep
 from resnet_lab.training.config import Config
 
@@ -27,7 +28,16 @@ HEADER = {
 }
 GRIDS = [stem for stem, content in CONTENT.items() if content["method"] == "grid"]
 SEARCHES = [stem for stem in CONTENT if stem not in GRIDS]
-KEYS = ["program", "name", "method", "run_cap", "metric", "early_terminate", "parameters"]
+KEYS = [
+    "program",
+    "name",
+    "description",
+    "method",
+    "run_cap",
+    "metric",
+    "early_terminate",
+    "parameters",
+]
 NAMED = [
     *("demo_digits", "cifar10_quick", "cifar10_freeze", "plain34_vs_resnet34"),
     *("plain34_vs_resnet34_cifar", "paper_fig1", "paper_fig4", "paper_fig6"),
@@ -81,7 +91,10 @@ def test_a_file_is_a_sweep_of_this_project_named_as_it_is(stem: str) -> None:
     assert list(content) == [key for key in [*KEYS, "command"] if key in content]
     assert content["program"] == "resnet-lab"
     assert content["name"] == stem
-    assert content["command"] == ["resnet-lab", "train", "--tracking=wandb", "${args}"]
+    told = ["--tracking=wandb", f"--study={stem}"]
+    assert content["command"] == ["resnet-lab", "train", *told, "${args}"]
+    assert read_command(content) == FixedFlags(), "the local engine has its own word for these"
+    assert re.fullmatch(r".{40,}[?.]( \(.*\))?", content["description"])
 
 
 @pytest.mark.parametrize("stem", CONTENT)

@@ -16,8 +16,20 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from test_cohort import poison
 from test_load_wandb import COMPARE, python
-from tiny_runs import PAIR, PLAIN, ROOT, assert_same_result, info, resumed, rows, tiny
+from tiny_runs import (
+    PAIR,
+    PLAIN,
+    RESIDUAL,
+    ROOT,
+    assert_same_result,
+    info,
+    member,
+    resumed,
+    rows,
+    tiny,
+)
 from wandb_server import SECONDS, Json, Server, StoredRun, resnet_lab, start, wait_for
 
 from resnet_lab.errors import UserError
@@ -32,6 +44,7 @@ from resnet_lab.tracking.claim import (
 )
 from resnet_lab.tracking.history import history
 from resnet_lab.tracking.mirror import Mirror
+from resnet_lab.tracking.outcome import outcome
 from resnet_lab.tracking.session import connect
 from resnet_lab.training.train import train
 
@@ -77,7 +90,14 @@ def expected(run: Path) -> list[Json]:
     groups = rows(run, "layers").groupby(["step", "network", "quantity"], sort=False)
     for (step, network, quantity), group in groups:
         row = found.setdefault(step, {"_step": step})
-        row[f"{before[network]}layers/{quantity}"] = group["value"].tolist()
+        values = row[f"{before[network]}layers/{quantity}"] = group["value"].tolist()
+        if quantity in ("gradient_norm", "relative_update"):
+            assert (group["name"].iloc[0], group["name"].iloc[-1]) == (
+                "stem.conv",
+                "head.classifier",
+            )
+            row[f"{before[network]}stem/{quantity}"] = values[0]
+            row[f"{before[network]}last_layer/{quantity}"] = values[-1]
     return [found[step] for step in sorted(found)]
 
 
@@ -128,9 +148,10 @@ def test_its_configuration_is_that_of_the_run_and_says_what_was_trained(tracked:
     config, told = dict(tracked.stored.config), info(tracked.run)
     assert config.pop("run") == told["run"]
     assert config.pop("networks") == list(PAIR)
-    assert config.pop("families") == ["plain", "residual"]
-    assert config.pop("depths") == [8, 8]
-    assert config.pop("parameters") == [m["parameters"] for m in told["networks"]]
+    for one, family in zip(told["networks"], ("plain", "residual"), strict=True):
+        name = one["network"]
+        described = {key: config.pop(f"{name}/{key}") for key in ("family", "depth", "parameters")}
+        assert described == {"family": family, "depth": 8, "parameters": one["parameters"]}
     assert config.pop("protocol") == "1294/143"
     given = tiny(study="depths").as_dict()
     given |= {"tracking": "wandb", "wandb": {**given["wandb"], "project": "lab"}}
@@ -152,9 +173,9 @@ def test_it_has_one_row_a_step_with_the_values_of_the_run_directory(tracked: Tra
 def test_its_summary_holds_final_numbers_and_no_lists(tracked: Tracked) -> None:
     summary = tracked.stored.summary
     assert summary["status"] == "finished"
-    for member in info(tracked.run)["networks"]:
-        for metric, value in member["final"].items():
-            assert summary[f"{member['network']}/final/{metric}"] == value
+    for one in info(tracked.run)["networks"]:
+        for metric, value in one["final"].items():
+            assert summary[f"{one['network']}/final/{metric}"] == value
     assert not [key for key, value in summary.items() if isinstance(value, list)]
 
 
@@ -186,18 +207,81 @@ def test_it_is_read_back_exactly(tracked: Tracked) -> None:
     assert json.loads(found) == [[f"researcher/lab/{tracked.stored.id}"] * 2, []]
 
 
-def test_what_diverged_has_no_number_in_the_summary(server: Server, tmp_path: Path) -> None:
-    """Its last row, of before, would be taken for its result."""
-    warm = ["--recipe.warmup_until_error=100", "--recipe.warmup_window=7", "--recipe.lr=1e30"]
-    told = resnet_lab(server.environment(tmp_path), tmp_path, "train", *TINY, *warm)
+LATE = ["--recipe.warmup_until_error=100", "--recipe.warmup_window=7", "--recipe.lr=1e30"]
+"""Flags of a run that has an evaluation, a good one perhaps, before it diverges."""
+NUMBERS = ("validation_error", "validation_loss", "train_error", "train_loss")
+
+
+def test_what_diverged_has_failed_in_wandb_and_has_no_number_there(
+    server: Server, tmp_path: Path
+) -> None:
+    """A search of the server takes a finished run's lowest number, and the worst for a failed."""
+    environment = server.environment(tmp_path)
+    told = resnet_lab(environment, tmp_path, "train", *TINY, *LATE)
     assert "diverged at step" in told.stdout
-    summary, rows = server.run.summary, sent(server.run)
+    stored, summary, rows = server.run, server.run.summary, sent(server.run)
+    assert (stored.state, stored.exit_code) == ("failed", 3)
+    steps = [member(the_run(tmp_path), name)["diverged_at"] for name in PAIR]
+    words = ", ".join(f"{name} at step {step}" for name, step in zip(PAIR, steps, strict=True))
+    assert (summary["status"], summary["diverged"]) == ("diverged", words)
+    assert "diverged" in stored.tags
     for name in PAIR:
-        for key in ("validation_error", "validation_loss", "train_error", "train_loss"):
+        for key in NUMBERS:
             assert any(math.isfinite(row.get(f"{name}/{key}", math.nan)) for row in rows)
-            assert not math.isfinite(float(summary.get(f"{name}/{key}", "nan")))
+            assert f"{name}/{key}" not in summary
         assert f"{name}/final/validation_error" not in summary
         assert math.isfinite(summary[f"{name}/lr"])
+    assert "NaN" not in json.dumps(summary)
+
+    calls = len(server.operations)
+    again = resnet_lab(environment, tmp_path, "train", *TINY, *LATE)
+    assert "the same run is not trained twice" in again.stdout
+    assert len(server.operations) == calls
+
+
+def test_of_two_networks_of_which_one_diverged_the_other_keeps_its_numbers(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, {PLAIN: 8})
+    run = train(tiny())
+    resnet_lab(server.environment(tmp_path), tmp_path, "train", *TINY)
+    stored, summary = server.run, server.run.summary
+    assert (stored.state, stored.exit_code) == ("failed", 3)
+    assert (summary["status"], summary["diverged"]) == ("diverged", f"{PLAIN} at step 8")
+    for key in NUMBERS:
+        assert any(f"{PLAIN}/{key}" in row for row in sent(stored))
+        assert f"{PLAIN}/{key}" not in summary
+        assert summary[f"{RESIDUAL}/final/{key}"] == member(run, RESIDUAL)["final"][key]
+
+
+def told_of(status: str, *lost: str) -> Json:
+    """run.json of a pair whose members named in `lost` diverged."""
+    members = [{"network": name, "diverged_at": 7 if name in lost else None} for name in PAIR]
+    return {"status": status, "error": "E" if status == "failed" else None, "networks": members}
+
+
+@pytest.mark.parametrize(
+    ("status", "lost", "metric", "stopped_by", "code", "said"),
+    [
+        ("finished", [], None, "user", 0, "finished"),
+        ("finished", [PLAIN], None, "user", 3, "diverged"),
+        ("finished", [PLAIN], f"{PLAIN}/validation_error", "wandb", 3, "diverged"),
+        ("finished", [PLAIN], f"{RESIDUAL}/validation_error", "wandb", 0, "finished"),
+        ("finished", [PLAIN], "validation_error", "wandb", 3, "diverged"),
+        ("interrupted", [], None, "wandb", 0, "interrupted"),
+        ("interrupted", [], None, "user", 1, "interrupted"),
+        ("interrupted", [PLAIN], None, "wandb", 3, "interrupted"),
+        ("stopped", [PLAIN], None, "user", 3, "stopped"),
+        ("failed", [PLAIN], None, "wandb", 1, "failed"),
+    ],
+)
+def test_how_a_run_came_out_decides_its_exit_code_in_wandb(
+    status: str, lost: list[str], metric: str | None, stopped_by: str, code: int, said: str
+) -> None:
+    found = outcome(told_of(status, *lost), metric, stopped_by=stopped_by)
+    assert (found.exit_code, found.summary["status"]) == (code, said)
+    assert found.summary.get("diverged") == (f"{PLAIN} at step 7" if lost else None)
+    assert found.summary.get("error") == ("E" if status == "failed" else None)
 
 
 # What the client would refuse, offline only when the training is over
@@ -261,7 +345,12 @@ def test_a_single_network_has_plain_keys() -> None:
     table = metrics(("a", 5, "train", "loss", 1.5), ("a", 5, "train", "lr", 0.1))
     recorded = layers(("a", 0, "gradient_norm", 3.0), ("a", 0, "gradient_norm", 2.0))
     assert list(history(table, recorded, ["a"])) == [
-        {"_step": 0, "layers/gradient_norm": [3.0, 2.0]},
+        {
+            "_step": 0,
+            "layers/gradient_norm": [3.0, 2.0],
+            "stem/gradient_norm": 3.0,
+            "last_layer/gradient_norm": 2.0,
+        },
         {"_step": 5, "epoch": 0.5, "train_loss": 1.5, "lr": 0.1},
     ]
 
@@ -560,7 +649,7 @@ def test_numbers_that_are_not_finite_arrive(server: Server, tmp_path: Path) -> N
     resnet_lab(server.environment(tmp_path), tmp_path, "train", *flags)
     run = the_run(tmp_path)
     assert [m["status"] for m in info(run)["networks"]] == ["diverged", "diverged"]
-    assert (server.run.state, server.run.summary["status"]) == ("finished", "finished")
+    assert (server.run.state, server.run.summary["status"]) == ("failed", "diverged")
     found = [{k: v for k, v in row.items() if k != "layer_maps"} for row in sent(server.run)]
     assert comparable(found) == comparable(expected(run))
     assert "nan" in json.dumps(comparable(found))

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import textwrap
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from test_cohort import poison
 from test_tracking import expected, sent
 from tiny_runs import PAIR, PLAIN, RESIDUAL, info
-from wandb_server import Json, Server, StoredRun, start, wait_for
+from wandb_server import Json, Server, StoredRun, resnet_lab, start, wait_for
 
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.wandb_flags import from_wandb, text_flags
@@ -27,6 +32,7 @@ from resnet_lab.sweeps import agents
 from resnet_lab.sweeps.agents import AgentsOutcome
 from resnet_lab.training.config import Config
 from resnet_lab.training.recipe import RecipeConfig
+from resnet_lab.training.train import train
 
 # Flags as agents write them
 
@@ -218,9 +224,22 @@ def directories(home: Path) -> dict[str, Path]:
 
 
 def assert_mirrored(run: StoredRun, folder: Path) -> None:
-    """The W&B run has every row of the run directory once."""
+    """The W&B run has every row of the run directory once, and its maps with the last."""
     assert (run.state, run.exit_code, run.name) == ("finished", 0, folder.name)
-    assert sent(run) == expected(folder)
+    found = sent(run)
+    assert found[-1].pop("layer_maps")["_type"] == "image-file"
+    assert found == expected(folder)
+
+
+def settings(run: StoredRun, saved: Json) -> Json:
+    """A W&B run's settings by the sections of config.yaml; none may be there twice."""
+    found = deepcopy({key: run.config[key] for key in saved})
+    for key, value in run.config.items():
+        section, dot, name = key.partition(".")
+        if dot:
+            assert name not in found[section], f"{key} is there twice"
+            found[section][name] = value
+    return found
 
 
 def test_two_agents_train_each_point_of_a_grid_once(server: Server, tmp_path: Path) -> None:
@@ -244,8 +263,11 @@ def test_two_agents_train_each_point_of_a_grid_once(server: Server, tmp_path: Pa
         assert (run.project, run.sweep) == ("grids", sweep.split("/")[-1])
         saved = yaml.safe_load((folder / "config.yaml").read_text())
         assert saved["recipe"]["iterations"] == 4
-        assert {key: run.config[key] for key in saved} == saved
+        assert settings(run, saved) == saved
         assert run.summary["validation_error"] == run.summary["final/validation_error"]
+        [member] = info(folder)["networks"]
+        for key in ("family", "depth", "parameters"):
+            assert run.config[key] == member[key]
 
 
 ENDLESS: Json = {
@@ -323,8 +345,10 @@ def test_agents_work_on_a_sweep_until_it_is_done_and_say_what_failed(
     assert len(server.agents) == 1
     second = outcome(run_agents(environment, tmp_path, sweep, workers=2))
     assert second == AgentsOutcome(name, 2, (("point1", "failed"),))
-    assert server.runs["point1"].summary["error"] == (
-        "batch size 5000 is larger than the training part, 1294 images; use at most 1294"
+    assert (
+        second.reasons["point1"]
+        == server.runs["point1"].summary["error"]
+        == ("batch size 5000 is larger than the training part, 1294 images; use at most 1294")
     )
     command = server.sweeps["sweep0"].config["command"]
     flags = ["--runs-dir=runs", "--study=mine", "--trainer.progress=false"]
@@ -354,13 +378,13 @@ def test_the_sweep_command_with_wandb_as_its_engine(server: Server, tmp_path: Pa
         yaml.safe_dump(content({"network": {"value": PLAIN}, "seed": {"values": [0, 1]}}))
     )
     line = ("sweep", "study.yaml", "--engine", "wandb", "--workers", "2")
-    changed = ("--", "--recipe.momentum=0.5", "--recipe.clip=0.25")
+    changed = ("--", "--recipe.momentum=0.5", "--recipe.clip=0.25", "--wandb.project=depth")
     code, output, errors = wait_for(
         start(environment, tmp_path, "-m", "resnet_lab", *line, *changed)
     )
     assert code == 0, output + errors
     assert output.splitlines()[-2:] == [
-        "2 runs finished in the sweep researcher/resnet_lab/sweep0",
+        "2 runs finished in the sweep researcher/depth/sweep0",
         "next: resnet-lab report runs/study --out report",
     ]
     folders = directories(tmp_path)
@@ -430,3 +454,169 @@ def test_a_sweep_needs_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Path("study").exists()
     with pytest.raises(UserError, match="workers is 0: give 1 or more"):
         agents.run_agents({}, workers=0, count=None, flags=(), study=Path("study"))
+
+
+# Points without a finished run
+
+
+def images(home: Path) -> None:
+    """Put a data set of two classes where a run of `imagefolder` looks for it."""
+    for part in ("train", "val"):
+        for label, colour in enumerate(("red", "blue")):
+            folder = home / "images" / part / colour
+            folder.mkdir(parents=True)
+            for number in range(20):
+                picture = np.full((8, 8, 3), 40 * label + number, dtype=np.uint8)
+                Image.fromarray(picture).save(folder / f"{number}.png")
+
+
+FOLDERS: Json = {
+    **content({"network": {"value": PLAIN}, "seed": {"values": [0, 1, 2]}}),
+    "command": ["resnet-lab", "train", "--tracking=wandb", "--study=folders", "${args}"],
+}
+FOLDERS["parameters"] |= {
+    "data.name": {"value": "imagefolder"},
+    "data.validation_size": {"value": 8},
+    "data_dir": {"value": "images"},
+}
+LACK = "data: imagefolder has no folder images/train; it must hold train/CLASS/*.jpg and "
+
+
+@pytest.mark.slow
+def test_without_its_data_a_machine_fails_once_and_the_point_is_trained_when_they_are_there(
+    server: Server, tmp_path: Path
+) -> None:
+    environment = server.environment(tmp_path)
+    sweep = create(environment, tmp_path, FOLDERS)
+    resume = ("sweep", "--resume", sweep)
+    code, _, errors = wait_for(client(environment, tmp_path, "agent", sweep))
+    assert (code, list(server.runs)) == (-signal.SIGTERM, ["point0"])
+    assert f"resnet-lab: {LACK}" in errors
+    assert "this agent ends: any other point would fail on this machine as well" in errors
+    lost = server.runs["point0"]
+    assert (lost.state, lost.exit_code) == ("preempted", 1)
+    assert lost.summary["error"].startswith(LACK)
+
+    told = resnet_lab(environment, tmp_path, *resume, "--dry-run")
+    first, point = told.stdout.splitlines()
+    assert first == f"{sweep}: 1 points handed out, 1 without a finished run"
+    assert point.startswith(f"  point0: preempted: {LACK}")
+    told = resnet_lab(environment, tmp_path, *resume, code=2)
+    assert told.stderr.startswith(f"resnet-lab: {LACK}")
+    assert list(server.runs) == ["point0"]
+
+    images(tmp_path)
+    told = resnet_lab(environment, tmp_path, *resume)
+    assert told.stdout.splitlines()[-1] == f"1 runs finished in the sweep {sweep}"
+    folder = directories(tmp_path)["point0"]
+    assert_mirrored(lost, folder)
+    assert (folder.parent.name, lost.group, lost.sweep) == ("folders", "folders", "sweep0")
+    assert "error" not in lost.summary
+    told_by(agent(environment, tmp_path, sweep))
+    assert [run.state for run in server.runs.values()] == ["finished"] * 3
+    assert {run.group for run in server.runs.values()} == {"folders"}
+    assert [run.config["seed"] for run in server.runs.values()] == [0, 1, 2]
+    told = resnet_lab(environment, tmp_path, *resume)
+    assert told.stdout == f"{sweep}: 3 points handed out, 0 without a finished run\n"
+
+
+@pytest.mark.slow
+def test_points_are_trained_again_with_other_flags_after_a_mistake_in_theirs(
+    server: Server, tmp_path: Path
+) -> None:
+    environment = server.environment(tmp_path)
+    grid = content({"network": {"value": PLAIN}, "seed": {"values": [0, 1]}})
+    sizes = {**SHORT["recipe"]["parameters"], "batch_size": {"value": 5000}}
+    grid["parameters"]["recipe"] = {"parameters": sizes}
+    sweep = create(environment, tmp_path, grid)
+    told_by(agent(environment, tmp_path, sweep))
+    assert [run.state for run in server.runs.values()] == ["failed", "failed"]
+    told = resnet_lab(environment, tmp_path, "sweep", "--resume", sweep, code=1)
+    why = "batch size 5000 is larger than the training part, 1294 images; use at most 1294"
+    assert [line for line in told.stdout.splitlines() if line.startswith("failed")] == [
+        f"failed: point{number}: {why}" for number in (0, 1)
+    ]
+    smaller = ("--", "--recipe.batch_size=16", "--study=again")
+    told = resnet_lab(
+        environment, tmp_path, "sweep", "--resume", sweep, "--workers=2", "--count=2", *smaller
+    )
+    assert told.stdout.splitlines()[-1] == f"2 runs finished in the sweep {sweep}"
+    for run_id, folder in directories(tmp_path).items():
+        assert_mirrored(server.runs[run_id], folder)
+        assert folder.parent.name == "again"
+
+
+def test_a_sweep_whose_data_are_missing_hands_out_no_point(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "folders.yaml").write_text(yaml.safe_dump({**FOLDERS, "name": "folders"}))
+    told = resnet_lab(
+        server.environment(tmp_path), tmp_path, "sweep", "folders.yaml", "--engine=wandb", code=2
+    )
+    assert told.stderr.startswith(f"resnet-lab: {LACK}")
+    assert {**server.sweeps, **server.runs} == {}
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_where_points_diverge_and_does_not_train_them_again(
+    server: Server, tmp_path: Path
+) -> None:
+    environment = server.environment(tmp_path)
+    del environment["WANDB_AGENT_DISABLE_FLAPPING"]  # three failures in a minute end an agent
+    sizes = {**SHORT["recipe"]["parameters"], "lr": {"value": 1e30}}
+    points = {"recipe": {"parameters": sizes}, "seed": {"values": [0, 1, 2, 3]}}
+    sweep = create(environment, tmp_path, content({**points, "network": {"value": PLAIN}}))
+    told_by(agent(environment, tmp_path, sweep))
+    assert len(server.runs) == 4
+    for run in server.runs.values():
+        assert (run.state, run.exit_code, run.summary["status"]) == ("failed", 3, "diverged")
+        assert "validation_error" not in run.summary
+        assert "diverged" in run.tags
+    told = resnet_lab(environment, tmp_path, "sweep", "--resume", sweep)
+    assert told.stdout == f"{sweep}: 4 points handed out, 0 without a finished run\n"
+
+
+@pytest.mark.slow
+def test_a_cohort_counts_by_the_network_that_the_sweeps_metric_names(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, {PLAIN: 3})
+    grid = content({"network": {"value": ",".join(PAIR)}, "seed": {"value": 0}})
+    flags = as_an_agent_writes(
+        {name: entry.get("value") for name, entry in grid["parameters"].items() if name != "recipe"}
+    )
+    recipe = [
+        f"--recipe.{key}={one['value']}" for key, one in SHORT["recipe"]["parameters"].items()
+    ]
+    train(parse_config(from_wandb([*recipe, *flags])))
+    environment, ended = server.environment(tmp_path), {}
+    for name in PAIR:
+        grid["metric"]["name"] = f"{name}/validation_error"
+        told_by(agent(environment, tmp_path, create(environment, tmp_path, grid)))
+    for name, run in zip(PAIR, server.runs.values(), strict=True):
+        ended[name] = (run.state, run.exit_code, run.summary["status"])
+        assert run.summary["diverged"] == f"{PLAIN} at step 3"
+        assert f"{PLAIN}/validation_error" not in run.summary
+        assert math.isfinite(run.summary[f"{RESIDUAL}/validation_error"])
+    assert ended == {PLAIN: ("failed", 3, "diverged"), RESIDUAL: ("finished", 0, "finished")}
+
+
+@pytest.mark.slow
+def test_the_local_engine_shows_its_runs_to_wandb_where_it_is_told_to(
+    server: Server, tmp_path: Path
+) -> None:
+    environment = server.environment(tmp_path)
+    (tmp_path / "study.yaml").write_text(
+        yaml.safe_dump(content({"network": {"value": PLAIN}, "seed": {"values": [0, 1]}}))
+    )
+    line = ("sweep", "study.yaml", "--", "--wandb.project=depth", "--trainer.progress=false")
+    told = resnet_lab(environment, tmp_path, *line[:2], "--dry-run", *line[2:])
+    assert told.stderr == (
+        "resnet-lab: wandb.project is not heeded: nothing goes to W&B without --tracking wandb; "
+        "give it after --\n"
+    )
+    told = resnet_lab(environment, tmp_path, *line, "--tracking=wandb")
+    assert "not heeded" not in told.stderr
+    folders = directories(tmp_path)
+    assert len(folders) == len(server.runs) == 2
+    for run in server.runs.values():
+        assert (run.project, run.group, run.sweep) == ("depth", "study", None)
+        assert_mirrored(run, folders[run.id])

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import matplotlib as mpl
 import yaml
 
 ENTITY = "researcher"
@@ -60,6 +61,7 @@ class StoredRun:
     uploads: list[str] = field(default_factory=list)
     lines: dict[str, list[str]] = field(default_factory=dict)
     stopping: bool = False
+    preempting: bool = False
 
     @property
     def config(self) -> Json:
@@ -88,6 +90,7 @@ class StoredSweep:
     text: str
     waiting: list[Json]
     stopping: bool = False
+    preempted: list[str] = field(default_factory=list)
 
     @property
     def config(self) -> Json:
@@ -109,6 +112,7 @@ class Server:
     Attributes:
         runs: by id.
         sweeps: by id.
+        views: specifications of saved views, oldest first.
         operations: names of the GraphQL operations that were asked for, in order.
         downloads: id/name of the files that were fetched.
         errors: what the client did that a server would not expect: operations without an answer
@@ -119,6 +123,7 @@ class Server:
         self.runs: dict[str, StoredRun] = {}
         self.sweeps: dict[str, StoredSweep] = {}
         self.agents: list[Agent] = []
+        self.views: list[Json] = []
         self.operations: list[str] = []
         self.errors: list[str] = []
         self.downloads: list[str] = []
@@ -180,6 +185,7 @@ class Server:
         return {
             **inherited,
             **places,
+            "MPLCONFIGDIR": mpl.get_cachedir(),  # a home of its own would list all fonts anew
             "WANDB_BASE_URL": self.url,
             "WANDB_API_KEY": API_KEY,
             "WANDB_ERROR_REPORTING": "false",
@@ -366,6 +372,11 @@ class Server:
             "md5": base64.b64encode(hashlib.md5(content).digest()).decode(),
         }
 
+    def _on_UpsertView2(self, given: Json) -> Json:
+        self.views.append({**given, "spec": json.loads(given["spec"])})
+        view = {"id": str(len(self.views)), "name": given["name"]}
+        return {"upsertView": {"view": view, "inserted": True}}
+
     # Sweeps
 
     def _on_UpsertSweep(self, given: Json) -> Json:
@@ -408,6 +419,9 @@ class Server:
                 yield {"type": "stop", "run_id": name}
         if alive:
             return
+        if agent.sweep.preempted:
+            yield self._again(agent)
+            return
         if not agent.sweep.waiting:
             yield {"type": "exit"}
             return
@@ -420,9 +434,21 @@ class Server:
         self.runs[run.id] = run
         agent.runs.append(run.id)
         point = sweep.waiting.pop(0)
-        arguments = {key: {"value": point[key]} for key in sorted(point)}
-        program = sweep.config.get("program")
-        return {"type": "run", "run_id": run.id, "program": program, "args": arguments}
+        run.stored_config = {key: {"value": point[key]} for key in sorted(point)}
+        return {"type": "run", **self._about(run)}
+
+    def _again(self, agent: Agent) -> Json:
+        """A run that was preempted comes before any new one."""
+        run = self.runs[agent.sweep.preempted.pop(0)]
+        run.state = "pending"
+        agent.runs.append(run.id)
+        return {"type": "resume", **self._about(run)}
+
+    def _about(self, run: StoredRun) -> Json:
+        sweep = self.sweeps[run.sweep or ""]
+        names = sweep.config["parameters"]
+        arguments = {key: value for key, value in run.stored_config.items() if key in names}
+        return {"run_id": run.id, "program": sweep.config.get("program"), "args": arguments}
 
     # Rows and files
 
@@ -432,11 +458,20 @@ class Server:
             run = self.runs[name]
             for file, chunk in (given.get("files") or {}).items():
                 self._take_lines(run, file, chunk["offset"], chunk["content"])
+            run.preempting |= bool(given.get("preempting"))
             if given.get("complete"):
-                run.exit_code = given.get("exitcode")
-                run.state = "failed" if run.exit_code else "finished"
+                self._end(run, given.get("exitcode"))
             self.changed.notify_all()
             return {"stopped": run.stopping, "limits": {}}
+
+    def _end(self, run: StoredRun, exit_code: int | None) -> None:
+        """A run that has failed is queued again where its machine was to blame."""
+        run.exit_code = exit_code
+        run.state = "failed" if exit_code else "finished"
+        if exit_code and run.preempting:
+            run.state = "preempted"
+            self.sweeps[run.sweep or ""].preempted.append(run.id)
+        run.preempting = False
 
     def _take_lines(self, run: StoredRun, file: str, offset: int, content: list[str]) -> None:
         if file == "wandb-summary.json":

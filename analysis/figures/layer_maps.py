@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,23 +73,37 @@ def draw(group: Group) -> Figure | None:
     twins = deepest_twins(group)
     if twins is None:
         return None
+    return _draw(group, (twins.plain, twins.residual), twins.seed)
+
+
+@style.styled
+def draw_alone(group: Group) -> Figure | None:
+    """Draw the maps of the deepest recorded network by itself, where there are no twins."""
+    members = group.of(group.runs.layers[["run", "network"]].drop_duplicates())
+    if members.empty:
+        return None
+    deepest = members.sort_values(["depth", "seed"], ascending=[False, True]).iloc[0]
+    return _draw(group, (str(deepest["short"]),), int(deepest["seed"]))
+
+
+def _draw(group: Group, networks: Sequence[str], seed: int) -> Figure | None:
     maps = {
-        (quantity, network): layer_map(group, network, twins.seed, quantity)
+        (quantity, network): layer_map(group, network, seed, quantity)
         for quantity in QUANTITIES
-        for network in (twins.plain, twins.residual)
+        for network in networks
     }
     if any(one.empty for one in maps.values()):
         return None
     figure = style.new_figure(style.COLUMN_WIDTH, 4.6)
-    panels = figure.subplots(2, 2, sharex=True, sharey=True)
+    panels = figure.subplots(2, len(networks), sharex=True, sharey=True, squeeze=False)
     for row, quantity in zip(panels, QUANTITIES, strict=True):
-        pair = [maps[quantity, network] for network in (twins.plain, twins.residual)]
-        scale = colour_scale(pair)
-        for axes, values, network in zip(row, pair, (twins.plain, twins.residual), strict=True):
+        shown = [maps[quantity, network] for network in networks]
+        scale = colour_scale(shown)
+        for axes, values, network in zip(row, shown, networks, strict=True):
             drawn = draw_map(axes, values, scale)
             axes.set_title(network)
         figure.colorbar(
-            drawn, ax=list(row), label=QUANTITIES[quantity], extend=_extend(scale, pair)
+            drawn, ax=list(row), label=QUANTITIES[quantity], extend=_extend(scale, shown)
         )
         row[0].set_ylabel("layer (1 = stem)")
     for axes in panels[1]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resnet_lab.cli.parsing import Parser
+from resnet_lab.cli.source import HELP, read_source
 from resnet_lab.cli.terminal import printable
 
 
@@ -15,7 +16,7 @@ def run(arguments: Sequence[str]) -> int:
         "What do the runs say of each plain network and its residual twin, and which of the "
         "paper's claims do they support?",
     )
-    parser.add_argument("runs", metavar="RUNS_DIR", help="a folder with run directories")
+    parser.add_argument("runs", metavar="RUNS_DIR", help=HELP)
     parser.add_argument("--why", action="store_true", help="the reasoning below each verdict")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     parser.add_argument(
@@ -38,9 +39,8 @@ def claims(folder: str, machine: bool, why: bool = False) -> str:
     `why` adds the reasoning to the text; JSON has it always.
     """
     from analysis.claims import evaluate, format_verdicts, verdicts_json
-    from resnet_lab.runs.frames import load_runs
 
-    verdicts = evaluate(load_runs(folder))
+    verdicts = evaluate(read_source(folder))
     return verdicts_json(verdicts) if machine else format_verdicts(verdicts, why)
 
 
@@ -48,7 +48,6 @@ def scoreboard(folder: str, machine: bool) -> str:
     """Return the published numbers beside the runs in `folder` as text, or as JSON."""
     from analysis.scoreboard import scoreboard as compared
     from analysis.scoreboard import scoreboard_json, scoreboard_text
-    from resnet_lab.runs.frames import load_runs
 
-    cells = compared(load_runs(folder))
+    cells = compared(read_source(folder))
     return scoreboard_json(cells) if machine else scoreboard_text(cells)

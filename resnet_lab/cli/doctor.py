@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from resnet_lab.cli.parsing import Parser
+from resnet_lab.cli.source import HELP, read_source, strangers, whereabouts
 from resnet_lab.cli.terminal import printable
-from resnet_lab.files import user_path
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -17,24 +16,24 @@ def run(arguments: Sequence[str]) -> int:
         "With a folder of runs: why may a pair show no degradation? Without: what can this "
         "machine do?",
     )
-    parser.add_argument("runs", nargs="?", metavar="RUNS_DIR", help="a folder with run directories")
+    parser.add_argument("runs", nargs="?", metavar="RUNS_DIR", help=HELP)
     parser.add_argument("--data-dir", help="default: $RESNET_LAB_DATA, else ~/.cache/resnet_lab")
     parser.add_argument("--json", action="store_true", help="machine-readable")
     given = parser.parse_args(arguments)
     if given.runs is None:
         print(_machine(given.data_dir, given.json))
     else:
-        print(printable(_runs(user_path(given.runs), given.json)))
+        told = [_runs(given.runs, given.json), *(() if given.json else whereabouts(given.runs))]
+        print(printable("\n".join(told)))
     return 0
 
 
-def _runs(folder: Path, as_json: bool) -> str:
+def _runs(source: str, as_json: bool) -> str:
     from analysis.doctor import examination_json, examination_text, examine
-    from resnet_lab.runs.frames import foreign_folders, load_runs
 
-    runs = load_runs(folder)
+    runs = read_source(source)
     told = examination_json if as_json else examination_text
-    return told(examine(runs), runs.skipped, [str(path) for path in foreign_folders(folder)])
+    return told(examine(runs), runs.skipped, [str(path) for path in strangers(source)])
 
 
 def _machine(data_dir: str | None, as_json: bool) -> str:

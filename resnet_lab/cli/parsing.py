@@ -49,6 +49,12 @@ class Parser(argparse.ArgumentParser):
                 self._refuse(unknown(argument, value, self._accepted()))
         return super().parse_args(list(args))
 
+    def refuse(self, flag: str) -> NoReturn:
+        """Refuse a flag of the command as if it had none of this name, which it has in vain."""
+        accepted = self._accepted()
+        others = tuple(one for one in accepted.flags if one != flag)
+        self._refuse(unknown(flag, None, replace(accepted, flags=others)))
+
     def error(self, message: str) -> NoReturn:
         """Turn a usage error into one message."""
         self._refuse(explain(message, self._accepted()))
@@ -135,21 +141,22 @@ def parse_config(arguments: Sequence[str], command: str = "train") -> Config:
     parser = config_parser(command)
     accepted = replace(_of_train(), command="train")
     check_given(arguments, parser._option_string_actions, accepted)
-    for file in _config_files(arguments):
+    for file in config_files(arguments):
         _check_file(file)
     try:
         values = parser.parse_args(arguments)
     except argparse.ArgumentError as error:
         message = explain(str(error), accepted, arguments)
         if message.startswith("Problems parsing config"):
-            message += f" (reading {' then '.join(_config_files(arguments))})"
+            message += f" (reading {' then '.join(config_files(arguments))})"
         raise UserError(message) from error
     except OverflowError as error:
         raise UserError(f"a number is out of range: {error}") from error
     return build_config(values)
 
 
-def _config_files(arguments: Sequence[str]) -> list[str]:
+def config_files(arguments: Sequence[str]) -> list[str]:
+    """Files that flags name by --config, in whatever order they are read."""
     apart = [value for flag, value in pairwise(arguments) if flag == "--config"]
     return apart + [one.removeprefix("--config=") for one in arguments if "--config=" in one]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from resnet_lab.cli.parsing import Parser
+from resnet_lab.cli.source import HELP, read_source, strangers
 from resnet_lab.cli.terminal import printable
 from resnet_lab.files import user_path
 
@@ -16,22 +17,21 @@ LINK = "a link, which is not followed: report on the folder that it leads to"
 def run(arguments: Sequence[str]) -> int:
     """Write the report of a directory of runs; print its table, its verdicts and its path."""
     parser = Parser("report", "Write figures, tables and verdicts of runs as one page.")
-    parser.add_argument("runs", metavar="RUNS_DIR", help="a folder with run directories")
+    parser.add_argument("runs", metavar="RUNS_DIR", help=HELP)
     parser.add_argument("--out", default="report", help="default: report")
     given = parser.parse_args(arguments)
     from analysis.claims import evaluate, format_verdicts
     from analysis.report.write import write_report
     from analysis.tables import results_text
-    from resnet_lab.runs.frames import foreign_folders, load_runs
 
-    runs = load_runs(given.runs)
+    runs = read_source(given.runs)
     out = user_path(given.out)
-    strangers = [
+    foreign = [
         (str(path), LINK if path.is_symlink() else FOREIGN)
-        for path in foreign_folders(user_path(given.runs))
+        for path in strangers(given.runs)
         if path.resolve() != out.resolve()  # which an earlier report may have written
     ]
-    runs = replace(runs, skipped=[*runs.skipped, *strangers])
+    runs = replace(runs, skipped=[*runs.skipped, *foreign])
     verdicts = evaluate(runs)
     index = write_report(runs, out, verdicts)
     left_out = [f"left out: {path}: {reason}" for path, reason in runs.skipped]

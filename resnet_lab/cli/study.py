@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.wandb_flags import as_typed
-from resnet_lab.data.fingerprint import fingerprint
+from resnet_lab.data.fingerprint import check_there, fingerprint
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.sweeps.choices import cost_choices
@@ -138,6 +138,18 @@ class Study:
         if self.sweep.searches:
             print("\n".join(self._best()))
         return result.exit_code
+
+    def check_data(self) -> None:
+        """Raise UserError where the files that a run to be trained reads are not there.
+
+        W&B hands each point out once: one that fails for want of data would be lost to the sweep.
+        """
+        asked = set()
+        for key, config in self.configs.items():
+            data = (config.data, config.data_dir)
+            if data not in asked and not (key in self.places and self.places[key].is_finished()):
+                asked.add(data)
+                check_there(*data)
 
     def slots(self) -> list[Slot]:
         """What stands in the queue: the points of a grid, or the draws of a search."""

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.ending import ending
 from resnet_lab.cli.parsing import Parser
+from resnet_lab.cli.resume import outcome_lines, resume
 from resnet_lab.errors import UserError
 from resnet_lab.files import user_path, with_home
+from resnet_lab.sweeps.command import value_given
+from resnet_lab.tracking.agent import not_tracked
+from resnet_lab.training.config import WandbConfig
 from resnet_lab.training.processes import stand_alone
 
 if TYPE_CHECKING:
@@ -31,8 +35,15 @@ LIMITS = (
 def run(arguments: Sequence[str]) -> int:
     """Train all runs of a sweep file; 1 if one failed or the sweep was interrupted."""
     own, extra = _split(arguments)
-    given = sweep_parser().parse_args(own)
+    parser = sweep_parser()
+    given = parser.parse_args(own)
     _check(given)
+    if given.resume == "":  # as people say it who want a FILE continued
+        parser.refuse("--resume")
+    if given.resume is not None:
+        return resume(given, extra, parser.parse_args([]))
+    if given.file is None:
+        parser.error("the following arguments are required: FILE")
     from resnet_lab.cli.study import Study
     from resnet_lab.cli.train import train_illustrated
     from resnet_lab.sweeps.space import read_sweep
@@ -43,6 +54,8 @@ def run(arguments: Sequence[str]) -> int:
     study = Study.of(given, sweep, extra, train_illustrated)
     if sweep.content.get("scheduler") is not None and given.engine == "local":
         print("the file's scheduler is W&B's: the local engine needs none", file=sys.stderr)
+    if given.engine == "local":
+        _say_what_is_not_tracked(study)
     if given.dry_run:
         print("\n".join(study.plan()))
         return 0
@@ -60,7 +73,15 @@ def sweep_parser() -> Parser:
         "Train all the runs of a sweep file, skipping what is finished. What follows a lone -- is "
         "given to every run, as to `resnet-lab train`.",
     )
-    parser.add_argument("file", metavar="FILE", help="such as sweeps/demo_digits.yaml")
+    parser.add_argument("file", nargs="?", metavar="FILE", help="such as sweeps/demo_digits.yaml")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="SWEEP",
+        help="ENTITY/PROJECT/ID of a W&B sweep in the place of FILE: train its points that have "
+        "no finished run",
+    )
     parser.add_argument(
         "--engine", choices=("local", "wandb"), default="local", help="default: local, on Optuna"
     )
@@ -115,16 +136,33 @@ def _run_on_wandb(given: argparse.Namespace, study: Study) -> int:
             )
     from resnet_lab.sweeps.agents import run_agents
 
+    study.check_data()
     result = run_agents(
         study.sweep.content,
         workers=given.workers,
         count=given.count,
         flags=study.work.extra,
         study=study.work.folder,
+        place=_place(study),
     )
-    print(f"{result.finished} runs finished in the sweep {result.sweep}")
-    for name, state in result.failed:
-        print(f"{state}: {name}")
-    if result.interrupted:
-        print("interrupted: the same command continues")
-    return int(bool(result.failed) or result.interrupted)
+    print("\n".join(outcome_lines(result)))
+    return result.exit_code
+
+
+def _place(study: Study) -> dict[str, str]:
+    """Entity and project that the runs name: those of a W&B sweep go where their sweep is."""
+    found = {}
+    for name in ("entity", "project"):
+        given = {str(getattr(one.wandb, name)) for one in study.configs.values()}
+        given -= {str(getattr(WandbConfig(), name))}
+        said = value_given(study.work.extra, f"wandb.{name}")
+        if said is None and len(given) > 1:
+            raise UserError(f"wandb.{name} is {' and '.join(sorted(given))}: a sweep has one")
+        if said is not None or given:
+            found[name] = said or given.pop()
+    return found
+
+
+def _say_what_is_not_tracked(study: Study) -> None:
+    for told in {not_tracked(config) for config in study.configs.values()} - {None}:
+        print(f"resnet-lab: {told}; give it after --", file=sys.stderr)

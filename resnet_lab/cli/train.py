@@ -10,11 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_lab.cli.parsing import parse_config
+from resnet_lab.cli.parsing import config_files, parse_config
 from resnet_lab.cli.wandb_flags import from_wandb
-from resnet_lab.errors import UserError
+from resnet_lab.data.fingerprint import check_there
+from resnet_lab.errors import RunFailed, UserError
 from resnet_lab.interpreter import no_garbage_collection
-from resnet_lab.tracking.agent import in_the_sweeps_place, report_failure, under_agent
+from resnet_lab.tracking.agent import (
+    in_the_sweeps_place,
+    not_tracked,
+    report_failure,
+    under_agent,
+)
 from resnet_lab.training.processes import is_first_process, launched, unheeded
 
 if TYPE_CHECKING:
@@ -29,9 +35,29 @@ def run(arguments: Sequence[str]) -> int:
     """
     try:
         return _train(arguments)
-    except UserError as error:
-        report_failure(str(error))
+    except Exception as error:
+        if under_agent():
+            in_words = isinstance(error, UserError | RunFailed)
+            told = str(error) if in_words else f"{type(error).__name__}: {error}"
+            report_failure(told, of_machine=_is_of_machine(error, arguments))
         raise
+
+
+def _is_of_machine(error: Exception, arguments: Sequence[str]) -> bool:
+    """Whether another run would fail here as well: files or packages are missing."""
+    if any(isinstance(one, OSError | ImportError) for one in (error, error.__cause__)):
+        return True
+    if not all(Path(file).is_file() for file in config_files(from_wandb(arguments))):
+        return True
+    try:
+        config = parse_config(from_wandb(arguments))
+    except UserError:  # which is the fault itself
+        return False
+    try:
+        check_there(config.data, config.data_dir)
+    except UserError:
+        return True
+    return False
 
 
 def _train(arguments: Sequence[str]) -> int:
@@ -61,7 +87,7 @@ def _train_and_tell(config: Config) -> int:
         other = trained_by_other_code(known["provenance"])
         if other is not None:
             print(f"note: other code trained it ({other}); --study NAME trains it again")
-    for note in size_notes(config) if is_first_process() else ():
+    for note in notes(config) if is_first_process() else ():
         print(f"resnet-lab: {note}", file=sys.stderr)
     path = train_illustrated(config)
     if not is_first_process():
@@ -73,6 +99,12 @@ def _train_and_tell(config: Config) -> int:
         return 0
     print(f"interrupted at step {info['step']}: the same command continues it")
     return 0 if under_agent() else 1
+
+
+def notes(config: Config) -> list[str]:
+    """What to say of a run's settings before it is trained."""
+    untracked = not_tracked(config)
+    return [*size_notes(config), *([] if untracked is None else [untracked])]
 
 
 def size_notes(config: Config) -> list[str]:
@@ -102,19 +134,16 @@ def train_illustrated(config: Config, judge: Judge | None = None) -> Path:
 def draw_layer_maps(folder: Path, run: Path) -> dict[str, Path]:
     """Draw the layer maps of each group of alike networks of a run; key -> PNG file.
 
-    A map sets a plain network beside its residual twin, so a run without such a pair has none.
+    A map sets a plain network beside its residual twin; of a run without such a pair it shows the
+    deepest network alone.
     """
-    from resnet_lab.runs.directory import read_info
-
-    if {member["family"] for member in read_info(run)["networks"]} != {"plain", "residual"}:
-        return {}
     from analysis.figures import layer_maps, style
     from analysis.groups import split_groups
     from resnet_lab.runs.frames import load_runs
 
     drawn = {}
     for group in split_groups(load_runs(run)):
-        figure = layer_maps.draw(group)
+        figure = layer_maps.draw(group) or layer_maps.draw_alone(group)
         if figure is not None:
             name = f"layer_maps-{group.slug}" if group.slug else "layer_maps"
             drawn[name] = style.save_png(figure, folder / f"{name}.png")

@@ -16,6 +16,7 @@ from resnet_lab.data.checksums import file_checksum
 from resnet_lab.data.cifar_files import VERSIONS, CifarVersion, check_files_exist, known_checksums
 from resnet_lab.data.config import DataConfig, default_data_dir
 from resnet_lab.data.image_index import ImageIndex, read_index
+from resnet_lab.data.image_root import check_part, tree_root
 from resnet_lab.errors import UserError
 
 MOST_BYTES = 64 * 2**20
@@ -52,6 +53,21 @@ def fingerprint(config: DataConfig, data_dir: str | Path | None = None) -> dict[
     indices = read_index(config.name, default_data_dir(data_dir), test=config.test)
     parts = zip(_parts(config.test), indices, strict=False)
     return {"images": len(indices[0].paths)} | {part: _of_images(index) for part, index in parts}
+
+
+def check_there(config: DataConfig, data_dir: str | Path | None = None) -> None:
+    """Raise UserError, as when the data is loaded, if the files that a run reads are not there.
+
+    What they hold is not looked at, so this takes no time: a sweep asks it before its first run.
+    """
+    if config.name in VERSIONS:
+        version = VERSIONS[config.name]
+        files = [file for part in _parts(config.test) for file in getattr(version, part)]
+        check_files_exist(version, default_data_dir(data_dir), files)
+    elif config.name != "digits":
+        folder = default_data_dir(data_dir)
+        for part in ("train", "val")[: 1 + config.test]:
+            check_part(config.name, folder, tree_root(config.name, folder) / part)
 
 
 def _parts(test: bool) -> tuple[str, ...]:

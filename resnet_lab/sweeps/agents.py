@@ -15,17 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resnet_lab.environment import variables_kept
 from resnet_lab.errors import UserError
 from resnet_lab.files import write_json
 from resnet_lab.runs.directory import read_info
+from resnet_lab.sweeps.points import UNSAID, HandedOut, Point, command, environment, handed_out
 from resnet_lab.tracking.claim import is_cut_off
+from resnet_lab.tracking.outcome import DIVERGED, diverged
 from resnet_lab.tracking.session import connect
-
-if TYPE_CHECKING:
-    import wandb
 
 MEMORY = "wandb_sweep.json"
 LOGS = "logs"
@@ -33,7 +32,6 @@ COMMAND = ("resnet-lab", "train", "--tracking=wandb", "${args}")
 PLACE = ("WANDB_ENTITY", "WANDB_PROJECT")
 PATIENCE = "600"
 """Seconds that a run has to end cleanly once W&B stops it: it may be in the midst of evaluating."""
-LOST = ("failed", "crashed", "killed")
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,21 @@ class AgentsOutcome:
         finished: runs of the sweep that are done, wherever they were trained.
         failed: (name, state in W&B) of runs that failed, crashed or were killed.
         interrupted: whether this machine was stopped before the end of the sweep.
+        diverged: how many of those finished have a network that diverged.
+        reasons: why runs failed, by name.
     """
 
     sweep: str
     finished: int
     failed: tuple[tuple[str, str], ...]
     interrupted: bool = False
+    diverged: int = 0
+    reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def exit_code(self) -> int:
+        """0 if nothing failed and nobody interrupted it."""
+        return int(bool(self.failed) or self.interrupted)
 
 
 def run_agents(
@@ -60,11 +67,13 @@ def run_agents(
     count: int | None,
     flags: Sequence[str],
     study: Path,
+    place: Mapping[str, str] | None = None,
 ) -> AgentsOutcome:
     """Create a sweep, or go on with the one that the study remembers, and work on it.
 
-    Runs of the study that were cut off here, or failed, are continued first: the server does not
-    hand out a point twice. What the processes print goes to logs/ in the study.
+    Runs of the study that were cut off here, or failed, are continued first, and points whose run
+    failed before it had a directory are trained: the server does not hand out a point twice. What
+    the processes print goes to logs/ in the study.
 
     Args:
         content: of the sweep file.
@@ -72,32 +81,69 @@ def run_agents(
         count: train at most this many runs now; None: all that the server hands out.
         flags: of `resnet-lab train`, for every run.
         study: folder of the runs; wandb_sweep.json there remembers the sweep.
+        place: entity and project of a new sweep, where they are not the file's.
 
     Raises:
         UserError: W&B cannot be used, or refuses the sweep.
     """
-    if workers < 1:
-        raise UserError(f"workers is {workers}: give 1 or more")
-    if count is not None and count < 0:
-        raise UserError(f"count is {count}: give 0 or more")
-    mode = connect()
-    if mode != "online":
-        raise UserError(f"a W&B sweep needs the server, but W&B is {mode}: unset WANDB_MODE")
+    _check(workers, count)
     study.mkdir(parents=True, exist_ok=True)
-    memory = _recall(study, _plain({**content, "command": _command(content, flags)}))
+    memory = _recall(
+        study, _plain({**content, **(place or {}), "command": _command(content, flags)})
+    )
     sweep, waiting = memory["sweep"], memory["waiting"]
     if content.get("scheduler") is not None:
         scheduler = shlex.join(["wandb", "sweep-scheduler", sweep])
         print(f"W&B: the sweep draws no run without its scheduler: {scheduler}", file=sys.stderr)
-    again = list(_to_be_continued(study, sweep, waiting))[:count]
+    again = {at.name: _continue(at) for at in _to_be_continued(study, sweep, waiting)}
+    again = dict(list((again | _lost(sweep, study)).items())[:count])
     left = None if count is None else count - len(again)
     with _Crew(study) as crew:
-        crew.work({at.name: _continue(at) for at in again}, workers)
+        crew.work(again, workers)
         agents = [_agent(sweep, share) for share in _shares(left, workers)]
         crew.work({f"agent-{i}": agent for i, agent in enumerate(agents, start=1)}, workers)
     cut_short = _interrupted(study, {*waiting, *crew.under_way})
     write_json(study / MEMORY, {**memory, "waiting": cut_short})
     return _outcome(sweep, study, cut_short, interrupted=bool(crew.signals))
+
+
+def resume_points(
+    handed: HandedOut, *, workers: int, count: int | None, flags: Sequence[str], study: Path
+) -> AgentsOutcome:
+    """Train the points of a sweep that have no finished run, each in its own W&B run.
+
+    Args:
+        handed: the sweep, as the server has it.
+        workers: runs at the same time.
+        count: train at most this many; None: all.
+        flags: of `resnet-lab train`, for every run, stronger than the sweep's.
+        study: folder whose logs/ gets what the processes print.
+
+    Raises:
+        UserError: W&B cannot be used, or has another command than that of this project.
+    """
+    _check(workers, count)
+    study.mkdir(parents=True, exist_ok=True)
+    chosen = handed.to_train()[:count]
+    with _Crew(study) as crew:
+        crew.work({one.run: _train(one, handed, flags, study) for one in chosen}, workers)
+    cut_short = _interrupted(study, crew.under_way)
+    return _outcome(handed.sweep, study, cut_short, interrupted=bool(crew.signals))
+
+
+def check_online() -> None:
+    """Raise UserError unless W&B can be used, and over the network."""
+    mode = connect()
+    if mode != "online":
+        raise UserError(f"a W&B sweep needs the server, but W&B is {mode}: unset WANDB_MODE")
+
+
+def _check(workers: int, count: int | None) -> None:
+    if workers < 1:
+        raise UserError(f"workers is {workers}: give 1 or more")
+    if count is not None and count < 0:
+        raise UserError(f"count is {count}: give 0 or more")
+    check_online()
 
 
 # The sweep
@@ -163,6 +209,27 @@ def _agent(sweep: str, count: int | None) -> list[str]:
 def _continue(folder: Path) -> list[str]:
     """Train a run to its end, in its own W&B run, without an agent."""
     return [sys.executable, "-m", "resnet_lab", "train", f"--config={folder / 'config.yaml'}"]
+
+
+def _train(point: Point, handed: HandedOut, flags: Sequence[str], study: Path) -> list[str]:
+    """Train a point as an agent would, in the W&B run that it has."""
+    told = environment(point, handed.sweep, study / LOGS)
+    return ["env", *told, *command(point, handed.content), *flags]
+
+
+def _lost(sweep: str, study: Path) -> dict[str, list[str]]:
+    """Commands, by name, for points that failed or died before they had a directory here."""
+    here = {
+        (info.get("tracking") or {}).get("id")
+        for _, info in _runs(study)
+        if info["status"] != "finished"  # which the server was not told, and is to hear now
+    }
+    handed = handed_out(sweep)
+    return {
+        point.run: _train(point, handed, (), study)
+        for point in handed.to_train()
+        if point.ended == "lost" and point.run not in here
+    }
 
 
 def _runs(study: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -278,26 +345,17 @@ def _outcome(
 ) -> AgentsOutcome:
     """How all runs of the sweep stand on the server, and those that died here without a word."""
     here = {(info.get("tracking") or {}).get("id"): (at.name, info) for at, info in _runs(study)}
-    finished, failed = 0, []
-    for run in _listed(sweep, study):
-        known_as, info = here.get(run.id, (run.name or run.id, None))
-        if run.state in LOST:
-            failed.append((known_as, run.state))
-        elif run.state != "finished" and info is not None and is_cut_off(info):
-            failed.append((known_as, "killed"))
-        elif run.state == "finished" and known_as not in cut_short:
-            finished += 1
-    return AgentsOutcome(sweep, finished, tuple(failed), interrupted)
-
-
-def _listed(sweep: str, study: Path) -> list[wandb.apis.public.Run]:
-    """All runs of the sweep, as the server has them."""
-    import wandb
-
-    entity, project, name = sweep.split("/")
-    try:
-        return list(wandb.Api().runs(f"{entity}/{project}", filters={"sweep": name}))
-    except (wandb.Error, ValueError) as error:
-        raise UserError(
-            f"W&B does not say how the sweep stands: {error}; its runs are in {study}"
-        ) from error
+    finished, failed, lost, reasons = 0, [], 0, {}
+    for point in handed_out(sweep).points:
+        name, info = here.get(point.run, (point.name, None))
+        done = info is not None and info["status"] == "finished"
+        if point.is_done or point.state == "finished" or (done and point.state == "failed"):
+            finished += name not in cut_short
+            lost += point.ended == DIVERGED or (info is not None and bool(diverged(info)))
+        elif point.ended == "lost":
+            failed.append((name, point.state))
+            reasons[name] = point.reason
+        elif info is not None and is_cut_off(info):
+            failed.append((name, "killed"))
+            reasons[name] = UNSAID["killed"]
+    return AgentsOutcome(sweep, finished, tuple(failed), interrupted, lost, reasons)

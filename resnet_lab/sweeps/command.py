@@ -54,7 +54,10 @@ def files_first(arguments: Sequence[str]) -> list[str]:
 
 
 def read_command(content: Mapping[str, Any]) -> FixedFlags:
-    """The fixed flags of a sweep file's command, but for --tracking, which is W&B's part.
+    """The fixed flags of a sweep file's command, but for what is said to W&B's agents alone.
+
+    That is --tracking, and --study with the sweep's own name, under which its runs lie in any case
+    unless the command line gives them another.
 
     Args:
         content: of the sweep file.
@@ -69,7 +72,9 @@ def read_command(content: Mapping[str, Any]) -> FixedFlags:
     words = _without_start(_words(content["command"]), content)
     _check_macros(words)
     place = words.index(POINT)
-    before, after = (_untracked(part) for part in (words[:place], words[place + 1 :]))
+    name = f"--study={content.get('name')}"
+    parts = (words[:place], words[place + 1 :])
+    before, after = (_untracked([word for word in part if word != name]) for part in parts)
     return FixedFlags(before, after)
 
 

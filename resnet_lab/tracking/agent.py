@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import subprocess
+import sys
 import warnings
-from dataclasses import replace
+from copy import deepcopy
+from dataclasses import fields, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
-from resnet_lab.training.config import Config
+from resnet_lab.documents import load_yaml, read_text
+from resnet_lab.training.config import Config, WandbConfig
 from resnet_lab.training.processes import is_first_process
+
+PLACE = ("WANDB_ENTITY", "WANDB_PROJECT")
 
 
 def under_agent() -> bool:
@@ -26,25 +37,128 @@ def in_the_sweeps_place(config: Config) -> Config:
 
     So the saved configuration says where the run is, and continues it there without an agent.
     """
-    entity, project = (os.environ.get(name) for name in ("WANDB_ENTITY", "WANDB_PROJECT"))
+    entity, project = (os.environ.get(name) for name in PLACE)
     if not (under_agent() and entity and project):
         return config
+    if config.wandb.project not in (WandbConfig().project, project) and is_first_process():
+        print(
+            f"resnet-lab: wandb.project '{config.wandb.project}' is not heeded: the runs of a W&B "
+            f"sweep are where the sweep is, in {entity}/{project}",
+            file=sys.stderr,
+        )
     return replace(config, wandb=replace(config.wandb, entity=entity, project=project))
 
 
-def report_failure(message: str) -> None:
+def without_swept(config: dict[str, Any]) -> dict[str, Any]:
+    """A nested configuration without the settings that the sweep has given by dotted names.
+
+    W&B has "recipe.lr" of the sweep already, where its search looks for it, and would list the
+    "lr" in "recipe" under the same name beside it.
+    """
+    kept = deepcopy(config)
+    for name in _swept() if under_agent() else ():
+        *sections, last = name.split(".")
+        place: Any = kept if sections else {}
+        for section in sections:
+            place = place.get(section, {}) if isinstance(place, dict) else {}
+        if isinstance(place, dict):
+            place.pop(last, None)
+    return kept
+
+
+def _swept() -> list[str]:
+    """Names of the parameters of this process's point, as the agent has left them in a file."""
+    try:
+        found = load_yaml(read_text(Path(os.environ["WANDB_SWEEP_PARAM_PATH"])))
+        return [str(name) for name in found]
+    except (KeyError, OSError, ValueError, TypeError):
+        return []
+
+
+def metric_of_sweep() -> str | None:
+    """The metric of this process's sweep, as the server has it; None where nobody says."""
+    place = [os.environ.get(name) for name in (*PLACE, "WANDB_SWEEP_ID")]
+    if not (under_agent() and all(place)):
+        return None
+    import wandb
+
+    api: Any = wandb.Api()
+    try:
+        return str(api.sweep("/".join(map(str, place))).config["metric"]["name"])
+    except (wandb.Error, ValueError, KeyError, TypeError):
+        return None
+
+
+def not_tracked(config: Config) -> str | None:
+    """What to say of settings of W&B in a run that is not tracked; None where there are none."""
+    if config.tracking != "none" or config.wandb == WandbConfig():
+        return None
+    default = WandbConfig()
+    names = [one.name for one in fields(default)]
+    given = [n for n in names if getattr(config.wandb, n) != getattr(default, n)]
+    flags = ", ".join(f"wandb.{name}" for name in given)
+    return f"{flags} is not heeded: nothing goes to W&B without --tracking wandb"
+
+
+def report_failure(message: str, *, of_machine: bool = False) -> None:
     """Let the sweep hear that its point cannot be trained; outside a sweep do nothing.
 
     A process that ends before it has shown itself to W&B leaves a point without any outcome there.
-    This one shows itself, says why, and counts as failed.
+    This one shows itself, says why, and counts as failed. Where every other point would fail here
+    as well, W&B is to hand the point out again, elsewhere or later, and the agent that would ask
+    for the next one is ended.
+
+    Args:
+        message: why.
+        of_machine: whether the reason lies in this machine: data or packages that are missing.
     """
     if not (under_agent() and is_first_process()):
         return
     from resnet_lab.tracking.session import Session
 
+    session = Session.last
+    if session is not None and session.over:
+        return  # the run has begun, and has told its end itself
+    agent = agent_above() if of_machine else None
     try:
-        session = Session.open({"error": message})
+        session = session or Session.open({})
+        if agent is not None:
+            session.give_back()
         session.summarise({"status": "failed", "error": message})
         session.finish(exit_code=1)
     except Exception as error:  # the message itself must come through in any case
         warnings.warn(f"W&B could not be told of the failure: {error}", stacklevel=2)
+    if agent is not None:
+        _end(agent)
+
+
+def agent_above() -> int | None:
+    """Process id of the `wandb agent` that has started this one; None where there is none."""
+    parent = os.getppid()
+    words = [Path(word).name for word in _command_line(parent)]
+    return parent if ("wandb", "agent") in pairwise(words) else None
+
+
+def _command_line(process: int) -> list[str]:
+    """Words of a process's command line; none where the system does not say."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text().split("\0")
+    except (OSError, ValueError):
+        asked = ["ps", "-o", "args=", "-p", str(process)]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
+    except OSError:
+        return []
+
+
+def _end(agent: int) -> None:
+    print(
+        "W&B: the point goes back to the sweep, and this agent ends: any other point would fail "
+        "on this machine as well",
+        file=sys.stderr,
+        flush=True,
+    )
+    with contextlib.suppress(ValueError):  # not the main thread: no handlers here
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # --forward-signals hands it on to this process
+    os.kill(agent, signal.SIGTERM)

@@ -7,9 +7,8 @@ training.
 
 from __future__ import annotations
 
-import math
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,12 @@ from typing import Any, TypeAlias
 
 from resnet_lab.recording.schedule import recording_steps
 from resnet_lab.runs.directory import FILES, RunDirectory
-from resnet_lab.tracking.agent import agents_choice, under_agent
+from resnet_lab.tracking.agent import (
+    agents_choice,
+    metric_of_sweep,
+    under_agent,
+    without_swept,
+)
 from resnet_lab.tracking.claim import (
     Info,
     claim,
@@ -26,7 +30,8 @@ from resnet_lab.tracking.claim import (
     is_mirrored,
     remove,
 )
-from resnet_lab.tracking.history import Row, history, metric_key, prefix
+from resnet_lab.tracking.history import CURVES, Row, curves, history, metric_key, prefix
+from resnet_lab.tracking.outcome import DIVERGED, SAID, diverged, outcome
 from resnet_lab.tracking.session import (
     Session,
     check_accepted,
@@ -135,10 +140,17 @@ class Mirror:
             return
         done = status in ("finished", "stopped")
         self._attempt(lambda session: self._send_last(session, step, done))
-        self._attempt(lambda session: session.summarise(self._summary(step)))
+        lost = diverged(self._info)
+        metric = metric_of_sweep() if lost and len(self.names) > 1 else None
+        stopped_by = "wandb" if under_agent() else "user"
+        ended = outcome({**self._info, "status": status}, metric, stopped_by=stopped_by)
+        if lost:
+            self._attempt(lambda session: session.withdraw(self._numbers(lost, step)))
+            self._attempt(lambda session: session.tag(self._tags()))
+        self._attempt(lambda session: session.summarise({**ended.summary, **self._finals()}))
         self.upload()
-        in_vain = status == "failed" or (status == "interrupted" and not under_agent())
-        self._attempt(lambda session: self._finish(session, int(in_vain)))
+        through = step + 1 if done else 0  # at its end a network that diverged has no row
+        self._attempt(lambda session: self._finish(session, ended.exit_code, through))
         self._session = None
 
     # Rows
@@ -166,17 +178,26 @@ class Mirror:
             warn(f"the pictures could not be drawn ({type(error).__name__}: {error})")
             return {}
 
-    def _summary(self, step: int) -> Row:
-        """Final numbers; none for networks that diverged, whose last rows are no results."""
-        found: Row = {key: self._info[key] for key in ("status", "error") if self._info[key]}
-        lost = {m["network"] for m in self._info["networks"] if m["diverged_at"] is not None}
-        for entry in self.run.metrics.between(0, step).to_pylist() if lost else ():
-            if entry["network"] in lost and entry["metric"] != "lr":
-                found[prefix(entry["network"], self.names) + metric_key(entry)] = math.nan
-        for member in self._info["networks"]:
-            for metric, value in member["final"].items():
-                found[f"{prefix(member['network'], self.names)}final/{metric}"] = value
-        return found
+    def _finals(self) -> Row:
+        return {
+            f"{prefix(member['network'], self.names)}final/{metric}": value
+            for member in self._info["networks"]
+            for metric, value in member["final"].items()
+        }
+
+    def _numbers(self, lost: Collection[str], step: int) -> set[str]:
+        """Keys of what networks that diverged had last: losses and errors, no results, and NaN.
+
+        Nothing takes their place. NaN arrives as a text, and nobody says how that is sorted; a
+        number such as 100 % was never measured.
+        """
+        found = {
+            prefix(entry["network"], self.names) + metric_key(entry)
+            for entry in self.run.metrics.between(0, step).to_pylist()
+            if entry["network"] in lost and entry["metric"] != "lr"
+        }
+        recorded = [key for quantity in CURVES for key in curves(quantity)]
+        return found | {prefix(name, self.names) + key for name in lost for key in recorded}
 
     # The client
 
@@ -185,7 +206,7 @@ class Mirror:
         wandb = self.config.wandb
         place = {"id": run_id, "project": wandb.project, "entity": wandb.entity}
         self._session = Session.open(
-            {**self.config.as_dict(), **self._about()},
+            {**without_swept(self.config.as_dict()), **self._about()},
             place=None if under_agent() else place,
             stop=stop,
             name=self._info["name"],
@@ -198,6 +219,7 @@ class Mirror:
             remove(offline_folders(run_id))
             self.run.write(self._info)
             say(str(self._session.url))
+        self._attempt(lambda session: session.withdraw(SAID))  # of an earlier part of the run
 
     def _open_offline(self) -> bool:
         run_id, first = claim_offline(self._info)
@@ -211,12 +233,12 @@ class Mirror:
         self._session.next_step = first
         return True
 
-    def _finish(self, session: Session, exit_code: int) -> None:
+    def _finish(self, session: Session, exit_code: int, through: int) -> None:
         tracking = self._info["tracking"]
         if not session.finish(exit_code=exit_code):
             warn("the server did not take everything in time")
             return
-        tracking["next"] = session.next_step
+        tracking["next"] = max(session.next_step, through)
         if self.offline:
             tracking["offline"].append(session.folder.name)
             say(f"offline; `{shlex.join(['wandb', 'sync', str(session.folder)])}` uploads it")
@@ -233,20 +255,25 @@ class Mirror:
             warn(f"it fails ({type(error).__name__}: {error}) and is left alone from here on")
 
     def _about(self) -> dict[str, Any]:
+        """What was trained; family, depth and parameters as W&B can group by, one value a key."""
         members = self._info["networks"]
+        described = {
+            prefix(member["network"], self.names) + key: member[key]
+            for member in members
+            for key in ("family", "depth", "parameters")
+        }
         return {
             "run": self._info["run"],
             "networks": self.names,
-            "families": [member["family"] for member in members],
-            "depths": [member["depth"] for member in members],
-            "parameters": [member["parameters"] for member in members],
+            **described,
             "protocol": self._info["data"]["protocol"],
         }
 
     def _tags(self) -> list[str]:
         families = [member["family"] for member in self._info["networks"]]
         data = self._info["data"]
-        tags = [*families, data["name"], data["protocol"], *self.config.wandb.tags]
+        lost = [DIVERGED] if diverged(self._info) else []
+        tags = [*families, data["name"], data["protocol"], *lost, *self.config.wandb.tags]
         return list(dict.fromkeys(tags))
 
 

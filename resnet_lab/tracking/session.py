@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from resnet_lab.errors import UserError
 from resnet_lab.files import replacing, user_path
@@ -113,10 +113,16 @@ class Session:
     """One W&B run while it is written to.
 
     Attributes:
+        last: the one that this process began last, if any.
+        over: whether its end has been told.
         next_step: the first step that may still be sent: rows are sent by rising step, once.
     """
 
+    last: ClassVar[Session | None] = None
+
     def __init__(self, run: wandb.Run) -> None:
+        Session.last = self
+        self.over = False
         self._run = run
         self.next_step = max(run.starting_step, run.step)
         self._lists: set[str] = set()
@@ -200,8 +206,28 @@ class Session:
         """Set values of the summary."""
         self._run.summary.update(dict(values))
 
+    def withdraw(self, keys: Iterable[str]) -> None:
+        """Take values out of the summary, where W&B keeps the last that the history had."""
+        summary: Any = self._run.summary
+        there = set(summary.keys())
+        for key in keys:
+            if key in there:
+                del summary[key]
+
+    def give_back(self) -> None:
+        """Let the server queue the run for the sweep's agents again once it has failed.
+
+        W&B calls this preemption: the machine, not the run, is what fails.
+        """
+        self._run.mark_preempting()
+
+    def tag(self, tags: Sequence[str]) -> None:
+        """Give the run these tags and no others."""
+        self._run.tags = tuple(tags)
+
     def finish(self, *, exit_code: int) -> bool:
         """Send what is left; whether all of it arrived in time."""
+        self.over = True
         try:
             self._run.finish(exit_code=exit_code)
         except TimeoutError:

@@ -1,0 +1,220 @@
+"""Points that the server of a W&B sweep has handed out: how they stand, and training them again.
+
+The server hands a point out once. One whose run failed before it began, or died, is not given to
+any agent again: here it is found, with the reason, and trained in its own W&B run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnet_lab.errors import UserError
+from resnet_lab.tracking.outcome import DIVERGED
+
+if TYPE_CHECKING:
+    import wandb
+
+LOST = ("failed", "crashed", "killed", "preempted", "preempting")
+"""States in W&B of runs that did not come to their end; one that diverged says so beside."""
+BEGINNING = timedelta(minutes=5)
+"""How long a run may take from being handed out until it shows itself: W&B's own patience."""
+UNSAID = {
+    "failed": "it ended with an error that it could not send",
+    "crashed": "its process ended without a word",
+    "killed": "it was killed",
+    "pending": "it was handed out and has not begun: its process could not start, perhaps",
+    "running": "it is being trained",
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a sweep, as the server has it.
+
+    Attributes:
+        run: id of its W&B run.
+        name: of the run.
+        state: of the run in W&B.
+        ended: "finished", "diverged", "interrupted", "lost", or "running" while it is trained.
+        reason: why it has no finished run, as far as anybody said.
+        settings: the sweep's parameters with the point's values; None where they are not known.
+    """
+
+    run: str
+    name: str
+    state: str
+    ended: str
+    reason: str
+    settings: Mapping[str, Any] | None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has a run that came to its end, well or not."""
+        return self.ended in ("finished", DIVERGED)
+
+
+@dataclass(frozen=True)
+class HandedOut:
+    """What the server has of a sweep.
+
+    Attributes:
+        sweep: entity/project/id.
+        content: the sweep file.
+        points: those handed out, oldest first.
+        expected: how many points there are in all, where the server knows it.
+    """
+
+    sweep: str
+    content: dict[str, Any]
+    points: tuple[Point, ...]
+    expected: int | None
+
+    def unfinished(self) -> list[Point]:
+        """Points without a finished run."""
+        return [point for point in self.points if not point.is_done]
+
+    def to_train(self) -> list[Point]:
+        """Those of them that nobody trains now and that can be trained again.
+
+        Where the sweep stops runs early, one that was interrupted was stopped on purpose.
+        """
+        wanted = ["lost"] if self.content.get("early_terminate") else ["lost", "interrupted"]
+        return [one for one in self.points if one.ended in wanted and one.settings is not None]
+
+
+def handed_out(sweep: str) -> HandedOut:
+    """Ask the server for a sweep and its points.
+
+    Args:
+        sweep: entity/project/id.
+
+    Raises:
+        UserError: it is no name of a sweep, there is none, or the server does not answer.
+    """
+    entity, project, name = parts_of(sweep)
+    import wandb
+
+    api: Any = wandb.Api()
+    try:
+        found = api.sweep(sweep)
+        content = dict(found.config)
+        runs = list(api.runs(f"{entity}/{project}", filters={"sweep": name}, lazy=False))
+    except (wandb.Error, ValueError) as error:
+        raise UserError(f"W&B does not say how the sweep '{sweep}' stands: {error}") from error
+    points = tuple(_point(run, content) for run in runs)
+    return HandedOut(sweep, content, points, found.expected_run_count)
+
+
+def parts_of(sweep: str) -> tuple[str, str, str]:
+    """Entity, project and id in the name of a sweep; UserError where it is none."""
+    parts = sweep.split("/")
+    if len(parts) != 3 or not all(parts):
+        raise UserError(
+            f"the sweep is '{sweep}': give ENTITY/PROJECT/ID, as `wandb sweep` prints it; a sweep "
+            "file is continued by the same command, without --resume"
+        )
+    return parts[0], parts[1], parts[2]
+
+
+def _point(run: wandb.apis.public.Run, content: Mapping[str, Any]) -> Point:
+    summary = run.summary_metrics
+    status = str(summary.get("status"))
+    settings = _settings(content.get("parameters", {}), run.config)
+    ended, reason = _ended(run, status), summary.get("error") or UNSAID.get(run.state, "")
+    if ended == "interrupted":
+        reason = "it was interrupted or stopped"
+    elif run.state.startswith("preempt"):
+        reason = f"{reason or 'its machine was taken away'}; W&B hands it out again"
+    if settings is None and ended == "lost":
+        reason += "; its settings are not known: delete the run in W&B, and an agent gets it again"
+    return Point(
+        run.id, run.name or run.id, run.state, ended, " ".join(str(reason).split()), settings
+    )
+
+
+def _ended(run: wandb.apis.public.Run, status: str) -> str:
+    if status in (DIVERGED, "interrupted"):
+        return status
+    if run.state in LOST or (run.state == "pending" and _is_old(run)):
+        return "lost"
+    return "finished" if run.state == "finished" else "running"
+
+
+def _is_old(run: wandb.apis.public.Run) -> bool:
+    try:
+        made = datetime.fromisoformat(str(run.created_at))
+    except ValueError:
+        return True
+    made = made if made.tzinfo else made.replace(tzinfo=UTC)
+    return datetime.now(UTC) - made > BEGINNING
+
+
+def _settings(parameters: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Each parameter with the value that the run's configuration has for it."""
+    try:
+        return dict(_picked(parameters, config))
+    except (KeyError, TypeError):
+        return None
+
+
+def _picked(parameters: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, entry in parameters.items():
+        nested = entry.get("parameters")
+        yield name, dict(_picked(nested, config[name])) if nested else config[name]
+
+
+# Training one again
+
+
+def command(point: Point, content: Mapping[str, Any]) -> list[str]:
+    """The command that an agent would run for a point.
+
+    Raises:
+        UserError: it hands the point's values over by a file, which only an agent writes.
+    """
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
+    given = create_sweep_command_args({"args": _as_arguments(point)})
+    given |= {"interpreter": ["python"], "env": ["/usr/bin/env"]}
+    given["program"] = [str(content.get("program", "resnet-lab"))]
+    words: list[str] = []
+    for word in map(str, create_sweep_command(list(content.get("command") or []))):
+        macro = word[2:-1] if word.startswith("${") and word.endswith("}") else None
+        if macro is not None and macro not in given:
+            raise UserError(f"the sweep's command has {word}, which only an agent can fill in")
+        words += [word] if macro is None else map(str, given[macro])
+    return words
+
+
+def environment(point: Point, sweep: str, folder: Path) -> list[str]:
+    """Variables by which an agent tells a process which point it trains, as NAME=VALUE.
+
+    Args:
+        point: to be trained.
+        sweep: entity/project/id.
+        folder: where the file of the point's values is written, which the client reads.
+    """
+    from wandb.sdk.lib import config_util
+
+    save: Any = config_util.save_config_file_from_dict
+    entity, project, name = parts_of(sweep)
+    file = folder / f"config-{point.run}.yaml"
+    save(str(file), _as_arguments(point))
+    told = {
+        "WANDB_ENTITY": entity,
+        "WANDB_PROJECT": project,
+        "WANDB_SWEEP_ID": name,
+        "WANDB_RUN_ID": point.run,
+        "WANDB_SWEEP_PARAM_PATH": os.path.abspath(file),
+    }
+    return [f"{key}={value}" for key, value in told.items()]
+
+
+def _as_arguments(point: Point) -> dict[str, Any]:
+    assert point.settings is not None
+    return {key: {"value": point.settings[key]} for key in sorted(point.settings)}
