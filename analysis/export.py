@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.claims import Verdict
-from analysis.figures.searches import split_searches, without_searches
 from analysis.scoreboard import scoreboard
+from analysis.search import split_searches, without_searches
 from analysis.tables import (
     for_reading,
     is_wordy,
@@ -64,7 +64,8 @@ def paper_tables(runs: Runs, verdicts: Sequence[Verdict]) -> list[PaperTable]:
     The scoreboard has the published numbers that have runs beside them.
     """
     searches = split_searches(runs)
-    results = results_table(without_searches(runs, searches))
+    apart = without_searches(runs, searches)
+    results = results_table(apart)
     groups = results.groupby("protocol", sort=False) if len(results) else ()
     cells = scoreboard(runs)
     cells = cells[cells["verdict"] != "not run"]
@@ -72,7 +73,7 @@ def paper_tables(runs: Runs, verdicts: Sequence[Verdict]) -> list[PaperTable]:
         PaperTable("verdicts", "What the runs say of the paper's claims.", _verdicts(verdicts)),
         *(
             PaperTable("tuning", f"Each network at its best rate: {one.label}.", texts)
-            for one in split_tunings(runs)
+            for one in split_tunings(apart)
             for texts in [tuned_for_reading(one)]
         ),
         *(

@@ -34,10 +34,16 @@ def claims(folder: str, machine: bool, why: bool = False) -> str:
     `why` adds the reasoning to the text; JSON has it always.
     """
     from analysis.claims import evaluate_claims, format_verdicts, verdicts_json
+    from analysis.search import split_searches
+    from analysis.search_text import aside
     from resnet_lab.runs.frames import load_runs
 
-    verdicts = evaluate_claims(load_runs(folder))
-    return verdicts_json(verdicts) if machine else format_verdicts(verdicts, why)
+    runs = load_runs(folder)
+    verdicts = evaluate_claims(runs)
+    if machine:
+        return verdicts_json(verdicts)
+    searched = [aside(one) for one in split_searches(runs)]
+    return "\n\n".join([*searched, format_verdicts(verdicts, why)])
 
 
 def scoreboard(folder: str, machine: bool) -> str:

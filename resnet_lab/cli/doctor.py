@@ -30,11 +30,13 @@ def run(arguments: Sequence[str]) -> int:
 
 def _runs(folder: Path, as_json: bool) -> str:
     from analysis.doctor import examination_json, examination_text, examine
+    from analysis.doctor.searches import examine_searches
     from resnet_lab.runs.frames import foreign_folders, load_runs
 
     runs = load_runs(folder)
     told = examination_json if as_json else examination_text
-    return told(examine(runs), runs.skipped, [str(path) for path in foreign_folders(folder)])
+    foreign = [str(path) for path in foreign_folders(folder)]
+    return told(examine(runs), runs.skipped, foreign, examine_searches(runs))
 
 
 def _machine(data_dir: str | None, as_json: bool) -> str:
