@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.claims import Verdict
-from analysis.figures.searches import split_searches, without_searches
 from analysis.pairs import pairs_for_reading, pairs_table
 from analysis.scoreboard import scoreboard
+from analysis.search import split_searches, without_searches
 from analysis.tables import (
     for_reading,
     is_wordy,
@@ -65,7 +65,8 @@ def paper_tables(runs: Runs, verdicts: Sequence[Verdict]) -> list[PaperTable]:
     The scoreboard has the published numbers that have runs beside them.
     """
     searches = split_searches(runs)
-    results = results_table(without_searches(runs, searches))
+    apart = without_searches(runs, searches)
+    results = results_table(apart)
     groups = results.groupby("protocol", sort=False) if len(results) else ()
     pairs = pairs_table(runs).groupby("protocol", sort=False)
     cells = scoreboard(runs)
@@ -78,7 +79,7 @@ def paper_tables(runs: Runs, verdicts: Sequence[Verdict]) -> list[PaperTable]:
         ),
         *(
             PaperTable("tuning", f"Each network at its best rate: {one.label}.", texts)
-            for one in split_tunings(runs)
+            for one in split_tunings(apart)
             for texts in [tuned_for_reading(one)]
         ),
         *(

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.figures.searches import Search
 from analysis.groups import Group, split_groups
 from analysis.paper import load_paper
+from analysis.search import Search, split_searches, without_searches
 from analysis.statistics import summarise
 from analysis.tuning import Tuning, effects, split_tunings
 from analysis.tuning_answer import answer
@@ -126,15 +126,19 @@ def _is_empty(column: pd.Series[str]) -> bool:
 
 
 def tuned_for_reading(tuning: Tuning) -> pd.DataFrame:
-    """Return a tuning's networks at their best learning rates as texts under titles."""
+    """Return a tuning's networks at their best points as texts under titles."""
     chosen = tuning.choices
+    points = {
+        f"best {name}": [one if isinstance(one, str) else f"{one:g}" for one in chosen[name]]
+        for name in tuning.settings
+    }
     edge = np.where(chosen["edge"] != "", chosen["edge"] + " tried", "")
     diverged = [f"{seeds} diverged" if seeds else "" for seeds in chosen["diverged"]]
     notes = [", ".join(filter(None, pair)) for pair in zip(edge, diverged, strict=True)]
     texts = pd.DataFrame(
         {
             "network": chosen["short"],
-            "best lr": [f"{rate:g}" for rate in chosen["lr"]],
+            **points,
             "n": chosen["n"].astype(str),
             **{title: _mean_texts(chosen, split) for split, title in TUNED_TITLES.items()},
             "note": notes,
@@ -145,22 +149,40 @@ def tuned_for_reading(tuning: Tuning) -> pd.DataFrame:
 
 def trials_for_reading(search: Search) -> pd.DataFrame:
     """Return a search's best `SHOWN_TRIALS` finished trials as texts under titles."""
-    complete = search.trials[search.trials["status"] == "finished"]
-    best = complete.sort_values(["error", "number"], kind="stable").head(SHOWN_TRIALS)
+    best, metric = search.finished.head(SHOWN_TRIALS), search.metric
+    unit, digits = (" %", 2) if metric.endswith("error") else ("", 4)
     return pd.DataFrame(
         {
-            "trial": best["number"].astype(str),
-            "validation error %": [f"{error:.2f}" for error in best["error"]],
-            **{name: [f"{value:.4g}" for value in best[name]] for name in search.parameters},
+            "trial": best["trial"].astype(str),
+            metric.replace("_", " ") + unit: [f"{value:.{digits}f}" for value in best["value"]],
+            **{
+                name: [one if isinstance(one, str) else f"{one:.4g}" for one in best[name]]
+                for name in search.parameters
+            },
             "run": best["name"],
         }
     )
 
 
-def trials_table(searches: Sequence[Search]) -> pd.DataFrame:
-    """Return every trial of every search, one row each; empty without searches."""
-    tables = [one.trials.assign(search=one.label) for one in searches]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+def search_tables(searches: Sequence[Search]) -> dict[str, pd.DataFrame]:
+    """Return by file name what searches show; empty without searches.
+
+    trials: every trial a row; search_networks: each network's best; search_importances;
+    search_confirmed: retrained bests, ranked.
+    """
+    tables = {
+        "trials": [one.trials for one in searches],
+        "search_networks": [one.by_network for one in searches],
+        "search_importances": [one.importances for one in searches],
+        "search_confirmed": [one.ranking for one in searches],
+    }
+    labels = [one.label for one in searches]
+    named = {
+        name: [part.assign(search=label) for part, label in zip(parts, labels, strict=True)]
+        for name, parts in tables.items()
+    }
+    kept = {name: [part for part in parts if len(part)] for name, parts in named.items()}
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in kept.items() if parts}
 
 
 def scoreboard_for_reading(cells: pd.DataFrame) -> pd.DataFrame:
@@ -217,11 +239,13 @@ def tuning_text(runs: Runs) -> str:
 def results_text(runs: Runs) -> str:
     """Return the results as aligned text for a terminal: tunings, then alike runs, group by group.
 
-    There is one table a group.
+    There is one table a group. Trials of searches are left to `analysis.search_text`.
     """
+    searches = split_searches(runs)
+    runs = without_searches(runs, searches)
     results = results_table(runs)
     if results.empty:
-        return "no runs"
+        return "" if searches else "no runs"
     blocks = [
         f"{protocol}\n{aligned(for_reading(rows))}"
         for protocol, rows in results.groupby("protocol", sort=False)

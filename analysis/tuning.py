@@ -1,21 +1,23 @@
-"""Networks compared each at its own best learning rate: what remains of an effect after tuning.
+"""Networks compared each at its own best recipe: what remains of an effect after tuning.
 
-A tuning is a set of runs alike in everything but depth, shortcut, seed and learning rate. A rate is
-chosen by the mean validation error over seeds; effects are differences of training and test error,
-which choose nothing. The chosen rate's validation error is a minimum and so flatters: it is never
-an effect.
+A tuning is a set of runs of one study, alike in everything but depth, shortcut, seed and those
+settings of the recipe that the study varies: the learning rate, or several settings jointly. A
+point of these is chosen as a whole, by the mean validation error over seeds; effects are
+differences of training and test error, which choose nothing. The chosen point's validation error is
+a minimum and so flatters: it is never an effect.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 
 from analysis.claims.evidence import Contrast, by_depth, contrast, contrasts
-from analysis.groups import arms, split_groups
+from analysis.groups import Group, arms, split_groups
 from analysis.labels import group_labels
 from analysis.once import once_per_runs
 from analysis.statistics import summarise
@@ -26,76 +28,181 @@ MOMENTS = ("mean", "sd")
 DIVERGED = 100.0
 """Percent: the error of a network whose loss was no longer finite."""
 NETWORK = ["family", "depth", "shortcut", "short"]
+TUNABLE = ("lr", "batch_size", "momentum", "weight_decay", "warmup_steps", "clip")
+"""Columns of `runs` that may be tuned, beside what `schedule` holds: the rest of the recipe. The
+number of iterations is no choice of a recipe but its cost."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tuning:
-    """Alike runs at several learning rates.
+    """Alike runs at several points of their recipe.
 
     `label` describes what they share; `slug` names their files ("" where there is one tuning).
-    `members` has one row a network, seed and learning rate, as in `Group.members`, with errors as
-    they count: those of finished members, 100 % of diverged ones, NaN of all others.
+    `members` has one row a network, seed and point, as in `Group.members`, with errors as they
+    count: those of finished members, 100 % of diverged ones, NaN of all others. `settings` are the
+    columns that make a point: those that vary, lr first.
     """
 
     label: str
     slug: str
     members: pd.DataFrame
+    settings: tuple[str, ...] = ("lr",)
+
+    @property
+    def axis(self) -> str:
+        """The setting along which errors are drawn: the first one of numbers, "" without any."""
+        numbers = (name for name in self.settings if self.members[name].dtype == float)
+        return next(numbers, "")
 
     @cached_property
     def rates(self) -> pd.DataFrame:
-        """One row a split, network and learning rate.
+        """One row a split, network and point.
 
-        Columns: split, family, depth, shortcut, short, lr, n, mean, sd (percent, over seeds), low,
-        high (the smallest and largest seed), seeds (that the network has at any rate), eligible
-        (whether all of them have come to an end at this one), best (whether it has the lowest mean
-        validation error of the eligible ones at which not every seed diverged; of equals the
-        smaller).
+        Columns: split, family, depth, shortcut, short, one a setting (lr), n, mean, sd (percent,
+        over seeds), low, high (the smallest and largest seed), seeds (that the network has at any
+        point), eligible (whether all of them have come to an end at this one), best (whether it has
+        the lowest mean validation error of the eligible ones at which not every seed diverged; of
+        equals the smaller).
         """
-        return _rates(self.members)
+        return _rates(self.members, self.settings)
 
     @cached_property
     def choices(self) -> pd.DataFrame:
-        """One row a network that has at least two eligible learning rates, at its best one.
+        """One row a network that has at least two eligible points, at its best one.
 
-        Columns: family, depth, shortcut, short, lr, edge ("lowest" or "highest" where no smaller or
-        no larger rate was tried, "" inside the grid), rates (how many were eligible), diverged
-        (seeds), n, and for each split the mean and sd over seeds (percent).
+        Columns: family, depth, shortcut, short, one a setting (lr), edge ("lowest" or "highest"
+        where no smaller or no larger rate was tried, "" inside the grid; of several settings "lr
+        lowest, momentum highest"), rates (how many points were eligible), diverged (seeds), n, and
+        for each split the mean and sd over seeds (percent).
         """
-        return _choices(self.members, self.rates)
+        return _choices(self.members, self.rates, self.settings)
 
 
 @once_per_runs
 def split_tunings(runs: Runs) -> list[Tuning]:
     """Return the tunings among runs, the one with most members first.
 
-    There is one only where some network has two learning rates at which each of its seeds has
-    come to an end.
+    There is one only where two points differ in one setting alone, and some network has two at
+    which each of its seeds has come to an end.
     """
     groups = split_groups(runs)
     if not groups:
         return []
-    settings = pd.DataFrame([group.settings for group in groups])
-    alike = settings.groupby([name for name in settings if name != "lr"], sort=False, dropna=False)
-    numbers = alike.ngroup().to_numpy()
-    kinds = [np.flatnonzero(numbers == number) for number in dict.fromkeys(numbers)]
-    labels = group_labels([{**groups[kind[0]].settings, "lr": 0.0} for kind in kinds])
+    kinds = _kinds(groups)
+    varied = [_varied(members) for _, members in kinds]
+    labels = group_labels(
+        [_shared(one, names) for (one, _), names in zip(kinds, varied, strict=True)]
+    )
     tunings = [
-        _tuning(label, pd.concat([groups[i].members for i in kind], ignore_index=True))
-        for label, kind in zip(labels, kinds, strict=True)
+        _tuning(label, members, names)
+        for label, (_, members), names in zip(labels, kinds, varied, strict=True)
+        if _is_grid(members, names)
     ]
     found = [tuning for tuning in tunings if not tuning.choices.empty]
     found.sort(key=lambda tuning: -len(tuning.members))
     several = len(found) > 1
     return [
-        Tuning(one.label, str(number) if several else "", one.members)
+        replace(one, slug=str(number) if several else "")
         for number, one in enumerate(found, start=1)
     ]
 
 
-def _tuning(label: str, members: pd.DataFrame) -> Tuning:
-    low, high = float(members["lr"].min()), float(members["lr"].max())
-    text = label.replace(", lr 0", f", lr {low:g} to {high:g}", 1)
-    return Tuning(text, "", _counted(members))
+def _kinds(groups: Sequence[Group]) -> list[tuple[dict[str, object], pd.DataFrame]]:
+    """(settings of the first, members) of groups of one study that differ in the recipe alone."""
+    parts = [
+        (group.settings, study, members)
+        for group in groups
+        for study, members in group.members.groupby("study", sort=False, dropna=False)
+    ]
+    fixed = [
+        {"study": study}
+        | {name: one for name, one in settings.items() if name not in (*TUNABLE, "schedule")}
+        for settings, study, _ in parts
+    ]
+    found: dict[str, tuple[dict[str, object], list[pd.DataFrame]]] = {}
+    for (settings, _, members), alike in zip(parts, fixed, strict=True):
+        found.setdefault(repr(alike), (settings, []))[1].append(members)
+    return [
+        (settings, pd.concat([_with_schedule(one) for one in several], ignore_index=True))
+        for settings, several in found.values()
+    ]
+
+
+def _with_schedule(members: pd.DataFrame) -> pd.DataFrame:
+    """Add what `schedule` says, a column each."""
+    if "schedule" not in members:
+        return members
+    said = [dict(_SETTING.findall(str(text))) for text in members["schedule"]]
+    added = pd.DataFrame(said, index=members.index)
+    return members.join(added.drop(columns=list(members), errors="ignore"))
+
+
+_SETTING = re.compile(r"(\w+)=(.*?)(?= \w+=|$)")
+
+
+def _varied(members: pd.DataFrame) -> tuple[str, ...]:
+    """The settings of the recipe that are not the same in all members."""
+    written = _SETTING.findall(str(members["schedule"].iloc[0])) if "schedule" in members else []
+    names = [*TUNABLE, *(name for name, _ in written if name not in TUNABLE)]
+    return tuple(
+        name
+        for name in names
+        if name in members and members[name].astype(str).nunique(dropna=False) > 1
+    )
+
+
+def _is_grid(members: pd.DataFrame, settings: Sequence[str]) -> bool:
+    """Whether two points differ in one setting alone: else they are two recipes, and no tuning."""
+    points = members[list(settings)].astype(str).drop_duplicates()
+    if len(settings) < 2:
+        return bool(settings)
+    others = ([name for name in settings if name != one] for one in settings)
+    return any(points[names].duplicated().any() for names in others)
+
+
+def _shared(settings: dict[str, object], varied: Sequence[str]) -> dict[str, object]:
+    """Settings as a label says them: none that varies, and of lr its place."""
+    kept = {name: one for name, one in settings.items() if name == "lr" or name not in varied}
+    if "lr" in varied:
+        kept["lr"] = 0.0
+    if "schedule" in kept:
+        pairs = _SETTING.findall(str(kept["schedule"]))
+        kept["schedule"] = " ".join(f"{name}={one}" for name, one in pairs if name not in varied)
+    return kept
+
+
+def _tuning(label: str, members: pd.DataFrame, settings: tuple[str, ...]) -> Tuning:
+    text = label
+    if "lr" in settings:
+        text = label.replace(", lr 0", f", lr {_span(members['lr'])}", 1)
+    others = [f"{name} {_span(members[name])}" for name in settings if name != "lr"]
+    return Tuning(", ".join([text, *others]), "", _counted(_plain(members, settings)), settings)
+
+
+def _plain(members: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
+    """Return members whose settings are numbers where all are, and else texts without gaps."""
+    plain = members.copy()
+    for name in settings:
+        numbers = pd.to_numeric(members[name], errors="coerce")
+        texts = members[name].map(lambda one: "none" if pd.isna(one) else str(one))
+        plain[name] = texts if numbers.isna().any() else numbers.astype(float)
+    return plain
+
+
+def _span(values: pd.Series) -> str:
+    """Return ``0.01 to 1``, or all values of what is no number."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    if numbers.isna().any():
+        return " or ".join(sorted({"none" if pd.isna(one) else str(one) for one in values}))
+    return f"{numbers.min():g} to {numbers.max():g}"
+
+
+def point_text(row: pd.Series, settings: Sequence[str]) -> str:
+    """Return a point in words: ``0.1`` of a learning rate alone, else ``lr 0.1, momentum 0.9``."""
+    texts = [one if isinstance(one, str) else f"{one:g}" for one in (row[n] for n in settings)]
+    if tuple(settings) == ("lr",):
+        return texts[0]
+    return ", ".join(f"{name} {text}" for name, text in zip(settings, texts, strict=True))
 
 
 def _counted(members: pd.DataFrame) -> pd.DataFrame:
@@ -109,11 +216,13 @@ def _counted(members: pd.DataFrame) -> pd.DataFrame:
     return counted
 
 
-def _rates(members: pd.DataFrame) -> pd.DataFrame:
-    key = ["split", *NETWORK, "lr"]
+def _rates(members: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
+    key = ["split", *NETWORK, *settings]
     tidy = pd.concat(
         [
-            members[[*NETWORK, "lr", "seed"]].assign(split=split, error=members[f"{split}_error"])
+            members[[*NETWORK, *settings, "seed"]].assign(
+                split=split, error=members[f"{split}_error"]
+            )
             for split in SPLITS
         ]
     ).sort_values([*key, "seed"], kind="stable")
@@ -122,51 +231,52 @@ def _rates(members: pd.DataFrame) -> pd.DataFrame:
     table["low"], table["high"] = spread.min().to_numpy(), spread.max().to_numpy()
     seeds = members.groupby("short")["seed"].nunique()
     table["seeds"] = table["short"].map(seeds).astype(int)
-    return _marked(table, _trained_rates(members))
+    return _marked(table, _trained_points(members, settings), settings)
 
 
-def _trained_rates(members: pd.DataFrame) -> pd.MultiIndex:
-    """(short, lr) of the rates at which some seed was trained to the end without diverging."""
+def _trained_points(members: pd.DataFrame, settings: Sequence[str]) -> pd.MultiIndex:
+    """(short, *point) at which some seed was trained to the end without diverging."""
     sound = members[members["status"] == "finished"]
-    return pd.MultiIndex.from_frame(sound[["short", "lr"]])
+    return pd.MultiIndex.from_frame(sound[["short", *settings]])
 
 
-def _marked(table: pd.DataFrame, trained: pd.MultiIndex) -> pd.DataFrame:
+def _marked(table: pd.DataFrame, trained: pd.MultiIndex, settings: Sequence[str]) -> pd.DataFrame:
     """Add eligible and best, decided on the validation split and said of all."""
+    point = ["short", *settings]
     seen = table[table["split"] == "validation"]
     eligible = seen[seen["n"] == seen["seeds"]]
-    sound = eligible[pd.MultiIndex.from_frame(eligible[["short", "lr"]]).isin(trained)]
-    best = sound.sort_values(["mean", "lr"], kind="stable").drop_duplicates("short")
-    place = pd.MultiIndex.from_frame(table[["short", "lr"]])
+    sound = eligible[pd.MultiIndex.from_frame(eligible[point]).isin(trained)]
+    best = sound.sort_values(["mean", *settings], kind="stable").drop_duplicates("short")
+    place = pd.MultiIndex.from_frame(table[point])
     return table.assign(
-        eligible=place.isin(pd.MultiIndex.from_frame(eligible[["short", "lr"]])),
-        best=place.isin(pd.MultiIndex.from_frame(best[["short", "lr"]])),
+        eligible=place.isin(pd.MultiIndex.from_frame(eligible[point])),
+        best=place.isin(pd.MultiIndex.from_frame(best[point])),
     )
 
 
-def _choices(members: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    columns = [*NETWORK, "lr", "edge", "rates", "diverged", "n"]
+def _choices(members: pd.DataFrame, table: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
+    columns = [*NETWORK, *settings, "edge", "rates", "diverged", "n"]
     columns += [f"{split}_{what}" for split in SPLITS for what in MOMENTS]
     seen = table[table["split"] == "validation"]
     counts: pd.Series[int] = seen.groupby("short")["eligible"].sum()
     chosen = seen[seen["best"] & (seen["short"].map(counts) > 1)]
     rows = [
-        _choice(members, table[table["short"] == row.short], float(str(row.lr)))
-        for row in chosen.itertuples(index=False)
+        _choice(members, table[table["short"] == row["short"]], row[list(settings)])
+        for _, row in chosen.iterrows()
     ]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _choice(members: pd.DataFrame, network: pd.DataFrame, lr: float) -> dict[str, object]:
-    by_split = {str(row["split"]): row for _, row in network[network["lr"] == lr].iterrows()}
+def _choice(members: pd.DataFrame, network: pd.DataFrame, point: pd.Series) -> dict[str, object]:
+    here = network[(network[list(point.index)] == point).all(axis=1)]
+    by_split = {str(row["split"]): row for _, row in here.iterrows()}
     seen = by_split["validation"]
     of_network = members["short"] == seen["short"]
-    statuses = members.loc[of_network & (members["lr"] == lr), "status"]
-    tried = network["lr"]
+    statuses = members.loc[of_network & (members[list(point.index)] == point).all(axis=1), "status"]
     return {
         **{name: seen[name] for name in NETWORK},
-        "lr": lr,
-        "edge": "lowest" if lr == tried.min() else "highest" if lr == tried.max() else "",
+        **{str(name): value for name, value in point.items()},
+        "edge": _edge(network, point),
         "rates": int((network["eligible"] & (network["split"] == "validation")).sum()),
         "diverged": int((statuses == "diverged").sum()),
         "n": int(seen["n"]),
@@ -174,16 +284,30 @@ def _choice(members: pd.DataFrame, network: pd.DataFrame, lr: float) -> dict[str
     }
 
 
+def _edge(network: pd.DataFrame, point: pd.Series) -> str:
+    """Where a point lies at an end of what was tried; of a setting with one value nowhere."""
+    ends = {}
+    for name, value in point.items():
+        tried = network[str(name)]
+        if tried.nunique() > 1 and not isinstance(value, str):
+            ends[name] = (
+                "lowest" if value == tried.min() else "highest" if value == tried.max() else ""
+            )
+    if list(point.index) == ["lr"]:
+        return ends.get("lr", "lowest")
+    return ", ".join(f"{name} {end}" for name, end in ends.items() if end)
+
+
 def at_best(tuning: Tuning, split: str) -> pd.DataFrame:
-    """Return network, seed and value: each member's error at its network's best rate, percent."""
-    best = tuning.choices[["short", "lr"]]
-    members = tuning.members.merge(best, on=["short", "lr"], how="inner")
+    """Return network, seed and value: each member's error at its network's best point, percent."""
+    point = ["short", *tuning.settings]
+    members = tuning.members.merge(tuning.choices[point], on=point, how="inner")
     values = members[["short", "seed", f"{split}_error"]]
     return values.set_axis(["network", "seed", "value"], axis=1).dropna(subset=["value"])
 
 
 def degradation(tuning: Tuning, split: str) -> list[Contrast]:
-    """Return the deepest plain network minus each shallower one, each at its best rate.
+    """Return the deepest plain network minus each shallower one, each at its best point.
 
     Paired by seed, in percentage points; the intervals hold together (Bonferroni).
     """
@@ -193,7 +317,7 @@ def degradation(tuning: Tuning, split: str) -> list[Contrast]:
 
 
 def shortcut_effects(tuning: Tuning, split: str) -> list[Contrast]:
-    """Return each residual network minus the plain one of its depth, each at its best rate."""
+    """Return each residual network minus the plain one of its depth, each at its best point."""
     chosen = tuning.choices
     plain = chosen[chosen["family"] == "plain"].set_index("depth")["short"]
     values = at_best(tuning, split)

@@ -10,7 +10,7 @@ from analysis.claims.claim import Outcome
 from analysis.claims.degradation import judge
 from analysis.claims.evidence import TOO_FEW, Contrast, points_text
 from analysis.statistics import together_text
-from analysis.tuning import Tuning, degradation, shortcut_effects
+from analysis.tuning import Tuning, degradation, point_text, shortcut_effects
 
 UNTESTED = (
     "Not tested: it needs plain networks of two depths with equal seeds, each with two learning "
@@ -30,10 +30,17 @@ def answer(tuning: Tuning) -> str:
         outcome, shown = judge(found, [])
         parts += [_verdict(tuning, outcome, shown), _comparison(tuning, shown, len(found))]
     else:
-        parts.append(UNTESTED)
-    parts += [*_gain(tuning), CAUTION, *_edges(tuning), *_unequal(tuning)]
+        parts.append(_said(tuning, UNTESTED))
+    parts += [*_gain(tuning), _said(tuning, CAUTION), *_edges(tuning), *_unequal(tuning)]
     parts += [*_incomplete(tuning), *_lost(tuning)]
     return " ".join(parts)
+
+
+def _said(tuning: Tuning, text: str) -> str:
+    """A sentence on learning rates as one on what this tuning varies."""
+    if tuning.settings == ("lr",):
+        return text
+    return text.replace("learning rates", "recipes").replace("the rates", "the recipes")
 
 
 def _verdict(tuning: Tuning, outcome: Outcome, shown: Contrast) -> str:
@@ -58,12 +65,18 @@ def _comparison(tuning: Tuning, shown: Contrast, comparisons: int) -> str:
     together = f" ({together_text(comparisons)})" if several else ""
     tests = [one for one in degradation(tuning, "test") if one.name == shown.name]
     test = "".join(f"; {points_text(one, 'test error')}" for one in tests)
-    rate: pd.Series[float] = tuning.choices.set_index("short")["lr"]
+    point = {str(row["short"]): point_text(row, tuning.settings) for _, row in _rows(tuning)}
+    kind = "learning rate" if tuning.settings == ("lr",) else "recipe"
+    between = ", " if tuning.settings == ("lr",) else "; "
     return (
-        f"With each network at its own best learning rate ({shown.first} {rate[shown.first]:g}, "
-        f"{shown.second} {rate[shown.second]:g}): {points_text(shown, 'training error')}"
+        f"With each network at its own best {kind} ({shown.first} {point[shown.first]}{between}"
+        f"{shown.second} {point[shown.second]}): {points_text(shown, 'training error')}"
         f"{together}{test}."
     )
+
+
+def _rows(tuning: Tuning) -> list[tuple[object, pd.Series]]:
+    return list(tuning.choices.iterrows())
 
 
 def _gain(tuning: Tuning) -> list[str]:
@@ -77,15 +90,19 @@ def _gain(tuning: Tuning) -> list[str]:
 
 
 def _edges(tuning: Tuning) -> list[str]:
-    """Name the networks whose best rate has no neighbour on one side."""
-    chosen = tuning.choices
+    """Name the networks whose best point has no neighbour on one side."""
+    alone = tuning.settings == ("lr",)
     texts = [
-        f"{row.short} ({row.lr:g}, the {row.edge} tried)"
-        for row in chosen[chosen["edge"] != ""].itertuples(index=False)
+        f"{row['short']} ({row['lr']:g}, the {row['edge']} tried)"
+        if alone
+        else f"{row['short']} ({row['edge']})"
+        for _, row in _rows(tuning)
+        if row["edge"]
     ]
     if not texts:
         return []
-    return [f"The grid is too narrow for {_listed(texts)}: a rate beyond it may be better."]
+    what = "a rate" if alone else "a value"
+    return [f"The grid is too narrow for {_listed(texts)}: {what} beyond it may be better."]
 
 
 def _unequal(tuning: Tuning) -> list[str]:
@@ -93,7 +110,8 @@ def _unequal(tuning: Tuning) -> list[str]:
     counts = tuning.choices["rates"]
     if counts.nunique() < 2:
         return []
-    return [f"Networks chose among unequally many rates, {counts.min()} to {counts.max()}."]
+    what = "rates" if tuning.settings == ("lr",) else "recipes"
+    return [f"Networks chose among unequally many {what}, {counts.min()} to {counts.max()}."]
 
 
 def _incomplete(tuning: Tuning) -> list[str]:
@@ -101,8 +119,8 @@ def _incomplete(tuning: Tuning) -> list[str]:
     table = tuning.rates
     left_out = table[(table["split"] == "validation") & ~table["eligible"]]
     texts = [
-        f"{row.short} at {row.lr:g} ({row.n} of {row.seeds} seeds)"
-        for row in left_out.itertuples(index=False)
+        f"{row['short']} at {point_text(row, tuning.settings)} ({row['n']} of {row['seeds']} seeds)"
+        for _, row in left_out.iterrows()
     ]
     return [f"Not complete and left out: {_listed(texts)}."] if texts else []
 

@@ -28,6 +28,7 @@ KNOWN_TO_ANALYSIS = {
     "resnet_lab.plotting",
     "resnet_lab.recording.schedule",
     "resnet_lab.runs.frames",
+    "resnet_lab.sweeps.searched",
 }
 CONFIGURATION = {"resnet_lab.training.config", "resnet_lab.training.identity"}
 """What the store of runs may know of training."""

@@ -38,11 +38,12 @@ from analysis.figures import (
     plot_responses,
     plot_training_curves,
     responses,
-    searches,
     style,
     training_curves,
 )
 from analysis.groups import Group, split_groups
+from analysis.search import split_searches, without_searches
+from analysis.search_text import answer as search_answer
 from resnet_lab.runs.frames import Runs
 
 
@@ -289,30 +290,29 @@ def trials(n: int = 9) -> Runs:
 
 
 def test_trials_are_in_the_order_of_their_starts_with_the_best_so_far() -> None:
-    (search,) = searches.split_searches(trials())
+    (search,) = split_searches(trials())
     assert search.parameters == ("lr", "weight_decay", "ema")
     assert list(search.trials["name"]) == [f"t{number}" for number in range(8, -1, -1)]
-    assert search.trials["error"].tolist() == pytest.approx(
-        [43, 44, (90 + 45) / 2, 100, 47, 48, 49, 50, 51]
-    )
+    value = search.trials["value"].tolist()
+    assert value[:3] + value[4:] == pytest.approx([43, 44, (90 + 45) / 2, 47, 48, 49, 50, 51])
+    assert np.isnan(value[3])
     assert search.trials["step"].tolist() == [160, 160, 80, *[160] * 6]
     assert set(search.trials["best"]) == {43}
-    assert searches.answer(search).startswith(
-        "9 trials: 7 finished, 1 stopped early, 1 diverged. Lowest validation error 43.00 % in "
-        "trial 1: lr 0.256, weight_decay 0.0006, ema 0.4."
-    )
+    assert search.counts == {"finished": 7, "stopped": 1, "diverged": 1}
+    said = search_answer(search)
+    assert "9 trials: 7 finished, 1 stopped early, 1 diverged;" in said
+    assert "The best is trial 0: validation error 43.00 %; lr 0.256, weight_decay 0.0006," in said
 
 
-def test_importance_is_spearmans_correlation_over_ended_trials() -> None:
-    table = searches.importance(searches.split_searches(trials())[0]).set_index("parameter")
-    pairs = [(0.001 * 2**k, 51.0 - k) for k in range(9) if k not in (5, 6)] + [(0.032, 100.0)]
-    ranks = pd.DataFrame(pairs).rank()
-    rho = ranks[0].corr(ranks[1])  # Pearson's, of ranks
-    assert table.loc["lr", "rho"] == pytest.approx(rho)
-    assert table.loc["lr", "n"] == 8
-    half = 1.959964 * ((1 + rho**2 / 2) / 5) ** 0.5
-    assert table.loc["lr", "low"] == pytest.approx(np.tanh(np.arctanh(rho) - half))
-    assert table.index.tolist() == list(table["rho"].abs().sort_values(ascending=False).index)
+def test_importances_are_optunas_over_ended_trials_with_diverged_ones_as_worst() -> None:
+    assert split_searches(trials())[0].importances.empty  # of 8 that ended
+    table = split_searches(trials(24))[0].importances
+    assert set(table["parameter"]) == {"lr", "weight_decay", "ema"}
+    assert table["importance"].sum() == pytest.approx(1)
+    assert list(table["importance"]) == sorted(table["importance"], reverse=True)
+    assert table["parameter"].iloc[0] == "lr"  # which alone decides
+    assert table["importance"].iloc[0] > 0.5
+    assert (table["n"].iloc[0], table["best"].iloc[0]) == (23, 5)
 
 
 def test_grids_seeds_and_few_runs_are_no_search() -> None:
@@ -321,10 +321,10 @@ def test_grids_seeds_and_few_runs_are_no_search() -> None:
     ]
     for number, row in enumerate(grid):
         row |= {"run": str(number), "created": str(number), "schedule": ""}
-    assert searches.split_searches(Runs(pd.DataFrame(grid), *_no_rows(), [])) == []
+    assert split_searches(Runs(pd.DataFrame(grid), *_no_rows(), [])) == []
     few = trials(4)
-    assert searches.split_searches(few) == []
-    assert searches.split_searches(as_runs([])) == []
+    assert split_searches(few) == []
+    assert split_searches(as_runs([])) == []
 
 
 def _no_rows() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -332,31 +332,49 @@ def _no_rows() -> tuple[pd.DataFrame, pd.DataFrame]:
     return empty.metrics, empty.layers
 
 
-def test_a_search_is_drawn_with_its_trials_correlations_and_strongest_parameters() -> None:
-    (drawing,) = draw_searches(searches.split_searches(trials()))
+def test_a_search_is_drawn_with_its_trials_importances_and_parameters() -> None:
+    (drawing,) = draw_searches(split_searches(trials(24)))
     history, ranked, *panels = drawing.figure.axes
-    assert y(history, "best so far") == [43] * 9
-    assert y(history, "diverged") == [100]
-    assert y(history, "stopped early") == pytest.approx([67.5])
-    assert ranked.get_xlabel() == "rank correlation with the final error (n = 8)"
-    assert len(panels) == 2
-    assert {axes.get_xlabel() for axes in panels} <= {"lr", "weight_decay", "ema"}
+    assert y(history, "plain-20 best so far")[-1] == 28
+    ticks = dict(zip(texts_of(history), history.get_yticks(), strict=True))
+    assert y(history, "plain-20 diverged") == [ticks["div."]]
+    assert ticks["div."] > ticks["100"]
+    assert "best 5 of 23 trials against all" in ranked.get_xlabel()
+    assert len(ranked.patches) == 3
+    assert {axes.get_xlabel() for axes in panels} == {"lr", "weight_decay", "ema"}
 
 
-def test_a_search_without_enough_ended_trials_is_its_history_alone() -> None:
+def texts_of(axes: Axes) -> list[str]:
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_a_search_without_enough_ended_trials_has_no_importances() -> None:
     runs = trials(6)
     runs.runs["status"] = ["finished", *["stopped"] * 5]
-    (drawing,) = draw_searches(searches.split_searches(runs))
-    assert len(drawing.figure.axes) == 1
-    assert "nothing is correlated" in drawing.caption
+    (drawing,) = draw_searches(split_searches(runs))
+    assert not [axes for axes in drawing.figure.axes if "importance" in axes.get_xlabel()]
+    assert "no importances" in drawing.caption
+
+
+def test_networks_of_one_search_are_told_apart() -> None:
+    runs = trials()
+    runs.runs.loc[::2, ["network", "family", "shortcut"]] = ["resnet-20", "residual", "A"]
+    (search,) = split_searches(runs)
+    assert search.parameters[0] == "network"
+    table = search.by_network.set_index("network")
+    assert table.loc["resnet-20", ["value", "trial", "trials", "stopped"]].tolist() == [43, 0, 5, 1]
+    assert table.loc["plain-20", ["value", "trial", "trials", "diverged"]].tolist() == [44, 1, 4, 1]
+    (drawing,) = draw_searches([search])
+    labels = {str(line.get_label()) for line in drawing.figure.axes[0].lines}
+    assert {"resnet-20 best so far", "plain-20 best so far"} <= labels
 
 
 def test_runs_of_a_search_are_told_from_the_others() -> None:
     runs = trials()
     other = pd.DataFrame([{**member("plain-8", 5), "created": "2026", "schedule": ""}])
     mixed = Runs(pd.concat([runs.runs, other], ignore_index=True), runs.metrics, runs.layers, [])
-    found = searches.split_searches(mixed)
-    assert list(searches.without_searches(mixed, found).runs["network"]) == ["plain-8"]
+    found = split_searches(mixed)
+    assert list(without_searches(mixed, found).runs["network"]) == ["plain-8"]
 
 
 def test_responses_are_in_order_above_and_sorted_below(demo: Runs) -> None:
@@ -480,7 +498,7 @@ def test_depths_stay_apart_for_the_colour_blind() -> None:
 
 
 def test_every_figure_is_a_column_wide_and_nothing_in_it_is_small_or_cut(demo: Runs) -> None:
-    drawings = [*draw_all(demo), *draw_searches(searches.split_searches(trials()))]
+    drawings = [*draw_all(demo), *draw_searches(split_searches(trials()))]
     assert len(drawings) == len(PLATES) + 1
     for one in drawings:
         figure = one.figure

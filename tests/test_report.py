@@ -347,10 +347,9 @@ def test_a_search_is_one_section_with_its_trials_not_a_group_a_run(tmp_path: Pat
     runs = replace(as_runs(rows), runs=pd.DataFrame(rows))
     page = Page(write_report(runs, tmp_path).read_text(encoding="utf-8"))
     assert [path.name for path in (tmp_path / "figures").glob("*.png")] == ["search.png"]
-    assert "6 trials: 5 finished, 1 stopped early. Lowest validation error 2.00 % in trial 1" in (
-        page.text
-    )
-    assert "trial validation error % lr momentum run 1 2.00 0.001 0.5 t0 2 3.00" in page.text
+    assert "6 trials: 5 finished, 1 stopped early; " in page.text
+    assert "The best is trial 0: validation error 2.00 %; lr 0.001, momentum 0.5." in page.text
+    assert "trial validation error % lr momentum run 0 2.00 0.001 0.5 t0 1 3.00" in page.text
     assert page.all("ul") == []  # a trial that was stopped early is no failure
     trials = pd.read_csv(tmp_path / "tables" / "trials.csv")
     assert list(trials["lr"]) == [0.001 * 2**number for number in range(6)]

@@ -241,9 +241,19 @@ def test_a_search_trains_its_runs_and_names_the_best(capsys: pytest.CaptureFixtu
     best = min(done, key=lambda trial: trial.value)
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "4 of 4 runs finished"
-    assert out[1] == f"best of 4 that came to their end: validation error {best.value:.2f} %"
-    assert out[2].strip() == best.user_attrs[FLAGS]
-    assert out[3].strip() == f"runs/search/{best.user_attrs[RUN]}"
+    assert out[1].startswith("random search search, seed 0: 4 trials: 4 finished; ")
+    assert out[2] == "  drawn: recipe.lr 0.001 to 1 (log); recipe.momentum 0 to 0.9"
+    wrong = round(best.value * 143 / 100)
+    assert out[3] == (
+        f"best: validation error {best.value:.2f} % ({wrong} of 143 images), "
+        f"trial {best.user_attrs[SLOT]}"
+    )
+    assert out[4].strip() == best.user_attrs[FLAGS]
+    assert out[5].strip() == f"runs/search/{best.user_attrs[RUN]}"
+    assert out[-1] == (
+        "to confirm the best with other seeds: resnet-lab sweep search.yaml --confirm 3 --seeds "
+        "1,2,3"
+    )
     assert main(["sweep", str(search_file()), "--dry-run"]) == 0
     plan = capsys.readouterr().out.splitlines()
     assert plan[1] == "4 runs: 4 finished"
@@ -269,10 +279,10 @@ def test_a_run_that_diverged_is_never_the_best(
     lost = {**sweep, "parameters": {"recipe.lr": {**DIVERGING, "values": [1e30, 1e31]}}}
     assert main(["sweep", str(search_file(**lost)), "--study", "lost"]) == 0
     told = capsys.readouterr()
-    assert told.out.splitlines() == [
-        "4 of 4 runs finished; in 4 of them a network diverged",
-        "no run is recommended: 4 of 4 that came to their end diverged",
-    ]
+    lines = told.out.splitlines()
+    assert lines[0] == "4 of 4 runs finished; in 4 of them a network diverged"
+    assert lines[1].startswith("random search lost, seed 0: 4 trials: 4 diverged; ")
+    assert lines[3] == "no run is recommended: none came to its end without diverging"
     assert "diverged at step " in told.err
     assert [trial.value for trial in trials("lost")] == [math.inf] * 4
 
@@ -284,11 +294,9 @@ def test_a_run_that_diverged_is_never_the_best(
     finals = member(Path("runs/some", best.user_attrs[RUN]), PLAIN)["final"]
     assert best.value == finals[name]
     assert "--recipe.lr=0.05" in best.user_attrs[FLAGS].split()
-    unit = " %" if name == "validation_error" else ""
-    assert out[1] == (
-        f"best of {len(sound)} that came to their end, beside {8 - len(sound)} that diverged: "
-        f"{name.replace('_', ' ')} {best.value:.2f}{unit}"
-    )
+    text = f"{best.value:.2f} %" if name == "validation_error" else f"{best.value:.4f}"
+    assert f"8 trials: {len(sound)} finished, {8 - len(sound)} diverged" in out[1]
+    assert out[3].startswith(f"best: {name.replace('_', ' ')} {text}")
 
 
 def test_a_value_that_stood_for_a_diverged_run_in_an_older_study_is_no_result() -> None:
@@ -336,8 +344,8 @@ def test_a_cohort_is_searched_by_the_network_that_the_metric_names(
     ]
     wanted = [final[RESIDUAL]["validation_error"] for final in finals]
     assert [trial.value for trial in trials()] == wanted
-    assert told.out.splitlines()[1] == (
-        f"best of 4 that came to their end: {RESIDUAL} validation error {min(wanted):.2f} %"
+    assert told.out.splitlines()[3].startswith(
+        f"best: validation error of {RESIDUAL} {min(wanted):.2f} % ("
     )
     for final in finals:
         numbers = [f"{one} {final[one]['validation_error']:.2f} %" for one in pair_names()]
@@ -395,18 +403,19 @@ def test_a_metric_that_is_no_number_of_one_network_is_refused(
 
 
 def test_the_commands_that_are_printed_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
-    parameters = {"seed": {"values": [3, 5]}, "recipe.drops": {"values": [[2, 4], [6]]}}
+    parameters = {"seed": {"value": 2}, "recipe.drops": {"values": [[2, 4], [6]]}}
     file = search_file(parameters=parameters, run_cap=1)
     assert main(["sweep", str(file), "--study", "a b"]) == 0
-    *_, drawn, run, command = capsys.readouterr().out.splitlines()
-    words = shlex.split(command.split("other seeds: ")[1])
-    config = f"{run.strip()}/config.yaml"
-    assert words == [
-        *("resnet-lab", "train", "--config", config, "--data.test", "true", "--seed", "6")
-    ]
-    assert Path(config).exists()
-    read = parse_config(shlex.split(drawn)).recipe
+    out = capsys.readouterr().out.splitlines()
+    place = next(i for i, line in enumerate(out) if line.startswith("best: "))
+    config = f"{out[place + 2].strip()}/config.yaml"
+    read = parse_config(shlex.split(out[place + 1])).recipe
     assert read.drops == parse_config(["--config", config]).recipe.drops
+    words = shlex.split(out[-1].split("other seeds: ")[1])
+    assert words[:3] == ["resnet-lab", "sweep", str(file)]
+    assert words[words.index("--seeds") + 1] == "0,1,3"  # 2 is the search's own
+    assert words[words.index("--study") + 1] == "a b"
+    assert main([*words[1:], "--dry-run"]) == 0
 
 
 def test_runs_stopped_early_count_as_done(capsys: pytest.CaptureFixture[str]) -> None:

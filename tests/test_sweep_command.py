@@ -180,7 +180,9 @@ def test_a_flag_that_overrides_what_is_drawn_is_told_as_it_was_trained(
     search["parameters"] = {**PARAMETERS, **drawn}
     file = sweep_file([*TRAIN, *small, POINT, "--recipe.lr=0.05"], **search)
     assert main(["sweep", str(file)]) == 0
-    assert capsys.readouterr().out.splitlines()[2].strip() == "--recipe.lr=0.05"
+    told = capsys.readouterr()
+    assert "\n  --recipe.lr=0.05\n" in told.out
+    assert "the file's command gives every run recipe.lr 0.05, but the sweep varies it" in told.err
 
 
 # Places

@@ -153,6 +153,8 @@ def test_a_best_rate_on_the_grids_edge_is_named(best: float, edge: str) -> None:
         rows("plain-8", {0.1: [1.0, 2.0]}),
         rows("plain-8", {0.1: [1.0]}) + rows("resnet-8", {0.01: [1.0]}),
         rows("plain-8", {0.1: [1.0]}) + rows("plain-8", {0.01: [1.0]}, weight_decay=0.1),
+        rows("plain-8", {0.1: [1.0]}) + rows("plain-8", {0.01: [1.0]}, iterations=320),
+        rows("plain-8", {0.1: [1.0]}) + rows("plain-8", {0.01: [1.0]}, study="other"),
         rows("plain-8", {0.1: [1.0], 0.01: [1.0]}, status="running"),
         rows("plain-8", {0.1: [1.0, 2.0], 0.01: [1.0]}),
         [
@@ -160,7 +162,17 @@ def test_a_best_rate_on_the_grids_edge_is_named(best: float, edge: str) -> None:
             for row in rows("plain-8", {0.1: [1.0], 0.01: [1.0], 1.0: [None]})
         ],
     ],
-    ids=["no runs", "one rate", "one each", "unlike", "unfinished", "one complete", "no choice"],
+    ids=[
+        "no runs",
+        "one rate",
+        "one each",
+        "unlike",
+        "longer",
+        "apart",
+        "unfinished",
+        "one complete",
+        "no choice",
+    ],
 )
 def test_without_two_complete_rates_of_alike_runs_there_is_no_tuning(
     grid: list[dict[str, Any]],
@@ -170,13 +182,83 @@ def test_without_two_complete_rates_of_alike_runs_there_is_no_tuning(
 
 def test_tunings_that_differ_otherwise_stand_apart_and_are_told_apart() -> None:
     grid = {0.1: [1.0], 0.01: [2.0]}
-    more = rows("plain-8", {0.3: [1.0], **grid}, momentum=0.5)
+    more = rows("plain-8", {0.3: [1.0], **grid}, momentum=0.5, study="other")
     first, second = split_tunings(as_runs(rows("plain-8", grid) + more))
     assert (len(first.members), len(second.members)) == (3, 2)
     assert first.label.startswith("digits, protocol 1294/143, 160 iterations, batch 128, lr 0.01 ")
     assert first.label.endswith("lr 0.01 to 0.3, momentum 0.5")
     assert second.label.endswith("lr 0.01 to 0.1, momentum 0.9")
     assert (first.slug, second.slug) == ("1", "2")
+
+
+# Several settings jointly
+
+JOINT: dict[tuple[float, float, str], list[float]] = {
+    (0.1, 0.0, "cosine"): [5.0, 5.0],
+    (0.1, 0.9, "cosine"): [4.0, 4.0],
+    (1.0, 0.0, "cosine"): [1.0, 1.2],
+    (1.0, 0.9, "cosine"): [9.0, 9.0],
+    (1.0, 0.0, "step"): [0.2, 0.4],
+    (0.1, 0.9, "step"): [0.3, 0.4],
+}
+"""(lr, momentum, schedule) -> validation errors of two seeds. The best lr on average is 0.1."""
+
+
+def joint(network: str, scale: float = 1.0, flip: bool = False) -> list[dict[str, Any]]:
+    found = []
+    for (lr, momentum, kind), errors in JOINT.items():
+        own = 1.1 - lr if flip else lr
+        cells = {own: [scale * error for error in errors]}
+        for row in rows(network, cells, momentum=momentum):
+            row["run"] = f"{row['run']}-{momentum}-{kind}"
+            found.append({**row, "schedule": f"drops=[80, 90] kind={kind} ema=0.0"})
+    return found
+
+
+def as_joint(members: list[dict[str, Any]]) -> Runs:
+    return Runs(pd.DataFrame(members), *_no_rows(), [])
+
+
+def _no_rows() -> tuple[pd.DataFrame, pd.DataFrame]:
+    empty = as_runs([])
+    return empty.metrics, empty.layers
+
+
+def test_settings_are_chosen_jointly_as_one_point() -> None:
+    tuning = only(as_joint(joint("plain-8") + joint("plain-56", 3.0, flip=True)))
+    assert tuning.settings == ("lr", "momentum", "kind")
+    chosen = tuning.choices.set_index("short")
+    assert chosen.loc["plain-8", ["lr", "momentum", "kind"]].tolist() == [1.0, 0.0, "step"]
+    assert chosen.loc["plain-56", ["lr", "momentum"]].tolist() == pytest.approx([0.1, 0.0])
+    assert chosen.loc["plain-8", "validation_mean"] == pytest.approx(0.3)
+    assert chosen.loc["plain-8", ["rates", "edge"]].tolist() == [6, "lr highest, momentum lowest"]
+    [found] = degradation(tuning, "train")
+    assert found.mean == pytest.approx(10 * (0.9 - 0.3))
+    text = answer(tuning)
+    assert "With each network at its own best recipe (plain-56 lr 0.1, momentum 0, kind step; " in (
+        text
+    )
+    assert "plain-8 lr 1, momentum 0, kind step): plain-56 minus plain-8" in text
+    assert "chose the recipes; training" in text
+    assert tuning.label.endswith("lr 0.1 to 1, momentum 0 to 0.9, kind cosine or step")
+    table = tuned_for_reading(tuning).set_index("network")
+    assert table.loc["plain-8", ["best lr", "best momentum", "best kind"]].tolist() == [
+        *("1", "0", "step")
+    ]
+
+
+def test_of_several_settings_the_figure_has_the_best_of_the_others_at_each_rate() -> None:
+    figure = drawn(as_joint(joint("plain-8")))
+    assert points(figure, 1, "plain-8")[:2] == ([0.1, 1.0], pytest.approx([0.35, 0.3]))
+    assert points(figure, 1, "plain-8 best")[0] == [1.0]
+
+
+def test_one_setting_that_is_no_rate_is_tuned_too() -> None:
+    members = [row for row in joint("plain-8") if (row["lr"], row["momentum"]) == (1.0, 0.0)]
+    tuning = only(as_joint(members))
+    assert tuning.settings == ("kind",)
+    assert tuning.choices["kind"].tolist() == ["step"]
+    assert draw_tunings(as_joint(members)) == []
 
 
 # Effects at best rates

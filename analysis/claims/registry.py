@@ -19,6 +19,7 @@ from analysis.claims.reversal import REVERSAL
 from analysis.claims.shortcuts import SHORTCUTS
 from analysis.claims.tie import TIE
 from analysis.groups import Group, split_groups
+from analysis.search import split_searches, without_searches
 from resnet_lab.runs.frames import Runs
 
 CLAIMS: tuple[Claim, ...] = (
@@ -41,8 +42,10 @@ def evaluate_claims(runs: Runs, claims: Sequence[Claim] = CLAIMS) -> list[Verdic
     """Test every claim on every group of alike runs that has what it needs.
 
     One verdict a claim and group, in the order of `claims`; a claim that no group can test has one
-    verdict "not tested" that says what is needed and which sweep would test it.
+    verdict "not tested" that says what is needed and which sweep would test it. Trials of a search
+    are no alike runs, and are left to `analysis.search`.
     """
+    runs = without_searches(runs, split_searches(runs))
     groups = split_groups(runs)
     verdicts: list[Verdict] = []
     for claim in claims:

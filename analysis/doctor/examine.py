@@ -8,6 +8,7 @@ from analysis.claims.pair import Pair, titled
 from analysis.doctor import best_epochs, networks, seeds, settings, training
 from analysis.doctor.diagnosis import EXPLAINS, Case, Check, Diagnosis
 from analysis.groups import Group, split_groups
+from analysis.search import split_searches, without_searches
 from resnet_lab.runs.frames import Runs
 
 CHECKS: dict[str, Check] = {
@@ -48,8 +49,11 @@ class Patient:
 
 
 def examine(runs: Runs) -> list[Patient]:
-    """Make every check on every group of alike runs, the largest group first."""
-    groups = split_groups(runs)
+    """Make every check on every group of alike runs, the largest group first.
+
+    Trials of searches are no alike runs: see `analysis.doctor.searches`.
+    """
+    groups = split_groups(without_searches(runs, split_searches(runs)))
     return [_examined(Case(group, _same_data(group, groups))) for group in groups]
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from analysis.commands import wrapped
 from analysis.doctor.diagnosis import EXPLAINS, Diagnosis
 from analysis.doctor.examine import Patient
+from analysis.doctor.searches import SearchedPatient
 
 WIDTH = 96
 LEFT_OUT = 10
@@ -17,7 +18,10 @@ LEFT_OUT = 10
 
 
 def examination_text(
-    patients: Sequence[Patient], skipped: Sequence[tuple[str, str]], foreign: Sequence[str]
+    patients: Sequence[Patient],
+    skipped: Sequence[tuple[str, str]],
+    foreign: Sequence[str],
+    searches: Sequence[SearchedPatient] = (),
 ) -> str:
     """Return every group with its verdict, what stands in the way, and what was left out.
 
@@ -25,8 +29,10 @@ def examination_text(
         patients: of `examine`.
         skipped: (path, reason) of run directories that could not be read.
         foreign: folders without a run.
+        searches: of `examine_searches`.
     """
-    blocks = ["\n".join(_patient_lines(one)) for one in patients]
+    blocks = ["\n".join(_search_lines(one)) for one in searches]
+    blocks += ["\n".join(_patient_lines(one)) for one in patients]
     entries = [f"{path}: {reason}" for path, reason in skipped]
     entries += [f"{path}: no run.json at or below it" for path in foreign]
     if entries:
@@ -34,6 +40,19 @@ def examination_text(
         shown = [line for one in entries[:LEFT_OUT] for line in _wrapped(one, 2, 4)]
         blocks.append("\n".join(["left out:", *shown, *(f"  {one}" for one in more)]))
     return "\n\n".join(blocks)
+
+
+def _search_lines(search: SearchedPatient) -> list[str]:
+    lines = [line for one in search.summary for line in _kept(one)]
+    if not search.findings:
+        return [*lines, "  nothing found"]
+    return [*lines, *(line for one in search.findings for line in _wrapped(one, 2, 4))]
+
+
+def _kept(line: str) -> list[str]:
+    """Wrap a line of a summary; tables and what is pasted stay as they are."""
+    is_text = line.startswith("  drawn") or not line.startswith("  ")
+    return _wrapped(line.strip(), len(line) - len(line.lstrip()), 4) if is_text else [line]
 
 
 def _patient_lines(patient: Patient) -> list[str]:
@@ -104,11 +123,15 @@ def _wrapped(text: str, first: int, later: int) -> list[str]:
 
 
 def examination_json(
-    patients: Sequence[Patient], skipped: Sequence[tuple[str, str]], foreign: Sequence[str]
+    patients: Sequence[Patient],
+    skipped: Sequence[tuple[str, str]],
+    foreign: Sequence[str],
+    searches: Sequence[SearchedPatient] = (),
 ) -> str:
-    """Return the same as `examination_text` as a JSON object: groups, skipped, foreign."""
+    """Return the same as `examination_text` as a JSON object."""
     content = {
         "groups": [asdict(one) for one in patients],
+        "searches": [asdict(one) for one in searches],
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
         "foreign": list(foreign),
     }

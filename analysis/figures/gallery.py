@@ -21,8 +21,8 @@ from analysis.figures import (
     training_curves,
     tuning,
 )
-from analysis.figures.searches import Search
 from analysis.groups import Group, split_groups
+from analysis.search import Search
 from analysis.tuning import split_tunings
 from resnet_lab.runs.frames import Runs
 
@@ -84,11 +84,12 @@ def draw_tunings(runs: Runs) -> list[Drawing]:
         Drawing(
             name=f"tuning-{one.slug}" if one.slug else "tuning",
             title="Error against learning rate",
-            caption=tuning.caption(),
+            caption=tuning.caption(one),
             protocol=one.label,
             figure=tuning.draw(one),
         )
         for one in split_tunings(runs)
+        if one.axis
     ]
 
 

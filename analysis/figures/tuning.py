@@ -1,4 +1,4 @@
-"""Error against learning rate: one line a network, its best rate marked."""
+"""Error against learning rate: one line a network, its best point marked."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ TITLES = {"train": "training error", "validation": "validation error"}
 @style.styled
 def draw(tuning: Tuning) -> Figure:
     """Draw one tuning: training error left, the validation error that chooses right."""
-    table = tuning.rates[tuning.rates["eligible"]]
+    table, x = profile(tuning)
     figure = style.new_figure(style.COLUMN_WIDTH, 3.3)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, split in zip(panels, TITLES, strict=True):
-        _draw_split(axes, table[table["split"] == split].dropna(subset=["mean"]))
+        _draw_split(axes, table[table["split"] == split].dropna(subset=["mean"]), x)
         axes.set_title(TITLES[split])
         axes.set_ylabel("error (%, log axis above 1)")
-        axes.set_xlabel("learning rate (log axis)")
+        axes.set_xlabel("learning rate (log axis)" if x == "lr" else style.plain_text(x))
         axes.tick_params(axis="x", labelrotation=45)
-    _rate_axis(panels[0], table)
+    _rate_axis(panels[0], table[x])
     _error_axis(panels[0], table)
     style.outer_labels_only(panels)
     style.figure_legend(figure, _handles(table), most=2)
@@ -39,18 +39,33 @@ def draw(tuning: Tuning) -> Figure:
     return figure
 
 
-def _draw_split(axes: Axes, table: pd.DataFrame) -> None:
+def profile(tuning: Tuning) -> tuple[pd.DataFrame, str]:
+    """Return the eligible points of a tuning's figure, and the column along its x axis.
+
+    That is the learning rate, or another number that varies. Of several settings a network has at
+    each rate the point with the lowest mean validation error over the others.
+    """
+    table, x = tuning.rates[tuning.rates["eligible"]], tuning.axis
+    if len(tuning.settings) > 1:
+        seen = table[table["split"] == "validation"]
+        chosen = seen.sort_values(["mean", *tuning.settings], kind="stable")
+        chosen = chosen.drop_duplicates(["short", x])[["short", *tuning.settings]]
+        table = table.merge(chosen, on=["short", *tuning.settings], how="inner")
+    return table, x
+
+
+def _draw_split(axes: Axes, table: pd.DataFrame, x: str) -> None:
     for line in lines(table):
         axes.plot(
-            line.points["lr"],
+            line.points[x],
             line.points["mean"],
             label=line.short,
             **_look(line),
         )
-        band(axes, line, "lr", alpha=0.12)
+        band(axes, line, x, alpha=0.12)
         best = line.points[line.points["best"]]
         axes.plot(
-            best["lr"],
+            best[x],
             best["mean"],
             label=f"{line.short} best",
             marker="*",
@@ -95,18 +110,23 @@ def _error_axis(axes: Axes, table: pd.DataFrame) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _rate_axis(axes: Axes, table: pd.DataFrame) -> None:
-    """Make the rates' axis logarithmic, with the rates themselves as ticks where they are few."""
-    axes.set_xscale("log")
-    tried = np.sort(table["lr"].unique())
+def _rate_axis(axes: Axes, values: pd.Series[float]) -> None:
+    """Make an axis of rates logarithmic, with the rates themselves as ticks where they are few."""
+    tried = np.sort(values.unique())
+    if tried[0] > 0 and tried[-1] > tried[0]:
+        axes.set_xscale("log")
     if len(tried) <= 8:
         axes.set_xticks(tried, [f"{rate:g}" for rate in tried])
         axes.xaxis.set_minor_locator(NullLocator())
 
 
-def caption() -> str:
+def caption(tuning: Tuning) -> str:
     """Say what the figure shows."""
-    return (
+    jointly = (
+        f"Tuned jointly: {', '.join(tuning.settings)}. At each value of the x axis a network has "
+        "those of the others with its lowest mean validation error. "
+    )
+    return (jointly if len(tuning.settings) > 1 else "") + (
         "Error at the end of training against the learning rate, training error left, validation "
         "error right, on the same axes. Dashed with circles: plain; solid: residual; colours by "
         "depth. Lines are means over seeds, bands run from the lowest to the highest seed. A star "

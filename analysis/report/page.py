@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -16,14 +16,15 @@ from markupsafe import Markup
 from analysis.claims import Verdict
 from analysis.claims.claim import Outcome
 from analysis.figures import Drawing
-from analysis.figures.searches import Search, without_searches
-from analysis.figures.searches import answer as search_answer
 from analysis.figures.style import FORMATS
 from analysis.pairs import pairs_for_reading, pairs_table
 from analysis.paper import load_paper
 from analysis.report.explorer import explorer
 from analysis.report.scripts import scripts
 from analysis.scoreboard import scoreboard
+from analysis.search import Search, without_searches
+from analysis.search_text import answer as search_answer
+from analysis.search_text import by_network_for_reading, ranking_for_reading
 from analysis.tables import (
     SHOWN_TRIALS,
     for_reading,
@@ -55,7 +56,8 @@ class Exhibit:
 class Section:
     """What one group of alike runs, one tuning or one search has to show.
 
-    `answer` says in words what a tuning or a search found; `remark` follows the results' title.
+    `answer` says in words what a tuning or a search found; `remark` follows the results' title, and
+    `beside` holds further tables by their titles.
     """
 
     protocol: str
@@ -63,6 +65,7 @@ class Section:
     exhibits: list[Exhibit]
     answer: str = ""
     remark: str = ""
+    beside: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def render(
@@ -78,7 +81,7 @@ def render(
     """
     apart = without_searches(runs, searches)
     shown = [
-        *tuned(runs, drawings, images),
+        *tuned(apart, drawings, images),
         *searched(searches, drawings, images),
         *sections(apart, drawings, images),
     ]
@@ -264,10 +267,21 @@ def searched(
             results=trials_for_reading(one),
             exhibits=_exhibits(one.label, drawings, images),
             answer=search_answer(one),
-            remark=f", the best {SHOWN_TRIALS} trials" if len(one.trials) > SHOWN_TRIALS else "",
+            remark=f", the best {SHOWN_TRIALS} trials" if len(one.finished) > SHOWN_TRIALS else "",
+            beside=_beside(one),
         )
         for one in searches
     ]
+
+
+def _beside(search: Search) -> dict[str, pd.DataFrame]:
+    """Return what else a search's results show: each network's best, and what was confirmed."""
+    found = {}
+    if len(search.networks) > 1:
+        found["Best of each network"] = by_network_for_reading(search)
+    if not search.ranking.empty:
+        found["Confirmed with fresh seeds"] = ranking_for_reading(search)
+    return found
 
 
 def _exhibits(

@@ -7,12 +7,12 @@ from pathlib import Path
 from analysis.claims import Verdict, evaluate, verdicts_frame, verdicts_json
 from analysis.export import paper_tables, write_exports
 from analysis.figures import draw_all, draw_searches, draw_tunings, save_all
-from analysis.figures.searches import split_searches, without_searches
 from analysis.layer_dynamics import freezes, growth
 from analysis.pairs import pairs_table
 from analysis.report.page import render
 from analysis.scoreboard import scoreboard
-from analysis.tables import results_table, trials_table, tuning_tables
+from analysis.search import split_searches, without_searches
+from analysis.tables import results_table, search_tables, tuning_tables
 from resnet_lab.files import user_path
 from resnet_lab.runs.frames import Runs
 
@@ -27,7 +27,7 @@ def write_report(runs: Runs, out: Path, verdicts: list[Verdict] | None = None) -
     verdicts = evaluate(runs) if verdicts is None else verdicts
     searches = split_searches(runs)
     apart = without_searches(runs, searches)
-    drawings = [*draw_tunings(runs), *draw_searches(searches), *draw_all(apart)]
+    drawings = [*draw_tunings(apart), *draw_searches(searches), *draw_all(apart)]
     save_all(drawings, out / "figures")
     write_tables(runs, verdicts, out / "tables")
     images = {
@@ -44,19 +44,19 @@ def write_tables(runs: Runs, verdicts: list[Verdict], folder: Path) -> None:
     What the page shows as tables is there as Markdown and LaTeX too.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    searches = split_searches(runs)
+    apart = without_searches(runs, searches)
     tables = {
-        "results": results_table(runs),
+        "results": results_table(apart),
         "scoreboard": scoreboard(runs),
         "pairs": pairs_table(runs),
         "verdicts": verdicts_frame(verdicts),
         "growth": growth(runs.layers),
         "freezes": freezes(runs.layers),
         "members": runs.runs,
-        **tuning_tables(runs),
+        **tuning_tables(apart),
+        **search_tables(searches),
     }
-    trials = trials_table(split_searches(runs))
-    if len(trials):
-        tables["trials"] = trials
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
     write_exports(paper_tables(runs, verdicts), folder)

@@ -39,9 +39,15 @@ def claims(folder: str, machine: bool, why: bool = False) -> str:
     `why` adds the reasoning to the text; JSON has it always.
     """
     from analysis.claims import evaluate, format_verdicts, verdicts_json
+    from analysis.search import split_searches
+    from analysis.search_text import aside
 
-    verdicts = evaluate(read_source(folder))
-    return verdicts_json(verdicts) if machine else format_verdicts(verdicts, why)
+    runs = read_source(folder)
+    verdicts = evaluate(runs)
+    if machine:
+        return verdicts_json(verdicts)
+    searched = [aside(one) for one in split_searches(runs)]
+    return "\n\n".join([*searched, format_verdicts(verdicts, why)])
 
 
 def scoreboard(folder: str, machine: bool) -> str:

@@ -30,10 +30,12 @@ def run(arguments: Sequence[str]) -> int:
 
 def _runs(source: str, as_json: bool) -> str:
     from analysis.doctor import examination_json, examination_text, examine
+    from analysis.doctor.searches import examine_searches
 
     runs = read_source(source)
     told = examination_json if as_json else examination_text
-    return told(examine(runs), runs.skipped, [str(path) for path in strangers(source)])
+    foreign = [str(path) for path in strangers(source)]
+    return told(examine(runs), runs.skipped, foreign, examine_searches(runs))
 
 
 def _machine(data_dir: str | None, as_json: bool) -> str:

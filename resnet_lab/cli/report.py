@@ -22,6 +22,8 @@ def run(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     from analysis.claims import evaluate, format_verdicts
     from analysis.report.write import write_report
+    from analysis.search import split_searches
+    from analysis.search_text import summary
     from analysis.tables import results_text
 
     runs = read_source(given.runs)
@@ -35,6 +37,8 @@ def run(arguments: Sequence[str]) -> int:
     verdicts = evaluate(runs)
     index = write_report(runs, out, verdicts)
     left_out = [f"left out: {path}: {reason}" for path, reason in runs.skipped]
-    print(printable("\n".join([results_text(runs), "", format_verdicts(verdicts), *left_out])))
+    searches = ["\n".join(summary(one)) for one in split_searches(runs)]
+    blocks = [*searches, results_text(runs), format_verdicts(verdicts), "\n".join(left_out)]
+    print(printable("\n\n".join(block for block in blocks if block)))
     print(f"\nreport: {index.resolve()}")
     return 0

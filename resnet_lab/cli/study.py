@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import shlex
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +22,15 @@ from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.sweeps.choices import cost_choices
 from resnet_lab.sweeps.command import FixedFlags, read_command
 from resnet_lab.sweeps.duration import Clock, Speeds, measured_speeds
-from resnet_lab.sweeps.fit import check_choice, check_places
-from resnet_lab.sweeps.local import print_outcome, run_locally
+from resnet_lab.sweeps.fit import check_choice, check_places, check_varied
+from resnet_lab.sweeps.local import Outcome, print_outcome, run_locally
 from resnet_lab.sweeps.plan import Costs, check_early_termination, plan_lines, search_lines
-from resnet_lab.sweeps.queue import FLAGS, RUN, Slot
+from resnet_lab.sweeps.presence import Absent, absent, absent_lines, check_runs_dir
+from resnet_lab.sweeps.queue import Slot
 from resnet_lab.sweeps.space import Sweep
-from resnet_lab.sweeps.storage import VARIABLE
-from resnet_lab.sweeps.verdict import has_result, in_words
+from resnet_lab.sweeps.storage import VARIABLE, without_secrets
 from resnet_lab.sweeps.work import Train, Work, flags_as_read
+from resnet_lab.sweeps.worker import target_reached
 from resnet_lab.training.config import Config
 from resnet_lab.training.identity import identify
 from resnet_lab.training.replaced import foreign_parts, replaced_code
@@ -66,6 +69,7 @@ class Study:
         work: for the workers.
         configs: of a grid: slot -> configuration. Of a search: what its extreme runs are like.
         places: of a grid: slot -> run directory.
+        extra: flags of `train` that the command line gives to every run.
     """
 
     given: argparse.Namespace
@@ -73,6 +77,7 @@ class Study:
     work: Work
     configs: dict[str, Config]
     places: dict[str, RunDirectory]
+    extra: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -95,7 +100,8 @@ class Study:
         added = _added_flags(given, name, extra)
         fixed = _fixed_flags(given, sweep)
         check_places(given, sweep, [*fixed.before, *fixed.after], extra)
-        points, configs, places = _parse_points(sweep, fixed, added)
+        smoke = SMOKE if given.smoke else ()
+        points, configs, places = _parse_points(sweep, fixed, added, smoke)
         for config in configs.values():
             check_early_termination(sweep, config)
             check_choice(sweep, config)
@@ -113,14 +119,18 @@ class Study:
             seed=given.seed,
             fixed=fixed,
         )
-        return cls(given, sweep, work, configs, places)
+        return cls(given, sweep, work, configs, places, tuple(extra))
 
     def run(self) -> int:
         """Train what remains, say how it went, and return the exit code.
 
         Raises:
-            UserError: data are missing, or the first run cannot begin.
+            UserError: data are missing, the first run cannot begin, or this machine has the study's
+                runs in another runs directory.
         """
+        missing = self._absent()
+        check_runs_dir(missing, self.work.study, self.work.folder)
+        self.work.note()
         for key, place in self.places.items():
             if place.data_is_missing() and not place.is_finished():
                 fingerprint(self.configs[key].data, self.configs[key].data_dir)
@@ -128,15 +138,17 @@ class Study:
         result = run_locally(
             self.work,
             self.slots(),
-            again=self._gone(),
+            again=missing.gone,
             workers=self.given.workers,
             devices=devices,
             count=self.given.count,
             clock=self._clock(),
         )
+        result, elsewhere = self._here(result)
         print_outcome(result)
+        print("".join(f"{line}\n" for line in elsewhere), end="")
         if self.sweep.searches:
-            print("\n".join(self._best()))
+            print("\n".join(self.found()))
         return result.exit_code
 
     def check_data(self) -> None:
@@ -158,7 +170,7 @@ class Study:
             return [Slot(key, _settings(flags, self.configs[key])) for key, flags in points]
         total = self.sweep.run_cap
         if total is None:
-            total = len(self._attempts()) + self.given.count
+            total = len(self.attempts()) + (self.given.count or 0)
         return [Slot(str(number), {}) for number in range(total)]
 
     def plan(self) -> list[str]:
@@ -187,7 +199,7 @@ class Study:
         left = [one for key, one in self.configs.items() if not self.places[key].is_finished()]
         return Clock(self.work.folder, self.given.workers, self.configs, self._speeds(left))
 
-    def _attempts(self) -> dict[str, FrozenTrial]:
+    def attempts(self) -> dict[str, FrozenTrial]:
         """The last attempt at each slot; none where the study has not begun."""
         if not self.work.exists():
             return {}
@@ -195,69 +207,119 @@ class Study:
             return queue.attempts()
 
     def _states(self) -> dict[str, str]:
-        attempts = self._attempts()
+        attempts = self.attempts()
+        missing = self._absent(attempts)
+        check_runs_dir(missing, self.work.study, self.work.folder)
         states = {}
         for slot in self.slots():
             state = attempts[slot.key].state.name if slot.key in attempts else ""
+            state = "" if slot.key in missing.slots else state
             done = slot.key in self.places and self.places[slot.key].is_finished()
             states[slot.key] = "finished" if done else STATES.get(state, "to do")
         return states
 
-    def _gone(self) -> list[str]:
-        """Points that the study may have as done but whose directories, which lay here, are gone.
+    def _absent(self, attempts: Mapping[str, FrozenTrial] | None = None) -> Absent:
+        """The runs that the study has as done and that are not in this runs directory."""
+        return absent(
+            self.attempts() if attempts is None else attempts,
+            [slot.key for slot in self.slots()],
+            {key: place.path for key, place in self.places.items()},
+            self.work.folder,
+            self.work.storage is not None,
+        )
 
-        Where machines share a storage, nobody knows which of them has a directory.
-        """
-        if self.work.storage is not None or self.sweep.searches:
-            return []
-        return [key for key, place in self.places.items() if place.read() is None]
+    def _here(self, result: Outcome) -> tuple[Outcome, list[str]]:
+        """The outcome with those runs only that are here, and where the others are."""
+        attempts = self.attempts()
+        found = self._absent(attempts)
+        states = [attempts[slot].state.name for slot in found.slots]
+        return (
+            dataclasses.replace(
+                result,
+                finished=result.finished - states.count("COMPLETE"),
+                stopped=result.stopped - states.count("PRUNED"),
+                absent=len(states),
+            ),
+            absent_lines(found),
+        )
 
-    def _best(self) -> list[str]:
-        """What a search has found: the run with the lowest metric at its last step."""
-        done = [t for t in self._attempts().values() if t.state.name == "COMPLETE"]
-        if not done:
+    def found(self) -> list[str]:
+        """What a search has found, and how to go on with it."""
+        from analysis.search import load_search
+        from analysis.search_text import summary
+
+        try:
+            search = load_search(self.work.folder, self.work.storage)
+        except UserError:
             return ["no run has come to its end"]
-        sound = [trial for trial in done if has_result(trial)]
-        lost = len(done) - len(sound)
-        if not sound:
-            return [f"no run is recommended: {lost} of {len(done)} that came to their end diverged"]
-        best = min(sound, key=lambda trial: (trial.value, trial.number))
-        run = self.work.folder / best.user_attrs[RUN]
-        beside = f", beside {lost} that diverged" if lost else ""
-        return [
-            f"best of {len(sound)} that came to their end{beside}: "
-            + in_words(self.sweep.metric.name, best.value or 0.0),
-            f"  {best.user_attrs[FLAGS]}",
-            f"  {run}",
-            "to measure it on the test images, with other seeds: " + self._measuring(run),
-        ]
+        lines = summary(search)
+        if search.winner is not None and search.ranking.empty:
+            lines += [f"to confirm the best with other seeds: {self._confirming()}"]
+        return lines
 
-    def _measuring(self, run: Path) -> str:
-        """The command that trains a run once more, with a seed that the search has not used."""
-        seed = 1 + max(config.seed for config in self.configs.values())
-        flags = ["--config", f"{run}/config.yaml", "--data.test", "true", "--seed", str(seed)]
-        return shlex.join(["resnet-lab", "train", *flags])
+    def _confirming(self) -> str:
+        """The command that trains the best again, with seeds that the search has not used."""
+        from resnet_lab.cli.confirmation import fresh_seeds
+
+        seeds = fresh_seeds(None, {config.seed for config in self.configs.values()})
+        return searched_again(self, "--confirm", "3", "--seeds", ",".join(map(str, seeds)))
+
+    def target_is_reached(self) -> bool:
+        """Whether the metric's target is, so that no further run is needed."""
+        with closing(self.work.open()) as queue:
+            return target_reached(self.work, queue)
+
+
+def searched_again(study: Study, *flags: str) -> str:
+    """The command that works on a study once more, as the user has given it, with other flags."""
+    given, usual = study.given, {"runs_dir": "runs", "seed": 0}
+    words = ["resnet-lab", "sweep", str(given.file), *flags]
+    for name in ("runs_dir", "study", "seed", "data_dir", "storage"):
+        value = getattr(given, name)
+        if value is not None and value != usual.get(name):
+            shown = without_secrets(value) if name == "storage" else str(value)
+            words += [f"--{name.replace('_', '-')}", shown]
+    words += ["--smoke"] if given.smoke else []
+    return shlex.join([*words, *(["--", *study.extra] if study.extra else [])])
 
 
 def _check_end(given: argparse.Namespace, sweep: Sweep) -> None:
-    if sweep.searches and sweep.run_cap is None and given.count is None:
+    endless = sweep.run_cap is None and given.count is None and given.confirm is None
+    if sweep.searches and endless:
         raise UserError(f"{given.file} is a search without an end: give it a run_cap, or --count")
 
 
+def _say(remarks: Sequence[str]) -> None:
+    print("".join(f"{remark}\n" for remark in remarks), end="", file=sys.stderr)
+
+
+def _parse(flags: Sequence[str]) -> Config:
+    return parse_config(flags, "sweep")
+
+
 def _parse_points(
-    sweep: Sweep, fixed: FixedFlags, added: Sequence[str]
+    sweep: Sweep, fixed: FixedFlags, added: Sequence[str], smoke: Sequence[str]
 ) -> tuple[dict[str, list[str]], dict[str, Config], dict[str, RunDirectory]]:
     """Slot -> flags, configuration and place of a grid's points; of a search, its extremes."""
     if sweep.searches:
-        ends = [[*fixed.around(corner), *added] for corner in sweep.corners()]
-        return {}, {f"corner {i}": parse_config(one, "sweep") for i, one in enumerate(ends)}, {}
+        ends = [(one, _parse([*fixed.around(one), *added])) for one in sweep.corners()]
+        _say(check_varied(sweep, ends, _parse, fixed, smoke))
+        return {}, {f"corner {i}": config for i, (_, config) in enumerate(ends)}, {}
+    runs = [(flags, _parse([*fixed.around(flags), *added])) for flags in sweep.points()]
+    _say(check_varied(sweep, runs, _parse, fixed, smoke))
+    return by_identity(runs)
+
+
+def by_identity(
+    runs: Sequence[tuple[list[str], Config]],
+) -> tuple[dict[str, list[str]], dict[str, Config], dict[str, RunDirectory]]:
+    """Slot -> flags, configuration and place of a grid's points; equal points are one."""
     points: dict[str, list[str]] = {}
     configs: dict[str, Config] = {}
     places: dict[str, RunDirectory] = {}
     fingerprints: dict[object, dict[str, Any]] = {}
     code = replaced_code()
-    for flags in sweep.points():
-        config = parse_config([*fixed.around(flags), *added], "sweep")
+    for flags, config in runs:
         data = (config.data.name, config.data.test, config.data_dir)
         if data not in fingerprints:  # once a data set, as it may have a million files
             fingerprints[data] = config.fingerprint()

@@ -27,6 +27,7 @@ LIMITS = (
     ("retries", 0, 1_000),
     ("count", 0, 10_000),
     ("seed", 0, 2**63 - 1),
+    ("confirm", 1, 1_000),
     ("heartbeat", 1, 86_400),
 )
 """Flag, least and largest number."""
@@ -44,14 +45,20 @@ def run(arguments: Sequence[str]) -> int:
         return resume(given, extra, parser.parse_args([]))
     if given.file is None:
         parser.error("the following arguments are required: FILE")
+    from resnet_lab.cli.confirmation import confirm, read_seeds
     from resnet_lab.cli.study import Study
     from resnet_lab.cli.train import train_illustrated
     from resnet_lab.sweeps.space import read_sweep
 
+    given.seeds = read_seeds(given.seeds)
     given.runs_dir = with_home(given.runs_dir)
     sweep = read_sweep(user_path(given.file))
+    print("".join(f"{remark}\n" for remark in sweep.remarks), end="", file=sys.stderr)
     sweep = replace(sweep, **_smoke_sweep(sweep)) if given.smoke else sweep
     study = Study.of(given, sweep, extra, train_illustrated)
+    if given.confirm is not None:
+        stand_alone()
+        return confirm(study)
     if sweep.content.get("scheduler") is not None and given.engine == "local":
         print("the file's scheduler is W&B's: the local engine needs none", file=sys.stderr)
     if given.engine == "local":
@@ -95,6 +102,13 @@ def sweep_parser() -> Parser:
         "default: $RESNET_LAB_STORAGE, else a journal file in the study's folder",
     )
     parser.add_argument("--seed", type=int, default=0, help="of a search; default: 0")
+    parser.add_argument(
+        "--confirm",
+        type=int,
+        metavar="K",
+        help="train the best K of a finished search again (of each network), with other seeds",
+    )
+    parser.add_argument("--seeds", help="of --confirm, such as 1,2,3; default: three fresh ones")
     parser.add_argument("--heartbeat", type=int, default=30, help=argparse.SUPPRESS)
     parser.add_argument("--runs-dir", default="runs", help="default: runs")
     parser.add_argument("--study", help="folder below runs-dir; default: the sweep's name")
@@ -124,6 +138,15 @@ def _check(given: argparse.Namespace) -> None:
             raise UserError(f"--{name} is {value}: give {least} or more")
         if value is not None and value > most:
             raise UserError(f"--{name} is {value}: give {most:,} or less")
+    if given.seeds is not None and given.confirm is None:
+        raise UserError(
+            "--seeds belongs to --confirm: give --confirm 3 too, or --seed for a search's draws; "
+            "the seeds of runs are the parameter 'seed' of the file"
+        )
+    if given.confirm is not None and given.engine == "wandb":
+        raise UserError(
+            "--confirm is the local engine's: it needs the search's storage, which W&B keeps"
+        )
 
 
 def _run_on_wandb(given: argparse.Namespace, study: Study) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 TAIL = 1e-6
 """Distributions without bounds are drawn between their quantiles TAIL and 1 - TAIL."""
+NEAR_ZERO = 0.1
+"""An exponent above 0 and below this moves a bound by less than a tenth: it is a value misplaced,
+as in log_uniform from 0.001 to 1.0, which lies between 1.001 and 2.718."""
+LARGEST_EXPONENT = 50.0
+"""No setting of a training is e to the power of more, 5e21: such a bound is a value too."""
 Shape = Literal["uniform", "log_uniform", "normal", "log_normal", "beta"]
 
 
@@ -286,6 +292,8 @@ def _numbers(where: str, kind: str, given: dict[str, float]) -> Distribution:
     if (other == "sigma" and second <= 0) or (one == "a" and min(first, second) <= 0):
         raise UserError(f"{where}: {one} is {first}, {other} {second}: give numbers above 0")
     shape = kind.removeprefix("q_")
+    if shape in ("log_uniform", "inv_log_uniform", "log_normal"):
+        _check_exponents(where, kind, first, second)
     if shape == "int_uniform":
         return _integers(where, first, second)
     if shape.endswith("_values"):
@@ -297,6 +305,53 @@ def _numbers(where: str, kind: str, given: dict[str, float]) -> Distribution:
     if shape == "inv_log_uniform":  # log(1/x) is uniform, so that log(x) is, turned round
         return _finite(where, _log_uniform(where, -second, -first, quantum))
     return _finite(where, Continuous(_SHAPES[shape], first, second, quantum))
+
+
+def _check_exponents(where: str, kind: str, first: float, second: float) -> None:
+    """Raise UserError where exponents of e are clearly meant as the values themselves."""
+    if kind.endswith("log_normal"):
+        if not 0 < first < NEAR_ZERO:
+            return
+        meant = f"for a median of {first:g} write mu: {math.log(first):.4g}"
+        raise UserError(
+            f"{where}: mu is {first:g}, but it is the mean of the logarithm: the median would be "
+            f"e to the power of {first:g}, {math.exp(first):.4g}; {meant}"
+        )
+    too_large = LARGEST_EXPONENT < second < math.log(sys.float_info.max)  # else no number at all
+    if not (0 < first < NEAR_ZERO or too_large):
+        return
+    prefix, inverse = kind[: kind.index("log_uniform")], kind.startswith("inv_")
+    low, high = (-second, -first) if inverse else (first, second)
+    meant = (
+        f"for values between {first:g} and {second:g} write distribution: "
+        f"{prefix}log_uniform_values"
+    )
+    if first <= 0:  # as values they would be refused too
+        meant = f"{prefix}log_uniform_values takes the values themselves"
+    raise UserError(
+        f"{where}: min {first:g} and max {second:g} of {kind} are exponents of e: values would lie "
+        f"between {math.exp(low):.4g} and {math.exp(high):.4g}; {meant}"
+    )
+
+
+def odd_exponents(entry: Mapping[str, Any]) -> str | None:
+    """Say what a parameter's exponents of e come to, where all values lie at or above 1.
+
+    That may be meant, as of a batch size or a limit on gradients; None where nothing is odd.
+    """
+    shape = str(entry.get("distribution")).removeprefix("q_")
+    if shape == "log_uniform" and entry["min"] >= 0:
+        low, high = (math.exp(entry[key]) for key in ("min", "max"))
+        return (
+            f"the bounds of {entry['distribution']} are exponents of e: values lie between "
+            f"{low:.4g} and {high:.4g} (log_uniform_values takes the values themselves)"
+        )
+    if shape == "log_normal" and entry.get("mu", 0) > 0:
+        return (
+            f"mu of {entry['distribution']} is the mean of the logarithm: the median is "
+            f"{math.exp(entry['mu']):.4g}"
+        )
+    return None
 
 
 def _finite(where: str, values: Continuous) -> Continuous:

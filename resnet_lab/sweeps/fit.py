@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from resnet_lab.errors import UserError
-from resnet_lab.sweeps.command import value_given
+from resnet_lab.sweeps.command import FixedFlags, value_given
 from resnet_lab.sweeps.cost import SHAPES
 from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.verdict import split_metric
+from resnet_lab.sweeps.work import setting
 from resnet_lab.training.config import Config
 
 TOP5_CLASSES = 100
@@ -58,6 +59,96 @@ def _check_member(sweep: Sweep, config: Config) -> None:
             f"metric is '{metric}', but a run trains {config.network}: give "
             + (f"one of {ways}" if several else plain)
         )
+
+
+def check_varied(
+    sweep: Sweep,
+    runs: Sequence[tuple[Sequence[str], Config]],
+    parse: Callable[[Sequence[str]], Config],
+    fixed: FixedFlags,
+    smoke: Sequence[str] = (),
+) -> list[str]:
+    """Look for what gives every run one value of what the sweep varies, however it is written.
+
+    On the command line that is a mistake. The file's own command may do it, and it is said.
+
+    Args:
+        sweep: the file.
+        runs: (flags of the point alone, configuration with all flags): all of a grid, or the
+            extremes of a search.
+        parse: makes a configuration of flags.
+        fixed: flags of the file's command.
+        smoke: flags of --smoke, which may give every run one value.
+
+    Returns:
+        What the file's command overrides, a sentence each.
+
+    Raises:
+        UserError: what follows -- on the command line overrides it.
+    """
+    spared = {flag.removeprefix("--").partition("=")[0] for flag in smoke}
+    points = [dict(_pairs(flags)) for flags, _ in runs]
+    told = []
+    for name in sweep.parameters:
+        written = sorted({point[name] for point in points})
+        if name == "config" or name in spared or len(written) < 2:
+            continue
+        value = setting(runs[0][1], name)
+        if any(setting(config, name) != value for _, config in runs):
+            continue
+        varies = f"gives every run {name} {value}, but the sweep varies it ({_shown(written)})"
+        if _differ(runs, name, value, parse, fixed, smoke):
+            raise UserError(
+                f"what follows -- {varies}: leave it out, or give the parameter that one value in "
+                "the file"
+            )
+        if _differ(runs, name, value, parse, FixedFlags(fixed.before), smoke):
+            told.append(f"the file's command {varies}: those values are not used")
+    _check_files(sweep, runs, parse, fixed, smoke)
+    return told
+
+
+def _differ(
+    runs: Sequence[tuple[Sequence[str], Config]],
+    name: str,
+    value: object,
+    parse: Callable[[Sequence[str]], Config],
+    fixed: FixedFlags,
+    smoke: Sequence[str],
+) -> bool:
+    """Whether some run has another value of a setting with these fixed flags alone."""
+    bare = (parse([*fixed.around(flags), *smoke]) for flags, _ in runs)
+    return any(setting(config, name) != value for config in bare)
+
+
+def _check_files(
+    sweep: Sweep,
+    runs: Sequence[tuple[Sequence[str], Config]],
+    parse: Callable[[Sequence[str]], Config],
+    fixed: FixedFlags,
+    smoke: Sequence[str],
+) -> None:
+    """Raise UserError where runs of several files become fewer: their contents are overridden."""
+    files = sweep.parameters.get("config")
+    if files is None or len(files.extremes()) < 2:
+        return
+    left = len({repr(config) for _, config in runs})
+    before = len({repr(parse([*fixed.around(flags), *smoke])) for flags, _ in runs})
+    if left < before:
+        raise UserError(
+            "what follows -- overrides what the files of the parameter 'config' say: of "
+            f"{before} different runs {left} would be left; leave it out"
+        )
+
+
+def _pairs(flags: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for flag in flags:
+        name, _, value = flag.removeprefix("--").partition("=")
+        yield name, value
+
+
+def _shown(values: Sequence[str], most: int = 4) -> str:
+    return ", ".join([*values[:most], *(["..."] if values[most:] else [])])
 
 
 def check_places(

@@ -66,7 +66,7 @@ def _environment(work: Work, trial: Trial) -> dict[str, str]:
         "storage": work.storage,
         "folder": str(work.folder),
         "heartbeat": work.heartbeat,
-        "study": work.study,
+        "study": trial.study.study_name,
         "trial": trial._trial_id,
         "metric": sweep.metric.name,
         "halving": vars(sweep.early_terminate) if sweep.early_terminate else None,

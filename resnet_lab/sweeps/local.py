@@ -45,6 +45,7 @@ class Outcome:
         diverged: how many runs have a network that diverged.
         elsewhere: how many runs other commands train now.
         enough: whether no more was asked for: --count runs have begun, or the target is reached.
+        absent: how many runs have ended that are not in this runs directory.
     """
 
     slots: int
@@ -55,17 +56,19 @@ class Outcome:
     diverged: int = 0
     elsewhere: int = 0
     enough: bool = False
+    absent: int = 0
 
     @property
     def left(self) -> int:
         """Runs that have neither come to an end nor failed, and that nobody trains."""
         known = self.finished + self.stopped + len(self.failed) + self.elsewhere
-        return self.slots - known
+        return self.slots - known - self.absent
 
     @property
     def exit_code(self) -> int:
         """0 if all that was asked for is done."""
-        return int(bool(self.failed) or self.interrupted or (self.left > 0 and not self.enough))
+        left = self.left > 0 and not self.enough
+        return int(bool(self.failed) or self.interrupted or self.absent > 0 or left)
 
 
 def run_locally(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.errors import UserError
 from resnet_lab.runs.owner import Owner
-from resnet_lab.sweeps.storage import GRACE, OWNER, patiently, retry_after_death
+from resnet_lab.sweeps.storage import GRACE, OWNER, close, patiently, retry_after_death
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -26,15 +26,17 @@ if TYPE_CHECKING:
 
 SLOT = "slot"
 RUN = "run"
+PLACE = "place"
 FLAGS = "flags"
 EVALUATIONS = "evaluations"
 ERROR = "error"
 FAILURES = "failures"
 AGAIN = "again_after"
 DUPLICATE = "duplicate_of"
-"""User attributes of trials, beside OWNER: the slot's key, the run directory's name, what a search
-has drawn, how many evaluations make the run, what went wrong, how often it had before,
-the attempts that no longer count, and the attempt that counts instead of this one."""
+"""User attributes of trials, beside OWNER: the slot's key, the run directory's name, the machine
+and folder that it was written to, what a search has drawn, how many evaluations make the run, what
+went wrong, how often it had before, the attempts that no longer count, and the attempt that counts
+instead of this one."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,7 @@ class Queue:
 
     def close(self) -> None:
         """Close the connections of this process to a database; a journal has none."""
-        self.storage.remove_session()
-        if hasattr(self.storage, "engine"):
-            self.storage.engine.dispose()
+        close(self.storage)
 
     def trials(self) -> list[FrozenTrial]:
         """All attempts at slots, those left out that were given up for another one."""
@@ -118,6 +118,8 @@ class Queue:
                 continue
             mine = self._change(frozen, TrialState.RUNNING)
             if mine and not self._give_up_duplicate(frozen):
+                # Optuna's cache of a database takes no value of a trial that it has not read yet.
+                patiently(partial(self.study.get_trials, deepcopy=False))
                 trial = patiently(partial(optuna.Trial, self.study, frozen._trial_id))
                 self.note(trial, OWNER, str(Owner.here()))
                 return trial

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest, suggest_path
 from resnet_lab.networks.spec import NetworkSpec
-from resnet_lab.sweeps.distributions import Distribution, read_distribution
+from resnet_lab.sweeps.distributions import Distribution, odd_exponents, read_distribution
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -48,6 +48,8 @@ MOST_RUNS = 10_000
 METHODS = ("grid", "random", "bayes")
 MOST_EVALUATIONS = 10**9
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+SEEDS = ("seed", "data.split_seed")
+"""Parameters that are luck: of the run, and of which images are held out."""
 METRICS = ("validation_error", "validation_loss", "validation_top5_error")
 """What may choose between runs. Test numbers never do."""
 
@@ -90,6 +92,7 @@ class Sweep:
         early_terminate: how runs are stopped early; None: they are not.
         run_cap: the number of runs of a search; at most so many of a grid.
         content: the file as it was read, for W&B.
+        remarks: what the user should know of the file's values before anything runs.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Sweep:
     early_terminate: Hyperband | None = None
     run_cap: int | None = None
     content: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def searches(self) -> bool:
@@ -169,14 +173,16 @@ def read_sweep(path: Path) -> Sweep:
             f"{path}: method is '{method}'{suggest(str(method), METHODS)}: give one of "
             f"{', '.join(METHODS)}"
         )
+    parameters, remarks = _parameters(path, content["parameters"])
     sweep = Sweep(
         name=str(content.get("name") or path.stem),
         method=method,
-        parameters=_parameters(path, content["parameters"]),
+        parameters=parameters,
         metric=_metric(path, content.get("metric")),
         early_terminate=_early_terminate(path, content.get("early_terminate")),
         run_cap=_run_cap(path, content.get("run_cap")),
         content=content,
+        remarks=remarks,
     )
     _check(path, sweep)
     return sweep
@@ -242,25 +248,29 @@ def _check_keys(path: Path, content: Mapping[str, Any]) -> None:
         )
 
 
-def _parameters(path: Path, content: Any) -> dict[str, Distribution]:
-    """Flag -> values; no flag is there twice, however it is written."""
+def _parameters(path: Path, content: Any) -> tuple[dict[str, Distribution], tuple[str, ...]]:
+    """Flag -> values, and remarks on them; no flag is there twice, however it is written."""
     found: dict[str, Distribution] = {}
     spelled: dict[str, str] = {}
-    for name, spelling, values in _flatten(path, content):
+    remarks: list[str] = []
+    for name, spelling, entry in _flatten(path, content):
         plain = name.replace("-", "_")
         if plain in spelled:
             raise UserError(
                 f"{path}: the parameter '{name}' is there twice, as {spelled[plain]} and as "
                 f"{spelling}: leave one of them out"
             )
-        found[name], spelled[plain] = values, spelling
-    return found
+        where = f"{path}: parameter '{name}'"
+        found[name], spelled[plain] = read_distribution(where, entry), spelling
+        remark = odd_exponents(entry)
+        remarks += [f"{where}: {remark}"] if remark else []
+    return found, tuple(remarks)
 
 
 def _flatten(
     path: Path, parameters: Any, prefix: str = "", levels: tuple[str, ...] = ()
-) -> Iterator[tuple[str, str, Distribution]]:
-    """Yield (flag, how the file writes it, values); nested parameters are joined by dots."""
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (flag, how the file writes it, its entry); nested parameters are joined by dots."""
     if not isinstance(parameters, dict) or not parameters:
         raise UserError(
             f"{path}: parameters{prefix and ' of ' + prefix[:-1]}: give names with values"
@@ -275,7 +285,7 @@ def _flatten(
             yield from _flatten(path, entry["parameters"], f"{flag}.", (*levels, name))
         else:
             spelling = f"'{name}'" + "".join(f" in '{level}'" for level in reversed(levels))
-            yield flag, spelling, read_distribution(f"{path}: parameter '{flag}'", entry)
+            yield flag, spelling, entry
 
 
 def _as_entry(value: Any) -> str:
@@ -373,6 +383,14 @@ def _check(path: Path, sweep: Sweep) -> None:
         points = math.prod(values.count() or 1 for values in sweep.parameters.values())
         if min(points, sweep.run_cap or points) > MOST_RUNS:
             raise UserError(f"{path} is a grid of {points:,} runs: {MOST_RUNS:,} are the most")
+    for name in SEEDS if sweep.searches else ():
+        drawn = sweep.parameters.get(name)
+        if drawn is not None and len(drawn.extremes()) > 1:
+            raise UserError(
+                f"{path}: a search must not draw {name}, or it would choose a lucky one: give one "
+                f"as  {name}: {{value: 0}}  and train the best with other seeds afterwards: "
+                f"resnet-lab sweep {shlex.quote(str(path))} --confirm 3 --seeds 1,2,3"
+            )
     test = sweep.parameters.get("data.test")
     if sweep.chooses and (test is None or test.extremes() != ("false",)):
         raise UserError(

@@ -97,6 +97,13 @@ def _open_database(url: str, heartbeat: int) -> RDBStorage:
     raise UserError(f"storage '{without_secrets(url)}' cannot be used: {reason}") from None
 
 
+def close(storage: Any) -> None:
+    """Close the connections of this process to a database; a journal has none."""
+    storage.remove_session()
+    if hasattr(storage, "engine"):
+        storage.engine.dispose()
+
+
 def patiently(act: Callable[[], T]) -> T:
     """Do what needs the storage, and wait for it for ten minutes if it is away."""
     for pause in PAUSES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
 import time
@@ -10,17 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnet_lab.errors import UserError
 from resnet_lab.sweeps.command import FixedFlags
 from resnet_lab.sweeps.distributions import as_flag
+from resnet_lab.sweeps.naming import note_study, shared_name
 from resnet_lab.sweeps.queue import FLAGS, SLOT, Queue, open_study
 from resnet_lab.sweeps.sampling import pruner, sampler
 from resnet_lab.sweeps.space import Sweep
-from resnet_lab.sweeps.storage import open_storage
+from resnet_lab.sweeps.storage import close, open_storage, without_secrets
 from resnet_lab.sweeps.verdict import TrialJudge
 from resnet_lab.training.config import Config
 
 if TYPE_CHECKING:
     from optuna import Trial
+    from optuna.storages import BaseStorage
 
 Train = Callable[[Config, TrialJudge], Path]
 """Trains a configuration that needs one process, under a judge; returns its run directory."""
@@ -65,13 +69,35 @@ class Work:
     def open(self) -> Queue:
         """Open the study and its queue."""
         storage = open_storage(self.storage, self.folder, self.heartbeat)
-        searches = self.sweep.searches
-        fixed = f" command {[*self.fixed.before, '...', *self.fixed.after]}" if self.fixed else ""
-        fingerprint = f"{self.sweep.fingerprint()} seed {self.seed}{fixed}" if searches else None
-        study = open_study(self.study, storage, fingerprint)
+        try:
+            study = open_study(self._name(storage), storage, self.fingerprint)
+        except UserError:
+            close(storage)
+            raise
         study.sampler = sampler(self.sweep.method, self.seed)
         study.pruner = pruner(self.sweep.early_terminate)
         return Queue(study, storage, self.heartbeat)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What must not change while a search goes on; None for a grid, which may grow."""
+        if not self.sweep.searches:
+            return None
+        fixed = f" command {[*self.fixed.before, '...', *self.fixed.after]}" if self.fixed else ""
+        return f"{self.sweep.fingerprint()} seed {self.seed}{fixed}"
+
+    def _name(self, storage: BaseStorage) -> str:
+        """The study's name in a storage: in its own folder's journal it is the only one."""
+        if self.storage is None:
+            return self.study
+        kept = (storage, self.study, self.sweep, self.fingerprint, self.points, self.folder)
+        return shared_name(*kept)
+
+    def note(self) -> None:
+        """Write into the study's folder where the study is kept."""
+        with contextlib.closing(self.open()) as queue:
+            shown = None if self.storage is None else without_secrets(self.storage)
+            note_study(self.folder, queue.study.study_name, shown, self.fingerprint)
 
     def exists(self) -> bool:
         """Whether the study has been begun; a storage elsewhere is taken to have it."""
@@ -100,8 +126,13 @@ def flags_as_read(flags: Sequence[str], config: Config) -> list[str]:
     told = []
     for flag in flags:
         name = flag.removeprefix("--").partition("=")[0]
-        value: Any = config.as_dict()
-        for part in name.replace("-", "_").split(".") if name != "config" else ():
-            value = value[part]
-        told.append(flag if name == "config" else f"--{name}={as_flag(value)}")
+        told.append(flag if name == "config" else f"--{name}={as_flag(setting(config, name))}")
     return told
+
+
+def setting(config: Config, name: str) -> Any:
+    """The value that a configuration has for a flag, such as recipe.lr."""
+    value: Any = config.as_dict()
+    for part in name.replace("-", "_").split("."):
+        value = value[part]
+    return value

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from resnet_lab.errors import RunHeld, UserError
 from resnet_lab.runs.directory import RunDirectory, read_info
 from resnet_lab.sweeps.heartbeat import Heartbeat
-from resnet_lab.sweeps.queue import ERROR, EVALUATIONS, FAILURES, RUN, SLOT, Queue
+from resnet_lab.sweeps.presence import place_of
+from resnet_lab.sweeps.queue import ERROR, EVALUATIONS, FAILURES, PLACE, RUN, SLOT, Queue
 from resnet_lab.sweeps.storage import GRACE, patiently
 from resnet_lab.sweeps.verdict import (
     RESULTS,
@@ -151,6 +152,7 @@ def _train(work: Work, queue: Queue, trial: Trial, tell: Tell, left: _Left) -> b
         config = patiently(lambda: work.config(trial))
         name = RunDirectory.of(config).path.name
         queue.note(trial, RUN, name)
+        queue.note(trial, PLACE, place_of(work.folder))
         recipe = config.recipe
         queue.note(trial, EVALUATIONS, max(1, recipe.iterations // recipe.evaluate_every))
         tell("begun", name, "")

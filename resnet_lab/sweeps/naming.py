@@ -1,0 +1,108 @@
+"""What a study is called in a storage: in one that many share a file's name alone would collide."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Container
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnet_lab.documents import load_json, read_text
+from resnet_lab.errors import UserError
+from resnet_lab.files import write_json
+from resnet_lab.sweeps.queue import RUN, SLOT
+from resnet_lab.sweeps.space import Sweep
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+FILE = "study.json"
+"""Says in a study's folder what the study is called in which storage, and what it searches."""
+
+
+def shared_name(
+    storage: BaseStorage,
+    name: str,
+    sweep: Sweep,
+    fingerprint: str | None,
+    slots: Container[str],
+    folder: Path,
+) -> str:
+    """The name of a study in a shared storage: its own, and a digest of what it is.
+
+    A study that an earlier version began under its name alone keeps it, if it is the same one: a
+    search with the same fingerprint, or a grid with some of the same points.
+
+    Args:
+        storage: that the study is in, or will be.
+        name: of the study, and of its folder.
+        sweep: the file.
+        fingerprint: of a search; None for a grid, which may grow.
+        slots: points of a grid.
+        folder: the study's own.
+
+    Raises:
+        UserError: this folder holds the runs of another search.
+    """
+    digest = hashlib.sha256((fingerprint or _of_grid(sweep)).encode()).hexdigest()[:8]
+    whole = f"{name}-{digest}"
+    begun = _begun(storage, name)
+    known = _read(folder)
+    mine = known.get("search") in (None, fingerprint)
+    if begun is None:
+        same, others = False, False
+    else:
+        trials = storage.get_all_trials(begun, deepcopy=False)
+        kept = storage.get_study_user_attrs(begun).get("fingerprint")
+        points = [trial.user_attrs.get(SLOT) for trial in trials]
+        agrees = fingerprint is not None or not points or any(one in slots for one in points)
+        same = kept == fingerprint and agrees and _begun(storage, whole) is None
+        runs = (folder / str(trial.user_attrs[RUN]) for trial in trials if RUN in trial.user_attrs)
+        others = not same and not known and any(run.exists() for run in runs)
+    if fingerprint is not None and (not mine or others):
+        raise UserError(
+            f"study '{name}' was begun with other parameters, and a search cannot change them on "
+            f"its way: its runs are in {folder}; give another name with --study"
+        )
+    return name if same else whole
+
+
+def _of_grid(sweep: Sweep) -> str:
+    """What a grid is, however it grows: values may be added to its parameters."""
+    constants = {
+        name: repr(values) for name, values in sweep.parameters.items() if values.count() == 1
+    }
+    kept = [sweep.method, sweep.metric.name, repr(sweep.early_terminate), sorted(sweep.parameters)]
+    return json.dumps([*kept, constants if sweep.chooses else {}])
+
+
+def _begun(storage: BaseStorage, name: str) -> int | None:
+    with suppress(KeyError):
+        return storage.get_study_id_from_name(name)
+    return None
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """What the study's folder says; nothing where it says nothing."""
+    try:
+        found = load_json(read_text(folder / FILE))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def note_study(folder: Path, name: str, storage: str | None, fingerprint: str | None) -> None:
+    """Write into the study's folder where its study is kept, and what a search searches.
+
+    Args:
+        folder: the study's own.
+        name: of the study in its storage.
+        storage: as it may be shown, without secrets; None: the journal in the folder.
+        fingerprint: of a search; None for a grid.
+    """
+    content = {"study": name, "storage": storage, "search": fingerprint}
+    if _read(folder) != content:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / FILE, content)

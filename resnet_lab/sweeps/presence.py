@@ -1,0 +1,124 @@
+"""Whether the runs that a study has as done lie in this runs directory, and where else they are.
+
+A storage that many share knows that a run has ended, not that its directory is here: a run counts
+only where it can be read.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet_lab.errors import UserError
+from resnet_lab.runs.directory import read_info
+from resnet_lab.sweeps.queue import PLACE, RUN
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+ENDED = ("COMPLETE", "PRUNED")
+"""States of trials whose run has come to its end."""
+UNKNOWN = ("", "")
+"""Place of runs that an earlier version trained, which did not note it."""
+
+
+def place_of(folder: Path) -> dict[str, str]:
+    """What is noted of a run: this machine, and the study's folder on it."""
+    return {"host": socket.gethostname(), "folder": str(folder.resolve())}
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Runs that have ended by the study, and that are not in this runs directory.
+
+    Attributes:
+        gone: slots whose directories were written here, and have been removed.
+        elsewhere: (machine, folder) -> slots whose runs were written there; see `UNKNOWN`.
+    """
+
+    gone: tuple[str, ...]
+    elsewhere: Mapping[tuple[str, str], tuple[str, ...]]
+
+    @property
+    def slots(self) -> set[str]:
+        """All of them."""
+        return {*self.gone, *(slot for slots in self.elsewhere.values() for slot in slots)}
+
+
+def absent(
+    attempts: Mapping[str, FrozenTrial],
+    slots: Iterable[str],
+    places: Mapping[str, Path],
+    folder: Path,
+    shared: bool,
+) -> Absent:
+    """Look for the runs of slots that have ended.
+
+    Args:
+        attempts: the last attempt at each slot.
+        slots: that the sweep wants.
+        places: directories of runs that are known by their slot; others are by the trial's.
+        folder: the study's own, in this runs directory.
+        shared: whether the storage lies elsewhere. A journal in the study's folder moves with it.
+    """
+    here = place_of(folder)
+    gone: list[str] = []
+    elsewhere: dict[tuple[str, str], list[str]] = {}
+    for slot in slots:
+        trial = attempts.get(slot)
+        if trial is None or trial.state.name not in ENDED:
+            continue
+        if has_ended(places.get(slot) or folder / str(trial.user_attrs.get(RUN))):
+            continue
+        noted = trial.user_attrs.get(PLACE, {})
+        if not shared or noted == here:
+            gone.append(slot)
+        else:
+            key = (str(noted.get("host", "")), str(noted.get("folder", "")))
+            elsewhere.setdefault(key, []).append(slot)
+    return Absent(tuple(gone), {key: tuple(found) for key, found in elsewhere.items()})
+
+
+def has_ended(run: Path) -> bool:
+    """Whether a run directory is there whose run is finished, or was stopped by its sweep."""
+    try:
+        return read_info(run).get("status") in ("finished", "stopped")
+    except UserError:
+        return False
+
+
+def check_runs_dir(found: Absent, study: str, folder: Path) -> None:
+    """Raise UserError where this machine has the study's runs in another runs directory.
+
+    Training the rest here would part the study; all of it here would train it twice.
+    """
+    for (host, written), slots in found.elsewhere.items():
+        if host == socket.gethostname():
+            runs = f"{len(slots)} run{'s' if len(slots) > 1 else ''}"
+            is_there = "" if Path(written).is_dir() else ", which is not there any more"
+            raise UserError(
+                f"the study '{study}' of this storage has {runs} finished that "
+                f"{'are' if len(slots) > 1 else 'is'} not in {folder}: written to {written}"
+                f"{is_there}. Give --runs-dir {Path(written).parent} to go on there, copy its runs "
+                "here, or give another --study to train all of them here"
+            )
+
+
+def absent_lines(found: Absent) -> list[str]:
+    """Say how many runs are elsewhere, and where."""
+    lines = []
+    for place, slots in found.elsewhere.items():
+        runs = "1 run is" if len(slots) == 1 else f"{len(slots)} runs are"
+        where = (
+            "in a runs directory that an earlier version did not note"
+            if place == UNKNOWN
+            else f"in {place[1]} on {place[0]}"
+        )
+        lines.append(
+            f"{runs} finished elsewhere, {where}: copy into this runs directory, or give a "
+            "--runs-dir that all machines see, or another --study to train them here"
+        )
+    return lines
