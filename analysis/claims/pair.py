@@ -41,6 +41,7 @@ from analysis.claims.thresholds import PAIR_MARGIN
 from analysis.convergence import error_curves, share_above, time_averages
 from analysis.groups import Group, split_groups
 from analysis.once import once_per_runs
+from analysis.search import split_searches, without_searches
 from resnet_lab.runs.frames import Runs
 
 MARGIN = PAIR_MARGIN
@@ -148,8 +149,12 @@ class Pair:
 
 @once_per_runs
 def all_pairs(runs: Runs) -> list[Pair]:
-    """Return every pair of every group of alike runs: in a group by depth, then by shortcut."""
-    return [pair for group in split_groups(runs) for pair in pairs_of(group)]
+    """Return every pair of every group of alike runs: in a group by depth, then by shortcut.
+
+    Trials of a search are no alike runs, and are left to `analysis.search`.
+    """
+    groups = split_groups(without_searches(runs, split_searches(runs)))
+    return [pair for group in groups for pair in pairs_of(group)]
 
 
 def pairs_of(group: Group) -> list[Pair]:
