@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,10 @@ def grid(**parameters: Any) -> str:
 
 
 @contextmanager
-def sweeping(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+def sweeping(*arguments: str, paths: Sequence[Path] = ()) -> Iterator[subprocess.Popen[str]]:
     """`resnet-lab sweep` in a process group of its own, killed as a whole at the end."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(map(str, [*paths, ROOT]))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "resnet_lab", "sweep", *arguments],
         env=environment,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from resnet_lab.cli.parsing import Parser
 from resnet_lab.errors import UserError
 from resnet_lab.files import user_path, with_home
+from resnet_lab.training.interruption import Interruption
 from resnet_lab.training.processes import stand_alone
 
 if TYPE_CHECKING:
@@ -29,6 +30,18 @@ LIMITS = (
 
 def run(arguments: Sequence[str]) -> int:
     """Train all runs of a sweep file; 1 if one failed or the sweep was interrupted."""
+    with Interruption(at_once=True):  # as long as nothing is trained
+        given, study = _read(arguments)
+        if given.dry_run:
+            print("\n".join(study.plan()))
+            return 0
+    stand_alone()
+    with Interruption():
+        return _run_on_wandb(given, study) if given.engine == "wandb" else study.run()
+
+
+def _read(arguments: Sequence[str]) -> tuple[argparse.Namespace, Study]:
+    """What the command line and the file say."""
     own, extra = _split(arguments)
     given = sweep_parser().parse_args(own)
     _check(given)
@@ -42,11 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     study = Study.of(given, sweep, extra, train_illustrated)
     if sweep.content.get("scheduler") is not None and given.engine == "local":
         print("the file's scheduler is W&B's: the local engine needs none", file=sys.stderr)
-    if given.dry_run:
-        print("\n".join(study.plan()))
-        return 0
-    stand_alone()
-    return _run_on_wandb(given, study) if given.engine == "wandb" else study.run()
+    return given, study
 
 
 def sweep_parser() -> Parser:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,9 +14,12 @@ from typing import TYPE_CHECKING
 
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.wandb_flags import from_wandb
+from resnet_lab.environment import variables_kept
 from resnet_lab.errors import UserError
 from resnet_lab.interpreter import no_garbage_collection
+from resnet_lab.sweeps.parent import COMMAND, command_here, end_with, end_with_command
 from resnet_lab.tracking.agent import in_the_sweeps_place, report_failure, under_agent
+from resnet_lab.training.interruption import Interruption
 from resnet_lab.training.processes import is_first_process, launched, unheeded
 
 if TYPE_CHECKING:
@@ -27,18 +32,32 @@ def run(arguments: Sequence[str]) -> int:
 
     To a W&B agent an interruption is no failure: whoever stops a run there wants it stopped.
     """
+    _end_with_who_started()
     try:
-        return _train(arguments)
+        # W&B hands out no point twice: one that is interrupted under an agent before it has begun
+        # must show itself first, to be continued.
+        with Interruption(at_once=not under_agent()):
+            return _train(arguments)
     except UserError as error:
         report_failure(str(error))
         raise
+
+
+def _end_with_who_started() -> None:
+    """End with the agent, the sweep or the first process that has started this one, if one has."""
+    if under_agent():
+        end_with(os.getppid(), signal.SIGTERM)
+    end_with_command()
 
 
 def _train(arguments: Sequence[str]) -> int:
     config = in_the_sweeps_place(parse_config(from_wandb(arguments)))
     if (note := unheeded(config.trainer)) is not None:
         print(f"resnet-lab: {note}", file=sys.stderr)
-    with launched(config.trainer):
+    with launched(config.trainer), variables_kept([COMMAND]):
+        if config.trainer.processes_here > 1 and is_first_process():
+            # For those that Lightning starts, which could only wait for this one in mid-step.
+            os.environ.update(command_here(signal.SIGKILL))
         return _train_and_tell(config)
 
 
@@ -90,7 +109,8 @@ def size_notes(config: Config) -> list[str]:
 
 def train_illustrated(config: Config, judge: Judge | None = None) -> Path:
     """Train a run in this process; if it is tracked, its layer maps are drawn at the end."""
-    with no_garbage_collection():
+    # Importing may take long, and nothing has begun that would have to end in order.
+    with no_garbage_collection(), Interruption(at_once=not under_agent()):
         from resnet_lab.training.train import train
 
     if config.tracking == "none":  # nothing is drawn
