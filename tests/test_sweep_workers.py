@@ -202,6 +202,24 @@ def test_count_is_shared_by_all_workers(capsys: pytest.CaptureFixture[str]) -> N
     assert len(runs()) == 3
 
 
+def test_the_plan_calls_no_run_running_whose_worker_is_dead(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = grid(seed={"value": 0})
+    assert main(["sweep", file, "--count", "0"]) == 0
+    show = "from resnet_lab.runs.owner import Owner; print(Owner.here())"
+    ended = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
+    for owner, state in ((None, "1 running, 1 to do"), (ended.stdout.strip(), "2 to do")):
+        with study(None) as queue:
+            trial = queue.take() if owner is None else queue.running()[0]
+            assert trial is not None
+            if owner is not None:
+                queue.note(trial, OWNER, owner)
+        capsys.readouterr()
+        assert main(["sweep", file, "--dry-run"]) == 0
+        assert f"\n2 runs: {state}\n" in capsys.readouterr().out
+
+
 def test_a_run_that_raises_is_retried_as_often_as_wanted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

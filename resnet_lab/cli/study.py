@@ -163,13 +163,24 @@ class Study:
             return queue.attempts()
 
     def _states(self) -> dict[str, str]:
-        attempts = self._attempts()
+        known = self._states_in_study()
         states = {}
         for slot in self.slots():
-            state = attempts[slot.key].state.name if slot.key in attempts else ""
             done = slot.key in self.places and self.places[slot.key].is_finished()
-            states[slot.key] = "finished" if done else STATES.get(state, "to do")
+            states[slot.key] = "finished" if done else known.get(slot.key, "to do")
         return states
+
+    def _states_in_study(self) -> dict[str, str]:
+        """How slots stand that are not to do, as those are whose worker has died."""
+        if not self.work.exists():
+            return {}
+        with closing(self.work.open()) as queue:
+            dead = queue.dead()
+            return {
+                key: STATES[trial.state.name]
+                for key, trial in queue.attempts().items()
+                if trial.state.name in STATES and trial.number not in dead
+            }
 
     def _gone(self) -> list[str]:
         """Points that the study may have as done but whose directories, which lay here, are gone.

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 MEMORY = "wandb_sweep.json"
 LOGS = "logs"
 AGENT = "agent-"
+AT_REST = "at_rest"
+"""In the memory while a command is at work: runs that were interrupted before, on purpose."""
 COMMAND = ("resnet-lab", "train", "--tracking=wandb", "${args}")
 PLACE = ("WANDB_ENTITY", "WANDB_PROJECT")
 PATIENCE = "600"
@@ -94,12 +96,16 @@ def run_agents(
     with Interruption():  # a sweep that is created is remembered
         memory = _recall(study, _plain({**content, "command": _command(content, flags)}))
     sweep, waiting = memory["sweep"], memory["waiting"]
+    if AT_REST in memory:  # the command that wrote it was killed
+        waiting = _interrupted(study, waiting, memory.pop(AT_REST))
     if content.get("scheduler") is not None:
         scheduler = shlex.join(["wandb", "sweep-scheduler", sweep])
         print(f"W&B: the sweep draws no run without its scheduler: {scheduler}", file=sys.stderr)
     again = list(_to_be_continued(study, sweep, waiting))[:count]
     left = None if count is None else count - len(again)
     with _Crew(study) as crew:
+        at_rest = [name for name in _names(study, "interrupted") if name not in waiting]
+        write_json(study / MEMORY, {**memory, "waiting": waiting, AT_REST: at_rest})
         crew.work({at.name: _continue(at) for at in again}, workers)
         agents = [_agent(sweep, share) for share in _shares(left, workers)]
         crew.work({f"{AGENT}{i}": agent for i, agent in enumerate(agents, start=1)}, workers)
