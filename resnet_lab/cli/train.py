@@ -18,7 +18,12 @@ from resnet_lab.environment import variables_kept
 from resnet_lab.errors import UserError
 from resnet_lab.interpreter import no_garbage_collection
 from resnet_lab.sweeps.parent import COMMAND, command_here, end_with, end_with_command
-from resnet_lab.tracking.agent import in_the_sweeps_place, report_failure, under_agent
+from resnet_lab.tracking.agent import (
+    in_the_sweeps_place,
+    may_end_early,
+    report_failure,
+    under_agent,
+)
 from resnet_lab.training.interruption import Interruption
 from resnet_lab.training.processes import is_first_process, launched, unheeded
 
@@ -34,9 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     _end_with_who_started()
     try:
-        # W&B hands out no point twice: one that is interrupted under an agent before it has begun
-        # must show itself first, to be continued.
-        with Interruption(at_once=not under_agent()):
+        with Interruption(at_once=may_end_early()):
             return _train(arguments)
     except UserError as error:
         report_failure(str(error))
@@ -110,7 +113,7 @@ def size_notes(config: Config) -> list[str]:
 def train_illustrated(config: Config, judge: Judge | None = None) -> Path:
     """Train a run in this process; if it is tracked, its layer maps are drawn at the end."""
     # Importing may take long, and nothing has begun that would have to end in order.
-    with no_garbage_collection(), Interruption(at_once=not under_agent()):
+    with no_garbage_collection(), Interruption(at_once=may_end_early()):
         from resnet_lab.training.train import train
 
     if config.tracking == "none":  # nothing is drawn

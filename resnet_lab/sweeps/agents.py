@@ -111,7 +111,9 @@ def run_agents(
         crew.work({f"{AGENT}{i}": agent for i, agent in enumerate(agents, start=1)}, workers)
         cut_short = _interrupted(study, waiting, crew.at_rest)
         write_json(study / MEMORY, {**memory, "waiting": cut_short})
-        return _outcome(sweep, study, cut_short, interrupted=bool(crew.signals or crew.agents_died))
+        unfinished = any(at.name in cut_short for at in again)
+        stopped = bool(crew.signals) or crew.agents_died or unfinished
+        return _outcome(sweep, study, cut_short, interrupted=stopped)
 
 
 # The sweep

@@ -32,7 +32,7 @@ from resnet_lab.recording.recorder import Recorder
 from resnet_lab.recording.schedule import recording_steps
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.runs.provenance import note_resumption, provenance
-from resnet_lab.tracking.agent import under_agent
+from resnet_lab.tracking.agent import may_end_early
 from resnet_lab.tracking.callback import MirrorCallback
 from resnet_lab.tracking.mirror import Illustrate, Mirror, replay
 from resnet_lab.training.arithmetic import as_begun, choose_arithmetic
@@ -125,12 +125,8 @@ def _train(
 
 
 def _obey_early() -> None:
-    """End here if a signal has come: there is nothing to keep of what has not begun.
-
-    W&B hands out no point twice: under an agent a run goes on to its first step, as it must show
-    itself to be continued.
-    """
-    if interruption_requested() and not under_agent():
+    """End here if a signal has come, where that may be; else the run ends with its first step."""
+    if interruption_requested() and may_end_early():
         raise KeyboardInterrupt
 
 
