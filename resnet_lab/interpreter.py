@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,15 @@ def no_garbage_collection() -> Iterator[None]:
     finally:
         if before:
             gc.enable()
+
+
+def end_with_the_reader() -> None:
+    """Let this script end as Unix tools do, without a word, when nobody reads it any more.
+
+    That is so after `| head`. A notebook is no script.
+    """
+    if hasattr(signal, "SIGPIPE") and "ipykernel" not in sys.modules:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def leave(code: int) -> NoReturn:

@@ -17,10 +17,12 @@ from tiny_runs import ROOT
 import resnet_lab
 
 MODULES = own_files("resnet_lab/**/*.py", "analysis/**/*.py")
-# What analysis may know of the laboratory: what runs hold, what networks are, and mistakes.
+# What analysis may know of the laboratory: what runs hold, what networks are, mistakes, and how
+# scripts end.
 KNOWN_TO_ANALYSIS = {
     "resnet_lab.errors",
     "resnet_lab.files",
+    "resnet_lab.interpreter",
     "resnet_lab.networks.complexity",
     "resnet_lab.networks.part",
     "resnet_lab.networks.registry",

@@ -126,7 +126,7 @@ def test_an_update_that_diverges_is_seen_where_the_whole_run_sees_it(
     assert_same_result(run, reference, *PAIR)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_run_at_the_next_step_with_a_checkpoint(
     number: signal.Signals, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,10 @@ def grid(**parameters: Any) -> str:
 
 
 @contextmanager
-def sweeping(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+def sweeping(*arguments: str, paths: Sequence[Path] = ()) -> Iterator[subprocess.Popen[str]]:
     """`resnet-lab sweep` in a process group of its own, killed as a whole at the end."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(map(str, [*paths, ROOT]))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "resnet_lab", "sweep", *arguments],
         env=environment,
@@ -199,6 +200,24 @@ def test_count_is_shared_by_all_workers(capsys: pytest.CaptureFixture[str]) -> N
     begun = [line.split(":")[0] for line in told.err.splitlines() if line.startswith("run ")]
     assert sorted(begun) == ["run 1 of 6", "run 2 of 6", "run 3 of 6"]
     assert len(runs()) == 3
+
+
+def test_the_plan_calls_no_run_running_whose_worker_is_dead(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = grid(seed={"value": 0})
+    assert main(["sweep", file, "--count", "0"]) == 0
+    show = "from resnet_lab.runs.owner import Owner; print(Owner.here())"
+    ended = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True)
+    for owner, state in ((None, "1 running, 1 to do"), (ended.stdout.strip(), "2 to do")):
+        with study(None) as queue:
+            trial = queue.take() if owner is None else queue.running()[0]
+            assert trial is not None
+            if owner is not None:
+                queue.note(trial, OWNER, owner)
+        capsys.readouterr()
+        assert main(["sweep", file, "--dry-run"]) == 0
+        assert f"\n2 runs: {state}\n" in capsys.readouterr().out
 
 
 def test_a_run_that_raises_is_retried_as_often_as_wanted(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -177,3 +178,17 @@ def test_every_cell_is_a_program_of_its_own() -> None:
     assert len(cells) == 17
     for cell in cells:
         compile(cell, "cell", "exec")
+
+
+def test_without_a_reader_it_ends_quietly(study: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(study)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, told = process.communicate(timeout=300)
+    assert (process.returncode, told) == (-signal.SIGPIPE, "")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import signal
 import subprocess
 import textwrap
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from PIL import Image
 from test_cohort import poison
 from test_tracking import expected, sent
 from tiny_runs import PAIR, PLAIN, RESIDUAL, info
-from wandb_server import Json, Server, StoredRun, resnet_lab, start, wait_for
+from wandb_server import SECONDS, Json, Server, StoredRun, resnet_lab, start, wait_for
 
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.wandb_flags import from_wandb, text_flags
@@ -426,6 +428,93 @@ def test_runs_that_were_cut_off_are_continued_before_others_begin(
     for run_id, folder in directories(tmp_path).items():
         assert_mirrored(server.runs[run_id], folder)
         assert info(folder)["provenance"].get("resumed", []) == [] or run_id == "point1"
+
+
+def trainings(home: Path) -> list[int]:
+    """Processes of `resnet-lab train` in a folder that handle SIGTERM by now."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, StopIteration):
+            if (folder / "cwd").readlink() != home or b"train" not in (
+                folder / "cmdline"
+            ).read_bytes().split(b"\0"):
+                continue
+            lines = (folder / "status").read_text().splitlines()
+            caught = next(line.split()[1] for line in lines if line.startswith("SigCgt"))
+            if int(caught, 16) >> (signal.SIGTERM - 1) & 1:
+                found.append(int(folder.name))
+    return found
+
+
+def until(met: Callable[[], object]) -> None:
+    """Wait for what the server is not told of."""
+    deadline = time.monotonic() + SECONDS
+    while not met():
+        assert time.monotonic() < deadline, f"not within {SECONDS} seconds"
+        time.sleep(0.05)
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, waited for or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["command", "agent"])
+def test_nothing_outlives_a_command_or_an_agent_that_is_killed(
+    victim: str, server: Server, tmp_path: Path
+) -> None:
+    environment = server.environment(tmp_path)
+    long = {**ENDLESS, "iterations": {"value": 1000}}
+    sweep = content({"recipe": {"parameters": long}, "network": {"value": PLAIN}})
+    process = run_agents(environment, tmp_path, sweep, workers=1)
+    server.wait(lambda: "point0" in server.runs and len(server.runs["point0"].rows) > 3)
+    folder = directories(tmp_path)["point0"]
+    training = int(info(folder)["tracking"]["pid"])
+    agent = parent_of(training)
+    assert parent_of(agent) == process.pid
+    os.kill(process.pid if victim == "command" else agent, signal.SIGKILL)
+    until(lambda: is_gone(training) and is_gone(agent))
+    assert info(folder)["status"] == "interrupted"
+    name = "researcher/resnet_lab/sweep0"
+    if victim == "agent":
+        assert outcome(process) == AgentsOutcome(name, 0, (), interrupted=True)
+    else:
+        process.communicate()
+    second = outcome(run_agents(environment, tmp_path, sweep, workers=1))
+    assert second == AgentsOutcome(name, 1, ())
+    assert_mirrored(server.runs["point0"], folder)
+    assert info(folder)["provenance"]["resumed"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_sweep_in_wandb_that_is_stopped_while_its_run_starts_continues_it(
+    number: signal.Signals, server: Server, tmp_path: Path
+) -> None:
+    environment = server.environment(tmp_path)
+    points = {"network": {"value": PLAIN}, "seed": {"values": [0, 1]}}
+    process = run_agents(environment, tmp_path, content(points), workers=1)
+    until(lambda: trainings(tmp_path))
+    [training] = trainings(tmp_path)
+    assert not list(tmp_path.rglob("run.json")), "it still imports"
+    process.send_signal(number)
+    name = "researcher/resnet_lab/sweep0"
+    assert outcome(process) == AgentsOutcome(name, 0, (), interrupted=True)
+    assert is_gone(training)
+    [folder] = directories(tmp_path).values()
+    assert (info(folder)["status"], info(folder)["step"]) == ("interrupted", 1)
+    again = outcome(run_agents(environment, tmp_path, content(points), workers=1))
+    assert again == AgentsOutcome(name, 2, ())
+    for run_id, folder in directories(tmp_path).items():
+        assert_mirrored(server.runs[run_id], folder)
 
 
 @pytest.mark.parametrize(

@@ -210,13 +210,23 @@ class Study:
         attempts = self.attempts()
         missing = self._absent(attempts)
         check_runs_dir(missing, self.work.study, self.work.folder)
+        dead = self._dead()
         states = {}
         for slot in self.slots():
-            state = attempts[slot.key].state.name if slot.key in attempts else ""
-            state = "" if slot.key in missing.slots else state
+            trial = attempts.get(slot.key)
+            known = "to do"
+            if trial is not None and trial.number not in dead and slot.key not in missing.slots:
+                known = STATES.get(trial.state.name, "to do")
             done = slot.key in self.places and self.places[slot.key].is_finished()
-            states[slot.key] = "finished" if done else STATES.get(state, "to do")
+            states[slot.key] = "finished" if done else known
         return states
+
+    def _dead(self) -> set[int]:
+        """Numbers of the attempts whose worker has died."""
+        if not self.work.exists():
+            return set()
+        with closing(self.work.open()) as queue:
+            return set(queue.dead())
 
     def _absent(self, attempts: Mapping[str, FrozenTrial] | None = None) -> Absent:
         """The runs that the study has as done and that are not in this runs directory."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.ending import ending
@@ -16,6 +17,7 @@ from resnet_lab.files import user_path, with_home
 from resnet_lab.sweeps.command import value_given
 from resnet_lab.tracking.agent import not_tracked
 from resnet_lab.training.config import WandbConfig
+from resnet_lab.training.interruption import Interruption
 from resnet_lab.training.processes import stand_alone
 
 if TYPE_CHECKING:
@@ -35,6 +37,17 @@ LIMITS = (
 
 def run(arguments: Sequence[str]) -> int:
     """Train all runs of a sweep file; 1 if one failed or the sweep was interrupted."""
+    with Interruption(at_once=True):  # as long as nothing is trained
+        work = _prepared(arguments)
+        if work is None:
+            return 0
+    stand_alone()
+    with Interruption():
+        return work()
+
+
+def _prepared(arguments: Sequence[str]) -> Callable[[], int] | None:
+    """What the command line and the file ask for, ready to begin; None if it is done."""
     own, extra = _split(arguments)
     parser = sweep_parser()
     given = parser.parse_args(own)
@@ -42,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     if given.resume == "":  # as people say it who want a FILE continued
         parser.refuse("--resume")
     if given.resume is not None:
-        return resume(given, extra, parser.parse_args([]))
+        return partial(resume, given, extra, parser.parse_args([]))
     if given.file is None:
         parser.error("the following arguments are required: FILE")
     from resnet_lab.cli.confirmation import confirm, read_seeds
@@ -57,18 +70,21 @@ def run(arguments: Sequence[str]) -> int:
     sweep = replace(sweep, **_smoke_sweep(sweep)) if given.smoke else sweep
     study = Study.of(given, sweep, extra, train_illustrated)
     if given.confirm is not None:
-        stand_alone()
-        return confirm(study)
+        return partial(confirm, study)
     if sweep.content.get("scheduler") is not None and given.engine == "local":
         print("the file's scheduler is W&B's: the local engine needs none", file=sys.stderr)
     if given.engine == "local":
         _say_what_is_not_tracked(study)
     if given.dry_run:
         print("\n".join(study.plan()))
-        return 0
-    stand_alone()
+        return None
+    return partial(_train_all, given, study)
+
+
+def _train_all(given: argparse.Namespace, study: Study) -> int:
+    """Train what remains, and say at the end what comes next."""
     code = _run_on_wandb(given, study) if given.engine == "wandb" else study.run()
-    if code == 0 and not sweep.searches:
+    if code == 0 and not study.sweep.searches:
         print(ending(study.work.folder, study.places.values(), smoke=given.smoke))
     return code
 

@@ -48,7 +48,8 @@ def own_streams() -> None:
     """Make this process's standard streams ones that cannot end a command.
 
     One that is closed leads nowhere: else the next file that is opened would take its number. What
-    nobody reads any more, as after `| head`, is dropped: a run is no less finished for it.
+    nobody reads any more, as after `| head` or on a closed terminal, is dropped: a run is no
+    less finished for it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -56,7 +57,7 @@ def own_streams() -> None:
     for name, lost in (("stdout", BrokenPipeError), ("stderr", OSError)):
         stream = getattr(sys, name)
         if type(stream) is io.TextIOWrapper:
-            setattr(sys, name, _Unbroken(stream, lost))
+            setattr(sys, name, _Unbroken(stream, OSError if stream.isatty() else lost))
 
 
 def _nowhere(number: int) -> io.TextIOWrapper:

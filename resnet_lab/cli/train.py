@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -13,14 +15,18 @@ from typing import TYPE_CHECKING
 from resnet_lab.cli.parsing import config_files, parse_config
 from resnet_lab.cli.wandb_flags import from_wandb
 from resnet_lab.data.fingerprint import check_there
+from resnet_lab.environment import variables_kept
 from resnet_lab.errors import RunFailed, UserError
 from resnet_lab.interpreter import no_garbage_collection
+from resnet_lab.sweeps.parent import COMMAND, command_here, end_with, end_with_command
 from resnet_lab.tracking.agent import (
     in_the_sweeps_place,
+    may_end_early,
     not_tracked,
     report_failure,
     under_agent,
 )
+from resnet_lab.training.interruption import Interruption
 from resnet_lab.training.processes import is_first_process, launched, unheeded
 
 if TYPE_CHECKING:
@@ -33,8 +39,10 @@ def run(arguments: Sequence[str]) -> int:
 
     To a W&B agent an interruption is no failure: whoever stops a run there wants it stopped.
     """
+    _end_with_who_started()
     try:
-        return _train(arguments)
+        with Interruption(at_once=may_end_early()):
+            return _train(arguments)
     except Exception as error:
         if under_agent():
             in_words = isinstance(error, UserError | RunFailed)
@@ -60,11 +68,21 @@ def _is_of_machine(error: Exception, arguments: Sequence[str]) -> bool:
     return False
 
 
+def _end_with_who_started() -> None:
+    """End with the agent, the sweep or the first process that has started this one, if one has."""
+    if under_agent():
+        end_with(os.getppid(), signal.SIGTERM)
+    end_with_command()
+
+
 def _train(arguments: Sequence[str]) -> int:
     config = in_the_sweeps_place(parse_config(from_wandb(arguments)))
     if (note := unheeded(config.trainer)) is not None:
         print(f"resnet-lab: {note}", file=sys.stderr)
-    with launched(config.trainer):
+    with launched(config.trainer), variables_kept([COMMAND]):
+        if config.trainer.processes_here > 1 and is_first_process():
+            # For those that Lightning starts, which could only wait for this one in mid-step.
+            os.environ.update(command_here(signal.SIGKILL))
         return _train_and_tell(config)
 
 
@@ -122,7 +140,8 @@ def size_notes(config: Config) -> list[str]:
 
 def train_illustrated(config: Config, judge: Judge | None = None) -> Path:
     """Train a run in this process; if it is tracked, its layer maps are drawn at the end."""
-    with no_garbage_collection():
+    # Importing may take long, and nothing has begun that would have to end in order.
+    with no_garbage_collection(), Interruption(at_once=may_end_early()):
         from resnet_lab.training.train import train
 
     if config.tracking == "none":  # nothing is drawn

@@ -21,13 +21,22 @@ from resnet_lab.environment import variables_kept
 from resnet_lab.errors import UserError
 from resnet_lab.files import write_json
 from resnet_lab.runs.directory import read_info
+from resnet_lab.sweeps.parent import command_here, module_command
 from resnet_lab.sweeps.points import UNSAID, HandedOut, Point, command, environment, handed_out
 from resnet_lab.tracking.claim import is_cut_off
 from resnet_lab.tracking.outcome import DIVERGED, diverged
 from resnet_lab.tracking.session import connect
+from resnet_lab.training.interruption import (
+    Interruption,
+    heeded_signals,
+    interruption_requested,
+)
 
 MEMORY = "wandb_sweep.json"
 LOGS = "logs"
+AGENT = "agent-"
+AT_REST = "at_rest"
+"""In the memory while a command is at work: runs that were interrupted before, on purpose."""
 COMMAND = ("resnet-lab", "train", "--tracking=wandb", "${args}")
 PLACE = ("WANDB_ENTITY", "WANDB_PROJECT")
 PATIENCE = "600"
@@ -88,10 +97,13 @@ def run_agents(
     """
     _check(workers, count)
     study.mkdir(parents=True, exist_ok=True)
-    memory = _recall(
-        study, _plain({**content, **(place or {}), "command": _command(content, flags)})
-    )
+    with Interruption():  # a sweep that is created is remembered
+        memory = _recall(
+            study, _plain({**content, **(place or {}), "command": _command(content, flags)})
+        )
     sweep, waiting = memory["sweep"], memory["waiting"]
+    if AT_REST in memory:  # the command that wrote it was killed
+        waiting = _interrupted(study, waiting, memory.pop(AT_REST))
     if content.get("scheduler") is not None:
         scheduler = shlex.join(["wandb", "sweep-scheduler", sweep])
         print(f"W&B: the sweep draws no run without its scheduler: {scheduler}", file=sys.stderr)
@@ -99,12 +111,16 @@ def run_agents(
     again = dict(list((again | _lost(sweep, study)).items())[:count])
     left = None if count is None else count - len(again)
     with _Crew(study) as crew:
+        at_rest = [name for name in _names(study, "interrupted") if name not in waiting]
+        write_json(study / MEMORY, {**memory, "waiting": waiting, AT_REST: at_rest})
         crew.work(again, workers)
         agents = [_agent(sweep, share) for share in _shares(left, workers)]
-        crew.work({f"agent-{i}": agent for i, agent in enumerate(agents, start=1)}, workers)
-    cut_short = _interrupted(study, {*waiting, *crew.under_way})
-    write_json(study / MEMORY, {**memory, "waiting": cut_short})
-    return _outcome(sweep, study, cut_short, interrupted=bool(crew.signals))
+        crew.work({f"{AGENT}{i}": agent for i, agent in enumerate(agents, start=1)}, workers)
+        cut_short = _interrupted(study, waiting, crew.at_rest)
+        write_json(study / MEMORY, {**memory, "waiting": cut_short})
+        unfinished = any(name in cut_short for name in again)
+        stopped = bool(crew.signals) or crew.agents_died or unfinished
+        return _outcome(sweep, study, cut_short, interrupted=stopped)
 
 
 def resume_points(
@@ -127,7 +143,7 @@ def resume_points(
     chosen = handed.to_train()[:count]
     with _Crew(study) as crew:
         crew.work({one.run: _train(one, handed, flags, study) for one in chosen}, workers)
-    cut_short = _interrupted(study, crew.under_way)
+    cut_short = _interrupted(study, (), crew.at_rest)
     return _outcome(handed.sweep, study, cut_short, interrupted=bool(crew.signals))
 
 
@@ -203,7 +219,7 @@ def _shares(count: int | None, workers: int) -> list[int | None]:
 
 def _agent(sweep: str, count: int | None) -> list[str]:
     limit = [] if count is None else [f"--count={count}"]
-    return [sys.executable, "-m", "wandb", "agent", "--forward-signals", *limit, sweep]
+    return module_command("wandb", "agent", "--forward-signals", *limit, sweep)
 
 
 def _continue(folder: Path) -> list[str]:
@@ -242,11 +258,22 @@ def _runs(study: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
                 yield file.parent, info
 
 
-def _interrupted(study: Path, names: Collection[str]) -> list[str]:
-    """Those of the named runs that still wait to be continued."""
-    return [
-        at.name for at, info in _runs(study) if info["status"] == "interrupted" and at.name in names
-    ]
+def _interrupted(
+    study: Path, waiting: Collection[str], at_rest: Collection[str] | None
+) -> list[str]:
+    """The runs that wait to be continued: those from before, and those that were cut short now.
+
+    Args:
+        at_rest: runs that were interrupted already when the first signal came, or, where an agent
+            died, whose run may be about to end, when this command began; None: neither was so.
+    """
+    cut = _names(study, "interrupted", "running") if at_rest is not None else []
+    now = [name for name in cut if name not in (at_rest or ())]
+    return sorted({*now, *(name for name in _names(study, "interrupted") if name in waiting)})
+
+
+def _names(study: Path, *states: str) -> list[str]:
+    return [at.name for at, info in _runs(study) if info["status"] in states]
 
 
 def _to_be_continued(study: Path, sweep: str, waiting: Collection[str]) -> Iterator[Path]:
@@ -269,20 +296,27 @@ class _Crew:
 
     Attributes:
         signals: those that came.
-        under_way: names of the runs that were being trained when the first one came.
+        at_rest: names of the runs that were interrupted already when the first one came; see
+            `_interrupted`.
+        agents_died: whether one ended by itself with an error, or was killed.
     """
 
     study: Path
     signals: list[int] = field(default_factory=list)
-    under_way: list[str] = field(default_factory=list)
+    at_rest: Collection[str] | None = None
+    agents_died: bool = False
+    _interrupted_before: Collection[str] = ()
     _alive: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _handlers: dict[int, Any] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __enter__(self) -> _Crew:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        self._interrupted_before = _names(self.study, "interrupted")
+        for number in heeded_signals():
             with contextlib.suppress(ValueError):  # not the main thread: no signals come here
                 self._handlers[number] = signal.signal(number, self._forward)
+        if interruption_requested():
+            self._note(signal.SIGINT)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -316,14 +350,18 @@ class _Crew:
         with self._lock:
             self._alive.remove(process)
         if code and not self.signals:
+            if name.startswith(AGENT):
+                self.agents_died, self.at_rest = True, self._interrupted_before
             print(f"{name} ended with code {code}: see {log}", file=sys.stderr, flush=True)
+
+    def _note(self, number: int) -> None:
+        if self.at_rest is None:
+            self.at_rest = _names(self.study, "interrupted")
+        self.signals.append(number)
 
     def _forward(self, number: int, frame: FrameType | None) -> None:
         with self._lock:
-            if not self.signals:
-                states = [(folder.name, info["status"]) for folder, info in _runs(self.study)]
-                self.under_way = [name for name, status in states if status == "running"]
-            self.signals.append(number)
+            self._note(number)
             for process in self._alive:
                 process.send_signal(number)
 
@@ -334,7 +372,7 @@ def _environment() -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     path = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
     agent = {"WANDB_AGENT_KILL_DELAY": PATIENCE, "WANDB_AGENT_DISABLE_FLAPPING": "true"}
-    return {**agent, **inherited, "PATH": path}
+    return {**agent, **inherited, "PATH": path, **command_here(signal.SIGTERM)}
 
 
 # The end

@@ -46,6 +46,7 @@ def train_in_group(work: Work, config: Config, trial: Trial) -> Path:
         RunHeld: another process trains it.
         UserError: it needs more than one machine, or its processes say so.
         RuntimeError: the processes failed; the message ends with their last words.
+        KeyboardInterrupt: they were stopped before all of them had begun.
     """
     if config.trainer.nodes > 1:
         raise UserError(
@@ -78,18 +79,18 @@ def _environment(work: Work, trial: Trial) -> dict[str, str]:
 def _start_and_wait(file: Path, processes: int, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "resnet_lab.cli.trial", str(file)]
     places = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    group: list[subprocess.Popen[bytes]] = []
     with Interruption() as interruption, tempfile.TemporaryFile("w+") as words:
-        group = [
-            subprocess.Popen(
-                command,
-                env={**environment, **places, **_rank(number, processes)},
-                stdout=words,
-                stderr=words,
-                start_new_session=True,  # Ctrl-C comes through this process, once
-            )
-            for number in range(processes)
-        ]
         try:
+            for number in range(processes):
+                process = subprocess.Popen(
+                    command,
+                    env={**environment, **places, **_rank(number, processes)},
+                    stdout=words,
+                    stderr=words,
+                    start_new_session=True,  # Ctrl-C comes through this process, once
+                )
+                group.append(process)
             _wait(group, interruption)
         finally:
             for process in group:
@@ -98,6 +99,8 @@ def _start_and_wait(file: Path, processes: int, environment: dict[str, str]) -> 
         words.seek(0)
         said = words.read().strip()
     codes = [process.returncode for process in group]
+    if any(codes) and interruption.requested:
+        raise KeyboardInterrupt
     for code, error in ((HELD, RunHeld), (2, UserError)):
         if code in codes and MISTAKE in said:
             raise error(said.rsplit(MISTAKE, 1)[1].splitlines()[0])
@@ -118,11 +121,12 @@ def _free_port() -> int:
 
 def _wait(group: Sequence[subprocess.Popen[bytes]], interruption: Interruption) -> None:
     """Wait until all have ended, or one has failed; hand on what asks this process to stop."""
+    asked = False
     while any(process.poll() is None for process in group):
         if any(process.returncode for process in group):
             return
-        if interruption.requested:
-            interruption.requested = False
+        if interruption.requested and not asked:
+            asked = True
             for process in group:
                 process.send_signal(signal.SIGTERM)
         time.sleep(0.1)

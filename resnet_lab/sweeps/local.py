@@ -8,8 +8,10 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,10 @@ from resnet_lab.sweeps.storage import DEATHS
 from resnet_lab.sweeps.verdict import is_lost
 from resnet_lab.sweeps.work import Work
 from resnet_lab.sweeps.worker import run_worker, target_reached, use_devices
-from resnet_lab.training.interruption import Interruption
+from resnet_lab.training.interruption import Interruption, let_signals_in, signals_held_back
+
+MOMENT = 10.0
+"""Seconds that workers have to end when they are to end at once."""
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnContext, SpawnProcess
@@ -41,10 +46,10 @@ class Outcome:
         finished: of them, trained to the end.
         stopped: of them, ended early by the sweep.
         failed: (name, error) of those whose last attempt raised, or lost its worker.
-        interrupted: whether this command was stopped before its end.
+        interrupted: whether this command was stopped before all that was asked for was done.
         diverged: how many runs have a network that diverged.
         elsewhere: how many runs other commands train now.
-        enough: whether no more was asked for: --count runs have begun, or the target is reached.
+        enough: whether no more was asked for: --count runs have ended, or the target is reached.
         absent: how many runs have ended that are not in this runs directory.
     """
 
@@ -63,6 +68,11 @@ class Outcome:
         """Runs that have neither come to an end nor failed, and that nobody trains."""
         known = self.finished + self.stopped + len(self.failed) + self.elsewhere
         return self.slots - known - self.absent
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run has come to its end."""
+        return self.finished + self.stopped == self.slots
 
     @property
     def exit_code(self) -> int:
@@ -99,7 +109,7 @@ def run_locally(
         UserError: the first run cannot begin: data are missing, say.
     """
     keys = [slot.key for slot in slots]
-    with contextlib.closing(work.open()) as queue:
+    with Interruption() as interruption, contextlib.closing(work.open()) as queue:
         queue.fill(slots, again)
         metric = work.sweep.metric.name if work.sweep.compares else None
         view = View(queue, keys, metric, bar=workers > 1, clock=clock)
@@ -113,12 +123,15 @@ def run_locally(
         view.close()
         if view.refusal is not None:
             raise UserError(view.refusal)
-        result = outcome(queue, keys, view.interrupted)
-        enough = (count is not None and view.begun >= count) or target_reached(work, queue)
-        return dataclasses.replace(result, enough=enough)
+        result = outcome(queue, keys)
+        enough = (count is not None and view.ended >= count) or target_reached(work, queue)
+        stopped = view.interrupted or interruption.requested
+        return dataclasses.replace(
+            result, enough=enough, interrupted=stopped and not (enough or result.complete)
+        )
 
 
-def outcome(queue: Queue, keys: Sequence[str], interrupted: bool = False) -> Outcome:
+def outcome(queue: Queue, keys: Sequence[str]) -> Outcome:
     """Read from the study how its slots stand."""
     attempts = queue.attempts()
     last = [attempts[key] for key in keys if key in attempts]
@@ -130,7 +143,6 @@ def outcome(queue: Queue, keys: Sequence[str], interrupted: bool = False) -> Out
         stopped=states.count("PRUNED"),
         elsewhere=states.count("RUNNING"),
         failed=tuple(failed),
-        interrupted=interrupted,
         diverged=sum(map(is_lost, last)),
     )
 
@@ -166,29 +178,41 @@ class _Crew:
         self._tickets = None if count is None else self._context.Semaphore(count)
         self._team: dict[Connection, tuple[int, SpawnProcess]] = {}
         self._deaths = 0
-        self._stopping = False
+        self._interruption = Interruption()
+
+    @property
+    def _stopping(self) -> bool:
+        return self._interruption.requested or self._view.refusal is not None
 
     def run(self) -> None:
-        """Work until every worker has ended by itself."""
-        with Interruption() as interruption, _shared_threads(len(self._hands)):
-            for number in range(len(self._hands)):
+        """Work until every worker has ended by itself; a second Ctrl-C ends them at once."""
+        with self._interruption, _shared_threads(len(self._hands)):
+            try:
+                self._work_to_the_end()
+            except BaseException:
+                _end_at_once()
+                raise
+
+    def _work_to_the_end(self) -> None:
+        for number in range(len(self._hands)):
+            if not self._stopping:
                 self._start(number)
-            asked = False
-            while self._team:
-                self._listen()
-                stop = interruption.requested or self._view.refusal is not None
-                if stop and not asked:
-                    self._ask_to_stop()
-                    asked = True
-                self._view.look()
-            self._view.interrupted |= interruption.requested
+        asked = False
+        while self._team:
+            self._listen()
+            if self._stopping and not asked:
+                self._ask_to_stop()
+                asked = True
+            self._view.look()
 
     def _start(self, number: int) -> None:
         # A pipe for each: a worker that is killed can leave none but its own in disorder.
         ear, mouth = self._context.Pipe(duplex=False)
         arguments = (self._work, mouth, self._tickets, self._hands[number])
         process = self._context.Process(target=_work_in_a_process, args=arguments)
-        process.start()
+        resource_tracker.ensure_running()  # which lets signals in
+        with signals_held_back():
+            process.start()
         mouth.close()
         self._team[ear] = number, process
 
@@ -203,7 +227,6 @@ class _Crew:
 
     def _ask_to_stop(self) -> None:
         """Workers have had Ctrl-C from the terminal themselves; any other signal is handed on."""
-        self._stopping = True
         for _, process in self._team.values():
             process.terminate()
 
@@ -223,25 +246,41 @@ class _Crew:
         self._start(number)
 
 
+def _end_at_once() -> None:
+    """End the workers as a second Ctrl-C does, and kill what has not ended in a moment."""
+    workers = multiprocessing.active_children()
+    try:
+        for process in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid or 0, signal.SIGINT)
+        deadline = time.monotonic() + MOMENT
+        for process in workers:
+            process.join(max(0.0, deadline - time.monotonic()))
+    finally:
+        for process in workers:
+            process.kill()
+
+
 def _work_in_a_process(work: Work, mouth: Connection, tickets: Any, devices: Sequence[str]) -> None:
     command = multiprocessing.parent_process()
     assert command is not None
-    end_with(int(command.pid or 0), signal.SIGTERM)
-    use_devices(devices)
 
     def tell(kind: str, run: str, detail: str) -> None:
         with contextlib.suppress(OSError):  # the command is dead, and this worker about to end
             mouth.send((kind, run, detail))
 
-    try:
-        run_worker(work, tell, tickets)
-    except KeyboardInterrupt:
-        pass
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        tell("refused", "", f"{error.strerror}: make room, and give the command again")
-    leave(0)
+    with Interruption(), contextlib.suppress(KeyboardInterrupt):
+        let_signals_in()
+        end_with(int(command.pid or 0), signal.SIGTERM)
+        use_devices(devices)
+        try:
+            run_worker(work, tell, tickets)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            tell("refused", "", f"{error.strerror}: make room, and give the command again")
+        leave(0)
+    leave(1)
 
 
 def _cores() -> int:

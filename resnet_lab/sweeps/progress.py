@@ -44,6 +44,7 @@ class View:
 
     Attributes:
         begun: how many runs have begun.
+        ended: of them, how many have come to an end, a failure among them.
         interrupted: whether a run was.
         refusal: why the first run could not begin.
     """
@@ -57,7 +58,7 @@ class View:
         bar: bool,
         clock: Clock | None = None,
     ) -> None:
-        self.begun = 0
+        self.begun = self.ended = 0
         self.interrupted = False
         self.refusal: str | None = None
         self._left: set[str] = set()
@@ -83,6 +84,7 @@ class View:
             self.say(f"run {self._number(run)} of {len(self._keys)}: {run}")
         else:
             self.interrupted |= kind == "interrupted"
+            self.ended += kind in ("finished", "stopped", "failed")
             if kind == "left":
                 self._left.add(run)
             self.say(f"{VERBS[kind]}: {run}: {detail}")

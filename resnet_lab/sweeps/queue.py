@@ -189,6 +189,12 @@ class Queue:
             if self._is_dead(trial) and self._change(trial, TrialState.FAIL):
                 patiently(partial(retry_after_death(), self.study, trial))
 
+    def dead(self) -> set[int]:
+        """Numbers of the running trials whose workers are dead, as far as one look can tell."""
+        storage: Any = self.storage
+        silent = set(patiently(lambda: storage._get_stale_trial_ids(self._id)))
+        return {t.number for t in self.running() if t._trial_id in silent or self._is_dead(t)}
+
     def _is_dead(self, trial: FrozenTrial) -> bool:
         """Whether its worker is; one that was killed just when it took the run is known to nobody.
 

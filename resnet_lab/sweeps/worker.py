@@ -85,8 +85,8 @@ def run_worker(work: Work, tell: Tell, tickets: Tickets | None = None) -> None:
         tickets: of the whole command; None: as many runs as there are.
     """
     with (
-        contextlib.closing(work.open()) as queue,
         Interruption() as interruption,
+        contextlib.closing(work.open()) as queue,
         contextlib.suppress(_Stopped),
     ):
         left = _Left(work)
@@ -168,9 +168,12 @@ def _train(work: Work, queue: Queue, trial: Trial, tell: Tell, left: _Left) -> b
     except Exception as error:
         _failed(work, queue, trial, tell, name, error)
         return True
-    except BaseException:
+    except BaseException as error:
         queue.put_back(trial)
-        raise
+        if not isinstance(error, KeyboardInterrupt):
+            raise
+        tell("interrupted", name, "before its next step")
+        raise _Stopped from error
     _conclude(work, queue, trial, tell, info)
     return True
 

@@ -26,6 +26,16 @@ def under_agent() -> bool:
     return bool(os.environ.get("WANDB_SWEEP_ID"))
 
 
+def may_end_early() -> bool:
+    """Whether this process may end before its run has begun, as there is nothing to keep of it.
+
+    Under an agent it may not: W&B hands out no point twice, so that one which is interrupted must
+    show itself first to be continued. Nor may one of several processes that train together, which
+    the first would wait for.
+    """
+    return is_first_process() and not under_agent()
+
+
 def agents_choice() -> dict[str, str]:
     """Ids of the W&B run that the agent has ready for this process, and of its sweep."""
     names = {"run_id": "WANDB_RUN_ID", "sweep": "WANDB_SWEEP_ID"}

@@ -133,6 +133,7 @@ class Checkpointer(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up this process's own buffers, and note where the training begins."""
+        self._interruption.take_back()
         self._seen = trainer.global_step
         if self._buffers is not None:
             for name, buffer in pl_module.named_buffers():

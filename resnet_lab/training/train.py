@@ -32,6 +32,7 @@ from resnet_lab.recording.recorder import Recorder
 from resnet_lab.recording.schedule import recording_steps
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.runs.provenance import note_resumption, provenance
+from resnet_lab.tracking.agent import may_end_early
 from resnet_lab.tracking.callback import MirrorCallback
 from resnet_lab.tracking.mirror import Illustrate, Mirror, replay
 from resnet_lab.training.arithmetic import as_begun, choose_arithmetic
@@ -42,7 +43,7 @@ from resnet_lab.training.cohort import Cohort
 from resnet_lab.training.config import Config, Loop
 from resnet_lab.training.device import choose_device
 from resnet_lab.training.failures import in_words
-from resnet_lab.training.interruption import Interruption
+from resnet_lab.training.interruption import Interruption, interruption_requested
 from resnet_lab.training.logbook import Judge, Logbook, device_in_words
 from resnet_lab.training.loop import choose_loop
 from resnet_lab.training.processes import is_first_process, launched
@@ -93,6 +94,7 @@ def _train(
     if _is_finished(known):
         replay(config, run, known, illustrate)
         return run.path
+    _obey_early()
     mirror = Mirror.of(config, run, illustrate)
     device = choose_device(config.trainer.device, config.trainer.processes_here)
     data = load_data(config.data, config.data_dir)
@@ -104,6 +106,7 @@ def _train(
         if _is_finished(known):  # by a process that had it until now
             replay(config, run, known, illustrate)
             return run.path
+        _obey_early()
         checkpoint = newest_checkpoint(run)
         recipe = _with_arithmetic(config, data, device, checkpoint)
         cohort = build_cohort(config, data, recipe, loop)
@@ -119,6 +122,12 @@ def _train(
             return _fit(
                 config, data, cohort, run, info, device, checkpoint, judge, mirror, callbacks
             )
+
+
+def _obey_early() -> None:
+    """End here if a signal has come, where that may be; else the run ends with its first step."""
+    if interruption_requested() and may_end_early():
+        raise KeyboardInterrupt
 
 
 @contextmanager
