@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from synthetic_runs import as_runs, demo_runs, member, recordings
 
+from analysis.figures import PLATES
 from analysis.report import write_report
 
 pytest.importorskip("selenium", reason="no selenium: pip install 'resnet-lab[test]'")
@@ -74,7 +75,7 @@ def test_nothing_complains_or_overflows_and_every_figure_is_seen(
         "[...document.images].map(i => ({drawn: i.naturalWidth, wide: i.getBoundingClientRect()"
         ".width, right: i.getBoundingClientRect().right}))",
     )
-    assert len(images) == 7
+    assert len(images) == len(PLATES)
     for image in images:
         assert image["drawn"] > 0
         assert 300 <= image["wide"] <= image["right"] <= size[0]
@@ -165,7 +166,7 @@ def test_without_scripts_all_but_the_explorer_is_there(chrome: Chrome, report: P
         opened(chrome, report, DESK)
         assert "It needs JavaScript" in chrome.find_element(By.TAG_NAME, "noscript").text
         assert not chrome.find_element(By.ID, "explorer-controls").is_displayed()
-        assert len(chrome.find_elements(By.TAG_NAME, "img")) == 7
+        assert len(chrome.find_elements(By.TAG_NAME, "img")) == len(PLATES)
     finally:
         chrome.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 

@@ -89,7 +89,6 @@ FLAGS = {
     "train --eval": ": the test error is measured at the end of every training",
     "train --name x": ": a run is named by what it is",
     "train --seeds 3": f": one run has one seed, --seed N; {SEVERAL}",
-    "sweep x --seeds 3": ": seeds are a parameter of the sweep file",
     "train --depth 20": ": it is a part of a network's name, such as plain-20",
     "train --fp16": ": the arithmetic is set by --recipe.precision: float32, bfloat16 or auto",
     "train --gpus 2": ": --trainer.devices N trains on N GPUs",

@@ -281,7 +281,7 @@ def test_a_run_that_diverged_is_never_the_best(
     told = capsys.readouterr()
     lines = told.out.splitlines()
     assert lines[0] == "4 of 4 runs finished; in 4 of them a network diverged"
-    assert lines[1].startswith("random search lost, seed 0: 4 trials: 4 diverged; ")
+    assert lines[1].startswith("random search lost, seed 0: 4 trials: 4 diverged")
     assert lines[3] == "no run is recommended: none came to its end without diverging"
     assert "diverged at step " in told.err
     assert [trial.value for trial in trials("lost")] == [math.inf] * 4

@@ -25,7 +25,6 @@ CONTENT: dict[str, Any] = {
     "command": ["resnet-lab", "train", "--tracking=wandb", "--study=depths", "${args}", "--seed=3"],
 }
 SETTINGS = {"network": "plain-8", "recipe.lr": 1, "recipe": {"clip": None, "drops": [4, 8]}}
-NOW = datetime.now(UTC)
 
 
 def point(state: str, summary: dict[str, Any], config: Any = None, age: int = 60) -> Point:
@@ -37,7 +36,7 @@ def point(state: str, summary: dict[str, Any], config: Any = None, age: int = 60
         state=state,
         summary_metrics=summary,
         config=known if config is None else config,
-        created_at=(NOW - timedelta(minutes=age)).isoformat(),
+        created_at=(datetime.now(UTC) - timedelta(minutes=age)).isoformat(),
     )
     return points._point(run, CONTENT)  # type: ignore[arg-type]
 

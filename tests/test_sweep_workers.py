@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import yaml
 from tiny_runs import PLAIN, RESIDUAL, ROOT, assert_same_result, at_step, info
 
 from resnet_lab.cli import main
+from resnet_lab.sweeps.naming import FILE
 from resnet_lab.sweeps.queue import ERROR, OWNER, RUN, Queue
 from resnet_lab.sweeps.storage import open_storage
 
@@ -87,6 +89,8 @@ def until(what: Callable[[], Any]) -> Any:
 @contextmanager
 def study(url: str | None, name: str = "study") -> Iterator[Queue]:
     storage = open_storage(url, Path("runs", name), 60)
+    if url is not None:  # in a shared storage a study is called by what it is, too
+        name = json.loads(Path("runs", name, FILE).read_text())["study"]
     with closing(Queue(optuna.load_study(study_name=name, storage=storage), storage)) as queue:
         yield queue
 
@@ -119,7 +123,7 @@ def test_on_postgresql_a_worker_that_is_killed_loses_nothing(
 ) -> None:
     file = grid()
     with sweeping(file, "--workers", "2", "--storage", postgresql, "--heartbeat", "1") as process:
-        until(lambda: Path("runs/study").exists())
+        until(lambda: any(Path("runs/study").glob("*/run.json")))
         with study(postgresql) as queue:
             killed, pid = until(lambda: checkpointed_worker(queue))
             os.kill(pid, signal.SIGKILL)
