@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tiny_runs import ROOT, tiny
 
 from resnet_lab.training.train import train
 
 
+@pytest.mark.slow
 def test_the_harness_finds_nothing_lost() -> None:
     few = ["--kills=3", "--times=1", "--kinds=run,disk", "--files=weights", "--out=found"]
     ended = subprocess.run(

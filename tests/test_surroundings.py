@@ -81,6 +81,7 @@ def test_a_current_folder_that_is_gone_is_named() -> None:
     assert err.startswith("resnet-lab: the current folder is gone or may not be entered (No such")
 
 
+@pytest.mark.slow
 def test_a_user_without_a_home_directory_can_use_every_command() -> None:
     run = train(tiny(network=PLAIN, iterations=2))
     weights = str(run / "weights" / f"{PLAIN}.pt")

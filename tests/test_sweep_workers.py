@@ -143,7 +143,9 @@ def test_on_postgresql_a_worker_that_is_killed_loses_nothing(
         assert [(t.user_attrs[RUN], t.state.name) for t in dead] == [(killed, "FAIL")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_a_sweep_that_is_stopped_continues_by_the_same_command(
     number: signal.Signals, undisturbed: dict[str, Path]
 ) -> None:
@@ -184,6 +186,7 @@ def test_a_killed_command_leaves_a_study_that_the_same_command_finishes(
         assert_same_result(run, undisturbed[name], name.split("_")[0])
 
 
+@pytest.mark.slow
 def test_two_commands_share_a_study(undisturbed: dict[str, Path], postgresql: str) -> None:
     arguments = (grid(), "--storage", postgresql, "--study", "shared")
     with sweeping(*arguments) as one, sweeping(*arguments) as other:
@@ -196,6 +199,7 @@ def test_two_commands_share_a_study(undisturbed: dict[str, Path], postgresql: st
         assert_same_result(run, undisturbed[name], name.split("_")[0])
 
 
+@pytest.mark.slow
 def test_count_is_shared_by_all_workers(capsys: pytest.CaptureFixture[str]) -> None:
     file = grid(**{"recipe.iterations": {"value": 2}})
     assert main(["sweep", file, "--workers", "2", "--count", "3"]) == 0
@@ -279,6 +283,7 @@ def test_processes_that_train_together_stop_together(capsys: pytest.CaptureFixtu
         assert run["step"] == (5 * max(trial.intermediate_values) if name in stopped else 40)
 
 
+@pytest.mark.slow
 def test_a_mistake_that_a_group_of_processes_finds_is_one_message() -> None:
     file = grid(seed={"value": 0}, network={"value": PLAIN}, **{"trainer.devices": {"value": 2}})
     with sweeping(file, "--", "--data.name=cifar10", "--data-dir=nowhere") as process:

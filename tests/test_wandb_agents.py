@@ -246,16 +246,16 @@ def settings(run: StoredRun, saved: Json) -> Json:
 
 def test_two_agents_train_each_point_of_a_grid_once(server: Server, tmp_path: Path) -> None:
     environment = server.environment(tmp_path)
-    grid = content({"network": {"values": [PLAIN, RESIDUAL]}, "seed": {"values": [0, 1, 2]}})
+    grid = content({"network": {"values": [PLAIN, RESIDUAL]}, "seed": {"values": [0, 1]}})
     sweep = create(environment, tmp_path, grid)
     for told in map(told_by, [agent(environment, tmp_path, sweep) for _ in range(2)]):
         assert "Running runs" in told
         assert "WARNING" not in told
         assert "locked" not in told
     assert len(server.agents) == 2
-    assert all(len(agent.runs) >= 2 for agent in server.agents)
+    assert all(agent.runs for agent in server.agents)
     points = [(run.config["network"], run.config["seed"]) for run in server.runs.values()]
-    assert sorted(points) == [(name, seed) for name in (PLAIN, RESIDUAL) for seed in (0, 1, 2)]
+    assert sorted(points) == [(name, seed) for name in (PLAIN, RESIDUAL) for seed in (0, 1)]
     folders = directories(tmp_path)
     assert folders.keys() == server.runs.keys()
     for run in server.runs.values():
