@@ -201,7 +201,7 @@ def grown(name: str, seed: int = 0) -> float:
 
 @pytest.mark.parametrize("slope", [0.0, 0.1, 0.25, 0.5])
 def test_leaky_relus_explode_at_the_rate_of_their_slope(slope: float) -> None:
-    """PAPER: sqrt((1 + a^2) / (1 + a^2 - (1 - a)^2 / pi)) with circular padding, within 2 %."""
+    """sqrt((1 + a^2) / (1 + a^2 - (1 - a)^2 / pi)) with circular padding, within 2 %."""
     square = 1 + slope**2
     predicted = math.sqrt(square / (square - (1 - slope) ** 2 / math.pi))
     measured = [grown(f"plain-56-leaky{slope}-circular", seed) for seed in (0, 1)]
