@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.claims import Verdict
 from analysis.pairs import pairs_for_reading, pairs_table
 from analysis.scoreboard import scoreboard
-from analysis.search import split_searches, without_searches
+from analysis.search import apart_from_searches, split_searches
 from analysis.tables import (
     for_reading,
     is_wordy,
@@ -65,7 +65,7 @@ def paper_tables(runs: Runs, verdicts: Sequence[Verdict]) -> list[PaperTable]:
     The scoreboard has the published numbers that have runs beside them.
     """
     searches = split_searches(runs)
-    apart = without_searches(runs, searches)
+    apart = apart_from_searches(runs)
     results = results_table(apart)
     groups = results.groupby("protocol", sort=False) if len(results) else ()
     pairs = pairs_table(runs).groupby("protocol", sort=False)

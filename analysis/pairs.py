@@ -10,8 +10,9 @@ import shlex
 import pandas as pd
 
 from analysis.claims import evaluate_pairs, verdict_line
+from analysis.claims.course import course_text
 from analysis.claims.evidence import Contrast
-from analysis.claims.pair import Pair, all_pairs, course_text
+from analysis.claims.pair import Pair, all_pairs
 from analysis.commands import wrapped
 from analysis.doctor.diagnosis import listed
 from analysis.doctor.settings import differences_text, nearest_other
@@ -90,7 +91,7 @@ def pairs_for_reading(table: pd.DataFrame) -> pd.DataFrame:
             "n": table["n"].astype(str),
             "seed: difference": table["seeds"],
             "after warm-up": [
-                "" if pd.isna(share) else course_text(name, share) for name, share in shares
+                "" if pd.isna(share) else f"{name} {course_text(share)}" for name, share in shares
             ],
             "verdict": table["verdict"].where(~again, ""),
         }

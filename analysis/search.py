@@ -540,6 +540,19 @@ def drawn(members: pd.DataFrame) -> tuple[str, ...]:
     return varied if bool(enough.any()) else ()
 
 
+def apart_from_searches(runs: Runs) -> Runs:
+    """Return the runs that are compared in groups: all but trials of searches, and confirmations.
+
+    The same object each time, so that what is known of it is found again.
+    """
+    return _apart(runs) if split_searches(runs) else runs
+
+
+@once_per_runs
+def _apart(runs: Runs) -> Runs:
+    return without_searches(runs, split_searches(runs))
+
+
 def without_searches(runs: Runs, searches: Sequence[Search]) -> Runs:
     """Return the runs that belong to no search, nor to the confirmation of one."""
     if not searches:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.groups import Group, split_groups
 from analysis.paper import load_paper
-from analysis.search import Search, split_searches, without_searches
+from analysis.search import Search, apart_from_searches, split_searches
 from analysis.statistics import summarise
 from analysis.tuning import Tuning, effects, split_tunings
 from analysis.tuning_answer import answer
@@ -242,7 +242,7 @@ def results_text(runs: Runs) -> str:
     There is one table a group. Trials of searches are left to `analysis.search_text`.
     """
     searches = split_searches(runs)
-    runs = without_searches(runs, searches)
+    runs = apart_from_searches(runs)
     results = results_table(runs)
     if results.empty:
         return "" if searches else "no runs"

@@ -17,6 +17,26 @@ def gradient_growth(group: Group) -> float | None:
     return part.gradient_growth if part and group.settings["norm"] == "batch" else None
 
 
+def theory_caption(group: Group, drawn: str, note: str = "") -> str:
+    """Return what a figure's caption says of the theory's dotted line; "" where there is none.
+
+    Args:
+        group: of the figure.
+        drawn: what of the theory is drawn, such as "the slope that theory gives".
+        note: more about it.
+    """
+    theory = gradient_growth(group)
+    if theory is None:
+        return ""
+    border = (
+        " It has no border: zero padding lowers the growth, most on the small maps of late stages."
+    )
+    return (
+        f" Dotted: {drawn} for activation gradients of wide, fully connected plain batch-norm "
+        f"networks, {theory:.4f} (Yang et al. 2019){note}.{border if bounded(group) else ''}"
+    )
+
+
 def bounded(group: Group) -> bool:
     """Whether maps have a border, which theory has not: zero padding lowers the growth."""
     return group.settings["padding"] != "circular"

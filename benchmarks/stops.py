@@ -4,8 +4,7 @@
                                [--to parent,group] [--iterations 250]
                                [--out results/reliability]
 
-Every cell is a new `resnet-lab sweep` of four runs, which trains longer than the last moment where
-nothing else is at work: an interpreter that imports torch like any
+Every cell is a new `resnet-lab sweep` of four runs, an interpreter that imports torch like any
 other. The signal goes to the command alone, or to all processes of its group as Ctrl-C in a
 terminal does. The cell says the exit code, how many seconds the end took, how many processes were
 left, and the runs' states. Then the same command finishes the study, whose files are compared byte

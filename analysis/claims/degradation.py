@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
+from analysis.claims.course import course_text, share_worse
 from analysis.claims.evidence import (
     TOO_FEW,
     Contrast,
@@ -30,7 +31,6 @@ from analysis.claims.learning import (
     trained_seeds,
 )
 from analysis.claims.published import published
-from analysis.convergence import error_curves, share_above
 from analysis.groups import Group
 from analysis.statistics import rate_interval
 
@@ -57,7 +57,14 @@ def degradation(group: Group) -> Finding | None:
         return _only_rates(group, plain, rates)
     outcome, shown = judge(end, along)
     outcome, why = judge_losses(outcome, shown, rates, nothing_learnt(group, ended))
-    reason = why + _reason(outcome, shown, along, len(shallower), share_worse(group, shown))
+    share = share_worse(
+        group.runs.metrics,
+        group.finished,
+        (shown.first, shown.second),
+        float(str(group.settings["iterations"])),
+        "train",
+    )
+    reason = why + _reason(outcome, shown, along, len(shallower), share)
     size = published(group, shown)
     size = size and replace(size, sd=None)  # its spread is one of test errors
     return points_finding(outcome, shown, "training error", reason, group, published=size)
@@ -133,22 +140,6 @@ def judge(end: Sequence[Contrast], along: Sequence[Contrast]) -> tuple[Outcome, 
     return "undecided", max(end, key=lambda one: one.mean)
 
 
-def share_worse(group: Group, shown: Contrast) -> float:
-    """Return the share of logged points past the first tenth at which `first` is the worse one.
-
-    The mean over seeds; NaN without curves.
-    """
-    members = group.finished[["run", "network", "seed", "short"]]
-    rows = error_curves(group.runs.metrics).merge(members, on=["run", "network"])
-    end = float(str(group.settings["iterations"]))
-    first, second = (rows[rows["short"] == name] for name in (shown.first, shown.second))
-    shares = [
-        share_above(first[first["seed"] == seed], second[second["seed"] == seed], end)[0]
-        for seed in set(first["seed"]) & set(second["seed"])
-    ]
-    return float(np.mean(shares)) if shares else np.nan
-
-
 def _reason(
     outcome: Outcome, shown: Contrast, along: Sequence[Contrast], k: int, share: float
 ) -> str:
@@ -167,7 +158,7 @@ def _reason(
     elif np.isfinite(shown.mean):
         parts.append("no training curves were recorded, so only the end was tested")
     if np.isfinite(share):
-        parts.append(_course_text(share))
+        parts.append(course_text(share))
     if k > 1:
         parts.append(f"intervals hold together for {k} comparisons (Bonferroni)")
     return "; ".join(parts) + "."
@@ -177,12 +168,6 @@ def _open(shown: Contrast) -> str:
     if shown.excluded():
         return f"{TOO_FEW}; or the curves do not differ on average"
     return "The interval does not exclude 0, or the curves do not differ on average"
-
-
-def _course_text(share: float) -> str:
-    if share in (0.0, 1.0):
-        return f"{'worse' if share else 'not worse'} at every point after warm-up"
-    return f"worse at {100 * share:.0f} % of points after warm-up"
 
 
 DEGRADATION = Claim(

@@ -15,6 +15,7 @@ from functools import cached_property
 import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
+from analysis.claims.course import course_text, share_worse
 from analysis.claims.evidence import (
     TOO_FEW,
     Contrast,
@@ -38,10 +39,10 @@ from analysis.claims.learning import (
 )
 from analysis.claims.published import published
 from analysis.claims.thresholds import PAIR_MARGIN
-from analysis.convergence import error_curves, share_above, time_averages
+from analysis.convergence import time_averages
 from analysis.groups import Group, split_groups
 from analysis.once import once_per_runs
-from analysis.search import split_searches, without_searches
+from analysis.search import apart_from_searches
 from resnet_lab.runs.frames import Runs
 
 MARGIN = PAIR_MARGIN
@@ -128,15 +129,8 @@ class Pair:
 
     def share_worse(self, split: str) -> float:
         """At which share of logged points after warm-up plain is worse, mean over seeds; or NaN."""
-        rows = error_curves(self.logged, split)
-        rows = rows.merge(self.trained[["run", "network", "seed", "short"]], on=["run", "network"])
         end = float(str(self.group.settings["iterations"]))
-        plain, residual = (rows[rows["short"] == name] for name in (self.plain, self.residual))
-        shares = [
-            share_above(plain[plain["seed"] == seed], residual[residual["seed"] == seed], end)[0]
-            for seed in set(plain["seed"]) & set(residual["seed"])
-        ]
-        return float(pd.Series(shares, dtype=float).mean())
+        return share_worse(self.logged, self.trained, (self.plain, self.residual), end, split)
 
     @cached_property
     def finding(self) -> Finding:
@@ -153,7 +147,7 @@ def all_pairs(runs: Runs) -> list[Pair]:
 
     Trials of a search are no alike runs, and are left to `analysis.search`.
     """
-    groups = split_groups(without_searches(runs, split_searches(runs)))
+    groups = split_groups(apart_from_searches(runs))
     return [pair for group in groups for pair in pairs_of(group)]
 
 
@@ -349,7 +343,7 @@ def _courses(pair: Pair) -> str:
         parts.append(f"{what} at the end: {seeds_text(end, 2)}")
         if along is not None:
             share = pair.share_worse(split)
-            worse = "" if pd.isna(share) else f", {course_text(pair.plain, share)}"
+            worse = "" if pd.isna(share) else f", {pair.plain} {course_text(share)}"
             text = points_text(along, f"{followed} error")
             parts.append(f"averaged over training: {text}{worse}")
         elif split == "train":
@@ -370,13 +364,6 @@ def _without_partner(pair: Pair) -> str:
         if own - common
     ]
     return f" Seeds without a partner: {'; '.join(texts)}." if texts else ""
-
-
-def course_text(network: str, share: float) -> str:
-    """Say at which share of logged points past the first tenth `network` is the worse one."""
-    if share in (0.0, 1.0):
-        return f"{network} {'worse' if share else 'not worse'} at every point after warm-up"
-    return f"{network} worse at {100 * share:.0f} % of points after warm-up"
 
 
 def _comparison(outcome: Outcome, pair: Pair) -> str:

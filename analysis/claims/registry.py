@@ -19,7 +19,7 @@ from analysis.claims.reversal import REVERSAL
 from analysis.claims.shortcuts import SHORTCUTS
 from analysis.claims.tie import TIE
 from analysis.groups import Group, split_groups
-from analysis.search import split_searches, without_searches
+from analysis.search import apart_from_searches
 from resnet_lab.runs.frames import Runs
 
 CLAIMS: tuple[Claim, ...] = (
@@ -45,7 +45,7 @@ def evaluate_claims(runs: Runs, claims: Sequence[Claim] = CLAIMS) -> list[Verdic
     verdict "not tested" that says what is needed and which sweep would test it. Trials of a search
     are no alike runs, and are left to `analysis.search`.
     """
-    runs = without_searches(runs, split_searches(runs))
+    runs = apart_from_searches(runs)
     groups = split_groups(runs)
     verdicts: list[Verdict] = []
     for claim in claims:

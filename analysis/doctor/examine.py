@@ -8,7 +8,7 @@ from analysis.claims.pair import Pair, titled
 from analysis.doctor import best_epochs, networks, seeds, settings, training
 from analysis.doctor.diagnosis import EXPLAINS, Case, Check, Diagnosis
 from analysis.groups import Group, split_groups
-from analysis.search import split_searches, without_searches
+from analysis.search import apart_from_searches
 from resnet_lab.runs.frames import Runs
 
 CHECKS: dict[str, Check] = {
@@ -53,7 +53,7 @@ def examine(runs: Runs) -> list[Patient]:
 
     Trials of searches are no alike runs: see `analysis.doctor.searches`.
     """
-    groups = split_groups(without_searches(runs, split_searches(runs)))
+    groups = split_groups(apart_from_searches(runs))
     return [_examined(Case(group, _same_data(group, groups))) for group in groups]
 
 

@@ -13,7 +13,7 @@ from analysis.figures import style
 from analysis.figures.lines import NETWORK, lines
 from analysis.groups import Group
 from analysis.layer_dynamics import at_step, growth, main_path
-from analysis.theory import bounded, gradient_growth
+from analysis.theory import gradient_growth, theory_caption
 from resnet_lab.runs.frames import Runs
 
 
@@ -121,24 +121,12 @@ def _draw_theory(axes: Axes, norms: pd.DataFrame, theory: float) -> None:
 def caption(group: Group) -> str:
     """Say what the figure shows."""
     n = int(gradient_norms(group)["n"].max())
+    note = ", beside stage 1; only its slope has a meaning"
+    dotted = theory_caption(group, "the slope that theory gives", note)
     return (
         "Weight-gradient norm of every main-path layer before the first update (geometric mean "
         f"over n = {n} seed{'s' if n > 1 else ''}), plain above, residual below, on the same axes. "
         "Lines are log-linear fits over the convolutions of each stage; the legend gives the "
         "growth per layer towards the input: above 1 gradients grow towards the input, below 1 "
-        f"they shrink.{_theory_text(group)}"
-    )
-
-
-def _theory_text(group: Group) -> str:
-    theory = gradient_growth(group)
-    if theory is None:
-        return ""
-    border = (
-        " It has no border: zero padding lowers the growth, most on the small maps of late stages."
-    )
-    return (
-        " Dotted: the slope that theory gives for activation gradients of wide, fully connected "
-        f"plain batch-norm networks, {theory:.4f} (Yang et al. 2019), beside stage 1; only its "
-        f"slope has a meaning.{border if bounded(group) else ''}"
+        f"they shrink.{dotted}"
     )

@@ -12,7 +12,7 @@ from analysis.figures import style
 from analysis.groups import Group
 from analysis.layer_dynamics import FIT_NEEDS, growth
 from analysis.statistics import summarise
-from analysis.theory import bounded, gradient_growth
+from analysis.theory import gradient_growth, theory_caption
 from resnet_lab.runs.frames import Runs
 
 THEORY = "theory, plain networks"
@@ -105,24 +105,11 @@ def caption(group: Group) -> str:
     seeds = growths(group)["n"]
     low, high = int(seeds.min()), int(seeds.max())
     counted = f"n = {low}" if low == high else f"n = {low} to {high}"
+    dotted = theory_caption(group, "the growth that theory gives")
     return (
         "Growth of the weight-gradient norm per layer towards the input before the first update, "
         "against depth (weighted layers), from log-linear fits over each stage: above 1 gradients "
         "grow towards the input, below 1 they shrink. Geometric means over seeds with 95 % t "
         f"intervals of the logarithm ({counted}; none where n = 1). Stages with fewer than "
-        f"{FIT_NEEDS} convolutions have no fit.{_theory_text(group)} The thin line is 1."
-    )
-
-
-def _theory_text(group: Group) -> str:
-    theory = gradient_growth(group)
-    if theory is None:
-        return ""
-    border = (
-        ", which have no border; zero padding lowers the growth, most on the small maps of late "
-        "stages"
-    )
-    return (
-        f" Dotted: the theory's {theory:.4f} for activation gradients of wide, fully connected "
-        f"plain batch-norm networks (Yang et al. 2019){border if bounded(group) else ''}."
+        f"{FIT_NEEDS} convolutions have no fit.{dotted} The thin line is 1."
     )

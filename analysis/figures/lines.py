@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.typing import ColorType
 
 from analysis.figures.style import ARM_MARKER, depth_colour, plain_text
 
@@ -54,10 +55,20 @@ def lines(table: pd.DataFrame) -> Iterator[Line]:
         yield Line(str(family), int(str(depth)), str(shortcut), str(short), points)
 
 
-def band(axes: Axes, line: Line, x: str, alpha: float = 0.15) -> None:
-    """Shade from the lowest to the highest seed, where there is more than one."""
+def band(
+    axes: Axes, line: Line, x: str, alpha: float = 0.15, colour: ColorType | None = None
+) -> None:
+    """Shade from the lowest to the highest seed, where there is more than one.
+
+    In `colour`, or in that of the network's depth.
+    """
     if line.seeds > 1:
         points = line.points
         axes.fill_between(
-            points[x], points["low"], points["high"], color=line.colour, alpha=alpha, linewidth=0
+            points[x],
+            points["low"],
+            points["high"],
+            color=line.colour if colour is None else colour,
+            alpha=alpha,
+            linewidth=0,
         )

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.typing import ColorType
 
 from analysis.claims.pair import Pair, evidence_text, pairs_of
 from analysis.figures import style
-from analysis.figures.lines import Line, lines
+from analysis.figures.lines import Line, band, lines
+from analysis.figures.published import mark_published, published_handles
 from analysis.figures.training_curves import curves, held_out_split
 from analysis.groups import Group
-from analysis.paper import load_paper
 from resnet_lab.runs.frames import Runs
 
 THIN, BOLD = 0.9, 1.9
@@ -48,7 +47,7 @@ def draw(group: Group) -> Figure | None:
         for split in splits:
             for line in lines(own[own["split"] == split]):
                 _draw_line(axes, line, split)
-        _mark_published(axes, own, group)
+        mark_published(axes, own, group, _colour)
         axes.set_title(f"{depth} layers")
         style.iteration_axis(axes, float(table["step"].max()))
         axes.set_ylabel("error (%)")
@@ -90,7 +89,7 @@ def limits(table: pd.DataFrame) -> tuple[float, float]:
 
 
 def _draw_line(axes: Axes, line: Line, split: str) -> None:
-    points, colour = line.points, style.ARM_COLOUR[line.shortcut]
+    points, colour = line.points, _colour(line)
     axes.plot(
         points["step"],
         points["mean"],
@@ -99,36 +98,11 @@ def _draw_line(axes: Axes, line: Line, split: str) -> None:
         linestyle="-",
         label=f"{line.short} {split}",
     )
-    if line.seeds > 1:
-        axes.fill_between(
-            points["step"],
-            points["low"],
-            points["high"],
-            color=colour,
-            alpha=BAND[split],
-            linewidth=0,
-        )
+    band(axes, line, "step", BAND[split], colour)
 
 
-def _mark_published(axes: Axes, table: pd.DataFrame, group: Group) -> None:
-    """Mark the published final error at the right edge, where there is one for these data."""
-    members = group.members[group.members["short"].isin(table["short"])]
-    for line in lines(members.drop_duplicates("short")):
-        network = str(line.points["network"].iloc[0])
-        result = load_paper().result(network, str(group.settings["data"]))
-        if result is not None:
-            axes.plot(
-                [1.0],
-                [result.error],
-                "<",
-                color=style.ARM_COLOUR[line.shortcut],
-                markeredgecolor="white",
-                markersize=7,
-                clip_on=False,
-                transform=axes.get_yaxis_transform(),
-                label=f"{line.short} published",
-                zorder=5,
-            )
+def _colour(line: Line) -> ColorType:
+    return style.ARM_COLOUR[line.shortcut]
 
 
 def _legend(figure: Figure, table: pd.DataFrame, held_out: str | None) -> None:
@@ -142,14 +116,8 @@ def _legend(figure: Figure, table: pd.DataFrame, held_out: str | None) -> None:
     handles.append(Line2D([], [], color="0.2", linewidth=THIN, label="thin: training"))
     if held_out is not None:
         handles.append(Line2D([], [], color="0.2", linewidth=BOLD, label=f"bold: {held_out}"))
-    if any(str(one.get_label()).endswith("published") for one in _drawn(figure)):
-        label = "published, final"
-        handles.append(Line2D([], [], color="0.2", marker="<", linestyle="", label=label))
+    handles += published_handles(figure)
     style.figure_legend(figure, handles, most=2)
-
-
-def _drawn(figure: Figure) -> Sequence[Line2D]:
-    return [line for axes in figure.axes for line in axes.lines]
 
 
 def caption(group: Group) -> str:

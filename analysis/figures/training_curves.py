@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 
 from analysis.figures import style
 from analysis.figures.lines import NETWORK, band, lines
+from analysis.figures.published import mark_published, published_handles
 from analysis.groups import Group
-from analysis.paper import load_paper
 from resnet_lab.runs.frames import Runs
 
 HELD_OUT = ("test", "validation")
@@ -65,7 +65,8 @@ def draw(group: Group) -> Figure | None:
     panels = figure.subplots(1, len(families), sharex=True, sharey=True, squeeze=False)[0]
     for axes, family in zip(panels, families, strict=True):
         _draw_family(axes, table[table["family"] == family], splits)
-        _mark_published(axes, table[table["family"] == family], group)
+        own = table[table["family"] == family]
+        mark_published(axes, own, group, lambda line: line.colour)
         axes.set_title(family)
         style.iteration_axis(axes, float(table["step"].max()))
         axes.set_ylabel("error (%)")
@@ -98,27 +99,6 @@ def _top(table: pd.DataFrame) -> float:
     return float(min(100.0, max(10.0, 1.6 * last.max())))
 
 
-def _mark_published(axes: Axes, table: pd.DataFrame, group: Group) -> None:
-    """Mark the published final error at the right edge, where there is one for these data."""
-    members = group.members[group.members["short"].isin(table["short"])]
-    for line in lines(members.drop_duplicates("short")):
-        network = str(line.points["network"].iloc[0])
-        result = load_paper().result(network, str(group.settings["data"]))
-        if result is not None:
-            axes.plot(
-                [1.0],
-                [result.error],
-                "<",
-                color=line.colour,
-                markeredgecolor="white",
-                markersize=7,
-                clip_on=False,
-                transform=axes.get_yaxis_transform(),
-                label=f"{line.short} published",
-                zorder=5,
-            )
-
-
 def _legend(axes: Axes, table: pd.DataFrame) -> None:
     handles = [
         Line2D([], [], color=line.colour, linewidth=1.9, label=line.label, **line.sparse_marker)
@@ -131,15 +111,7 @@ def _split_legend(figure: Figure, held_out: str | None) -> None:
     handles = [Line2D([], [], color="0.2", linestyle="--", linewidth=1.0, label="training")]
     if held_out is not None:
         handles.append(Line2D([], [], color="0.2", linewidth=1.9, label=held_out))
-    papers = [
-        line
-        for axes in figure.axes
-        for line in axes.lines
-        if str(line.get_label()).endswith("published")
-    ]
-    if papers:
-        label = "published, final"
-        handles.append(Line2D([], [], color="0.2", marker="<", linestyle="", label=label))
+    handles += published_handles(figure)
     style.figure_legend(figure, handles)
 
 

@@ -22,7 +22,7 @@ from analysis.paper import load_paper
 from analysis.report.explorer import explorer
 from analysis.report.scripts import scripts
 from analysis.scoreboard import scoreboard
-from analysis.search import Search, without_searches
+from analysis.search import Search, apart_from_searches
 from analysis.search_text import answer as search_answer
 from analysis.search_text import by_network_for_reading, ranking_for_reading
 from analysis.tables import (
@@ -79,7 +79,7 @@ def render(
 
     Runs of `searches` are shown as trials, not as groups of their own.
     """
-    apart = without_searches(runs, searches)
+    apart = apart_from_searches(runs) if searches else runs
     shown = [
         *tuned(apart, drawings, images),
         *searched(searches, drawings, images),

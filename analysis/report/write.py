@@ -11,7 +11,7 @@ from analysis.layer_dynamics import freezes, growth
 from analysis.pairs import pairs_table
 from analysis.report.page import render
 from analysis.scoreboard import scoreboard
-from analysis.search import split_searches, without_searches
+from analysis.search import apart_from_searches, split_searches
 from analysis.tables import results_table, search_tables, tuning_tables
 from resnet_lab.files import user_path
 from resnet_lab.runs.frames import Runs
@@ -26,7 +26,7 @@ def write_report(runs: Runs, out: Path, verdicts: list[Verdict] | None = None) -
     out = user_path(out)
     verdicts = evaluate(runs) if verdicts is None else verdicts
     searches = split_searches(runs)
-    apart = without_searches(runs, searches)
+    apart = apart_from_searches(runs)
     drawings = [*draw_tunings(apart), *draw_searches(searches), *draw_all(apart)]
     save_all(drawings, out / "figures")
     write_tables(runs, verdicts, out / "tables")
@@ -45,7 +45,7 @@ def write_tables(runs: Runs, verdicts: list[Verdict], folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     searches = split_searches(runs)
-    apart = without_searches(runs, searches)
+    apart = apart_from_searches(runs)
     tables = {
         "results": results_table(apart),
         "scoreboard": scoreboard(runs),

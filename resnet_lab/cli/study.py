@@ -207,10 +207,13 @@ class Study:
             return queue.attempts()
 
     def _states(self) -> dict[str, str]:
-        attempts = self.attempts()
+        attempts: dict[str, FrozenTrial] = {}
+        dead: set[int] = set()
+        if self.work.exists():
+            with closing(self.work.open()) as queue:
+                attempts, dead = queue.attempts(), queue.dead()
         missing = self._absent(attempts)
         check_runs_dir(missing, self.work.study, self.work.folder)
-        dead = self._dead()
         states = {}
         for slot in self.slots():
             trial = attempts.get(slot.key)
@@ -220,13 +223,6 @@ class Study:
             done = slot.key in self.places and self.places[slot.key].is_finished()
             states[slot.key] = "finished" if done else known
         return states
-
-    def _dead(self) -> set[int]:
-        """Numbers of the attempts whose worker has died."""
-        if not self.work.exists():
-            return set()
-        with closing(self.work.open()) as queue:
-            return set(queue.dead())
 
     def _absent(self, attempts: Mapping[str, FrozenTrial] | None = None) -> Absent:
         """The runs that the study has as done and that are not in this runs directory."""
@@ -299,7 +295,8 @@ def _check_end(given: argparse.Namespace, sweep: Sweep) -> None:
         raise UserError(f"{given.file} is a search without an end: give it a run_cap, or --count")
 
 
-def _say(remarks: Sequence[str]) -> None:
+def say(remarks: Sequence[str]) -> None:
+    """Print remarks on a sweep, a line each, where errors go."""
     print("".join(f"{remark}\n" for remark in remarks), end="", file=sys.stderr)
 
 
@@ -313,10 +310,10 @@ def _parse_points(
     """Slot -> flags, configuration and place of a grid's points; of a search, its extremes."""
     if sweep.searches:
         ends = [(one, _parse([*fixed.around(one), *added])) for one in sweep.corners()]
-        _say(check_varied(sweep, ends, _parse, fixed, smoke))
+        say(check_varied(sweep, ends, _parse, fixed, smoke))
         return {}, {f"corner {i}": config for i, (_, config) in enumerate(ends)}, {}
     runs = [(flags, _parse([*fixed.around(flags), *added])) for flags in sweep.points()]
-    _say(check_varied(sweep, runs, _parse, fixed, smoke))
+    say(check_varied(sweep, runs, _parse, fixed, smoke))
     return by_identity(runs)
 
 

@@ -59,14 +59,14 @@ def _prepared(arguments: Sequence[str]) -> Callable[[], int] | None:
     if given.file is None:
         parser.error("the following arguments are required: FILE")
     from resnet_lab.cli.confirmation import confirm, read_seeds
-    from resnet_lab.cli.study import Study
+    from resnet_lab.cli.study import Study, say
     from resnet_lab.cli.train import train_illustrated
     from resnet_lab.sweeps.space import read_sweep
 
     given.seeds = read_seeds(given.seeds)
     given.runs_dir = with_home(given.runs_dir)
     sweep = read_sweep(user_path(given.file))
-    print("".join(f"{remark}\n" for remark in sweep.remarks), end="", file=sys.stderr)
+    say(sweep.remarks)
     sweep = replace(sweep, **_smoke_sweep(sweep)) if given.smoke else sweep
     study = Study.of(given, sweep, extra, train_illustrated)
     if given.confirm is not None:

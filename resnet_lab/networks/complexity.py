@@ -80,10 +80,12 @@ def layer_table(
     table = architecture(spec, in_channels)
     stem = table.stem[0]
     size = _halved(image_size, stem.stride)
-    layers = [_layer(spec, "stem.conv", stem, size, index=1)]
+    index = 1
+    layers = [_layer(spec, "stem.conv", stem, size, index)]
     size = _halved(size, 2) if table.pooled else size
     for block in table.blocks:
-        layers += _block_layers(spec, block, size, max(one.index for one in layers[-4:]))
+        layers += _block_layers(spec, block, size, index)
+        index += sum(one.kind == "conv" for one in block.residual)
         size = _halved(size, block.stride)
     layers.append(_classifier_layer(spec, table.channels, num_classes))
     return tuple(layers)

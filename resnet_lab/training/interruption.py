@@ -24,8 +24,7 @@ _entered: list[Interruption] = []
 class Interruption:
     """While entered, the first signal only sets `requested`; a second SIGINT is obeyed at once.
 
-    Outside the main thread, where Python delivers
-    no signals, it does nothing.
+    Outside the main thread, where Python delivers no signals, it does nothing.
 
     Args:
         at_once: obey every signal at once, by KeyboardInterrupt: nothing would be lost. One that
