@@ -243,7 +243,7 @@ class Logbook(pl.Callback):
         images = (trainer.global_step - self._first_step) * cohort.recipe.batch_size
         self.info["step"] = trainer.global_step
         self.info["provenance"].update(
-            wall_seconds=round(self.wall_seconds + seconds, 1),
+            wall_seconds=round(self.wall_seconds + seconds, 3),
             images_per_second=round(images / seconds, 1) if images else None,
             precision=cohort.recipe.precision,
             compile=cohort.recipe.compile,
