@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_lab.configuration.config import Config, TrainerConfig
+from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.data.config import DataConfig
 from resnet_lab.recording.schedule import RecordingConfig
-from resnet_lab.training.config import Config, TrainerConfig
-from resnet_lab.training.recipe import RecipeConfig
 
 NAME = "cifar100"
 CLASSES = 100

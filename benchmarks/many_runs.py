@@ -179,12 +179,12 @@ def write_run(folder: Path, number: int) -> Path:
     """Write the run directory of one number, finished, through the project's own writers."""
     import numpy as np
 
+    from resnet_lab.configuration.config import Config
+    from resnet_lab.configuration.recipe import RecipeConfig
     from resnet_lab.data.config import DataConfig
     from resnet_lab.networks.spec import NetworkSpec
     from resnet_lab.recording.schedule import recording_steps
     from resnet_lab.runs.directory import RunDirectory
-    from resnet_lab.training.config import Config
-    from resnet_lab.training.recipe import RecipeConfig
 
     cell, seed = number % (len(NETWORKS) * len(RATES)), number // (len(NETWORKS) * len(RATES))
     spec = NetworkSpec.parse(NETWORKS[cell % len(NETWORKS)])

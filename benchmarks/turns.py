@@ -14,7 +14,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from resnet_lab.training.config import Config
+from resnet_lab.configuration.config import Config
 from resnet_lab.training.train import train
 
 

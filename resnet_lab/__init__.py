@@ -14,40 +14,41 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from resnet_lab.configuration.config import Config, TrainerConfig, WandbConfig
+    from resnet_lab.configuration.recipe import RecipeConfig
     from resnet_lab.data.config import DataConfig
     from resnet_lab.data.load import load_data
     from resnet_lab.errors import UserError
     from resnet_lab.networks.complexity import complexity, layer_table
     from resnet_lab.networks.network import build_network
-    from resnet_lab.networks.own_parts import load_parts, part
+    from resnet_lab.networks.own import part
     from resnet_lab.networks.spec import NetworkSpec
     from resnet_lab.networks.weights import load_weights, save_weights
+    from resnet_lab.parts.files import load_parts
     from resnet_lab.recording.schedule import RecordingConfig
     from resnet_lab.runs.frames import Runs, load_runs
     from resnet_lab.tracking.load import load_wandb
-    from resnet_lab.training.config import Config, TrainerConfig, WandbConfig
-    from resnet_lab.training.recipe import RecipeConfig
     from resnet_lab.training.train import train
 
 _PLACES = {
-    "Config": "resnet_lab.training.config",
+    "Config": "resnet_lab.configuration.config",
     "DataConfig": "resnet_lab.data.config",
     "NetworkSpec": "resnet_lab.networks.spec",
-    "RecipeConfig": "resnet_lab.training.recipe",
+    "RecipeConfig": "resnet_lab.configuration.recipe",
     "RecordingConfig": "resnet_lab.recording.schedule",
     "Runs": "resnet_lab.runs.frames",
-    "TrainerConfig": "resnet_lab.training.config",
+    "TrainerConfig": "resnet_lab.configuration.config",
     "UserError": "resnet_lab.errors",
-    "WandbConfig": "resnet_lab.training.config",
+    "WandbConfig": "resnet_lab.configuration.config",
     "build_network": "resnet_lab.networks.network",
     "complexity": "resnet_lab.networks.complexity",
     "layer_table": "resnet_lab.networks.complexity",
     "load_data": "resnet_lab.data.load",
-    "load_parts": "resnet_lab.networks.own_parts",
+    "load_parts": "resnet_lab.parts.files",
     "load_runs": "resnet_lab.runs.frames",
     "load_wandb": "resnet_lab.tracking.load",
     "load_weights": "resnet_lab.networks.weights",
-    "part": "resnet_lab.networks.own_parts",
+    "part": "resnet_lab.networks.own",
     "save_weights": "resnet_lab.networks.weights",
     "train": "resnet_lab.training.train",
 }

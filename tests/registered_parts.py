@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from resnet_lab.networks import registry
 from resnet_lab.networks.part import Part
+from resnet_lab.networks.registry import register
+from resnet_lab.parts.registry import additions, take_back
 
 
 @contextmanager
 def registered(*parts: Part) -> Iterator[None]:
-    registry.register(*parts)
+    before = additions()
+    register(*parts)
     try:
         yield
     finally:
-        registry.unregister(*parts)
+        take_back(before)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from tiny_runs import PLAIN, assert_same_result, at_step, info, interrupt, tiny
 
+from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.networks.complexity import Complexity, complexity
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.runs.frames import load_runs
 from resnet_lab.training import arithmetic
 from resnet_lab.training.arithmetic import choose_arithmetic
-from resnet_lab.training.recipe import RecipeConfig
 from resnet_lab.training.train import train
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))

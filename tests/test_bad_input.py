@@ -28,6 +28,8 @@ from tiny_runs import PAIR, ROOT, info, tiny
 
 from resnet_lab.cli import main
 from resnet_lab.cli.parsing import parse_config
+from resnet_lab.configuration.config import Config
+from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.data.image_tree import ImageTree, read_trees
 from resnet_lab.data.prepare import verify
 from resnet_lab.documents import LARGEST, DocumentError, load_json, load_yaml, read_text
@@ -38,8 +40,6 @@ from resnet_lab.runs.frames import load_runs
 from resnet_lab.runs.rows import LAYERS, METRICS
 from resnet_lab.runs.stacking import MOST_ROWS, read_rows
 from resnet_lab.sweeps.space import read_sweep
-from resnet_lab.training.config import Config
-from resnet_lab.training.recipe import RecipeConfig
 from resnet_lab.training.train import train
 
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(

@@ -16,6 +16,7 @@ import torch
 from tiny_runs import PLAIN, assert_same_result, at_step, info, interrupt, resumed, tiny
 
 from resnet_lab.cli import main
+from resnet_lab.configuration.config import Config, TrainerConfig
 from resnet_lab.errors import RunFailed, UserError
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.training import checkpoints
@@ -26,7 +27,6 @@ from resnet_lab.training.checkpoint_files import (
     read_checkpoint,
     write_checkpoint,
 )
-from resnet_lab.training.config import Config, TrainerConfig
 from resnet_lab.training.failures import in_words
 from resnet_lab.training.train import train
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from resnet_lab.configuration.config import Config, TrainerConfig, WandbConfig
+from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.data.config import DataConfig
 from resnet_lab.errors import UserError
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.recording.schedule import RecordingConfig
-from resnet_lab.training.config import Config, TrainerConfig, WandbConfig
-from resnet_lab.training.recipe import RecipeConfig
 from resnet_lab.training.train import train
 
 SECTIONS = (Config, DataConfig, RecipeConfig, RecordingConfig, TrainerConfig, WandbConfig)

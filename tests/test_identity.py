@@ -25,6 +25,10 @@ import resnet_lab.networks
 from analysis.groups import split_groups
 from resnet_lab.cli import main
 from resnet_lab.cli.parsing import parse_config
+from resnet_lab.configuration.config import Config, TrainerConfig, WandbConfig
+from resnet_lab.configuration.identity import identify_format_1
+from resnet_lab.configuration.recipe import RecipeConfig, as_stored
+from resnet_lab.configuration.replaced import replaced_code
 from resnet_lab.data.config import DataConfig
 from resnet_lab.errors import UserError
 from resnet_lab.files import seal, write_json
@@ -35,10 +39,6 @@ from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.runs.directory import RunDirectory, run_name
 from resnet_lab.runs.frames import load_runs
 from resnet_lab.training import config as configuration
-from resnet_lab.training.config import Config, TrainerConfig, WandbConfig
-from resnet_lab.training.identity import identify_format_1
-from resnet_lab.training.recipe import RecipeConfig, as_stored
-from resnet_lab.training.replaced import replaced_code
 from resnet_lab.training.train import train
 
 # For every field that decides a result: other settings beside which it has an effect, and a value
@@ -438,7 +438,7 @@ def test_a_sweep_that_was_begun_in_format_1_keeps_its_runs(
     Path("old.yaml").write_text(yaml.safe_dump(sweep))
     with monkeypatch.context() as patch:
         patch.setattr(
-            "resnet_lab.training.config.identify", lambda config, *_: identify_format_1(config)
+            "resnet_lab.configuration.config.identify", lambda config, *_: identify_format_1(config)
         )
         patch.setattr("resnet_lab.cli.study.identify", lambda config, *_: identify_format_1(config))
         assert main(["sweep", "old.yaml", "--count", "1"]) in (0, 1)

@@ -21,6 +21,7 @@ from tiny_runs import (
 )
 from torch import Tensor
 
+from resnet_lab.configuration.config import Loop, TrainerConfig
 from resnet_lab.data.config import DataConfig
 from resnet_lab.data.data import Data
 from resnet_lab.data.load import load_data
@@ -28,7 +29,6 @@ from resnet_lab.errors import UserError
 from resnet_lab.training import captured, loop, stretches
 from resnet_lab.training import train as training
 from resnet_lab.training.cohort import Cohort
-from resnet_lab.training.config import Loop, TrainerConfig
 from resnet_lab.training.stretches import next_look
 from resnet_lab.training.train import train
 

@@ -14,7 +14,8 @@ import torch
 
 import resnet_lab as rl
 from resnet_lab.cli import main
-from resnet_lab.networks import own_parts, registry
+from resnet_lab.parts import files
+from resnet_lab.parts.registry import additions
 
 FILE = """
 import resnet_lab as rl
@@ -48,9 +49,7 @@ def file(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "mine.py"
     path.write_text(FILE)
     yield path
-    for _, parts in own_parts._files.values():
-        registry.unregister(*parts)
-    own_parts._files.clear()
+    files.forget_files()
 
 
 def test_one_file_brings_parts_that_networks_names_and_counts_know(file: Path) -> None:
@@ -87,7 +86,7 @@ def test_runs_of_a_changed_file_are_other_runs(file: Path) -> None:
         ("x = 1\nraise ValueError('no')", r"mine.py: line 2: ValueError: no"),
         ("exit(3)", r"mine.py: line 1: SystemExit: 3"),
         ("def f(:", r"mine.py: .*SyntaxError"),
-        ("x = 1", r"mine.py: it registers no part; decorate a class with @rl.part"),
+        ("x = 1", r"mine.py: it registers nothing; use @rl.part"),
         (FILE.replace('"half"', '"relu"'), r"mine.py: branch 'relu' \(relu\) is there already"),
         (FILE.replace('"branch"', '"brunch"'), r"mine.py: unknown axis 'brunch', did you mean 'br"),
         (FILE.replace("def forward(self, x):\n        return x / 2", "x = 1"),
@@ -98,11 +97,11 @@ def test_runs_of_a_changed_file_are_other_runs(file: Path) -> None:
 def test_a_file_that_cannot_be_used_says_why_and_adds_nothing(
     content: str, message: str, file: Path
 ) -> None:
-    before = registry.registered()
+    before = additions()
     file.write_text(content)
     with pytest.raises(rl.UserError, match=message):
         rl.load_parts(file)
-    assert registry.registered() == before
+    assert additions() == before
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -113,7 +112,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_the_command_line_trains_and_reports_them_and_a_changed_file_is_another_run(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(own_parts.VARIABLE, "")
+    monkeypatch.setenv(files.VARIABLE, "")
     flags = [*("--recipe.iterations", "2", "--recipe.drops", "[]", "--recipe.warmup_steps", "0")]
     flags += ["--data.name", "digits", "--trainer.device", "cpu", "--recording.probe_size", "8"]
     line = ["train", "--network", "plain-8-x0.25-half,resnet-8-x0.25-half", *flags]
@@ -145,7 +144,7 @@ def test_runs_with_parts_that_are_not_loaded_say_which_flag_loads_them(
 
 
 def test_other_processes_load_them_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(own_parts.VARIABLE, str(file))
+    monkeypatch.setenv(files.VARIABLE, str(file))
     code = "import resnet_lab as rl; print(rl.NetworkSpec.parse('plain-8-half').twin.name)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "resnet-8-half\n"

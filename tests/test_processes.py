@@ -11,9 +11,10 @@ import pytest
 from tiny_runs import PLAIN, ROOT, assert_same_weights, info, tiny, weights
 
 from resnet_lab.cli import main
+from resnet_lab.configuration.config import TrainerConfig
 from resnet_lab.errors import UserError
-from resnet_lab.training.config import TrainerConfig
-from resnet_lab.training.processes import PEERS, is_first_process, launched
+from resnet_lab.rank import is_first_process
+from resnet_lab.training.processes import PEERS, launched
 from resnet_lab.training.train import train
 
 SRUN = "SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=2 SLURM_STEP_ID=0 SLURM_PROCID=1 SLURM_LOCALID=1"

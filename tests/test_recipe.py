@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from resnet_lab.configuration.config import Config, TrainerConfig
+from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.errors import UserError
 from resnet_lab.recording.schedule import RecordingConfig
-from resnet_lab.training.config import Config, TrainerConfig
-from resnet_lab.training.recipe import RecipeConfig
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"iterations": 0}, "recipe.iterations is 0: give 1 or more"),

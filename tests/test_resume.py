@@ -29,7 +29,7 @@ from tiny_runs import (
     tiny,
 )
 
-from resnet_lab.training.config import Config
+from resnet_lab.configuration.config import Config
 from resnet_lab.training.train import train
 
 EVERY_STEP = {"checkpoint_seconds": 1e-9}

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from tiny_runs import PAIR, PLAIN, at_step, info, interrupt, resumed, tiny
 
 from resnet_lab.cli.parsing import parse_config
+from resnet_lab.configuration.config import Config, TrainerConfig
+from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.data.config import DataConfig
 from resnet_lab.errors import UserError
 from resnet_lab.files import replacing, write_json, write_text
@@ -25,8 +27,6 @@ from resnet_lab.runs.directory import DamagedFile, RunDirectory, read_info, run_
 from resnet_lab.runs.provenance import note_resumption
 from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
 from resnet_lab.runs.stacking import read_rows
-from resnet_lab.training.config import Config, TrainerConfig
-from resnet_lab.training.recipe import RecipeConfig
 from resnet_lab.training.train import train
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_lab.training.recipe import RecipeConfig
-from resnet_lab.training.schedules import (
+from resnet_lab.configuration.recipe import RecipeConfig
+from resnet_lab.configuration.schedules import (
     Progress,
     after_training_error,
     after_validation_error,

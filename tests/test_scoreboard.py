@@ -21,7 +21,7 @@ MATCHES = {"cifar10_paper": "64k iterations", "imagenet_paper": "ten-crop"}
 
 def recipe(experiment: str, **changed: object) -> dict[str, object]:
     """The settings columns of a run of one of the project's own experiment files."""
-    from resnet_lab.training.recipe import RecipeConfig
+    from resnet_lab.configuration.recipe import RecipeConfig
 
     content = yaml.safe_load((ROOT / f"experiments/{experiment}.yaml").read_text("utf-8"))
     given = {**vars(RecipeConfig()), **content["recipe"]}

@@ -13,11 +13,11 @@ import yaml
 from tiny_runs import info
 
 from resnet_lab.cli import main
+from resnet_lab.configuration.config import Config
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.sweeps.cost import multiply_adds
 from resnet_lab.sweeps.duration import Clock, in_words, measured_speeds, shared
-from resnet_lab.training.config import Config
 
 PLAIN, RESIDUAL, DEEP = "plain-8-x0.25", "resnet-8-x0.25", "plain-20-x0.25"
 SHORT = {

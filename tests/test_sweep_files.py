@@ -12,11 +12,11 @@ from checkout import own_files
 from tiny_runs import ROOT
 
 from resnet_lab.cli.parsing import build_config, config_parser
+from resnet_lab.configuration.config import Config
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.sweeps.command import FixedFlags, read_command
 from resnet_lab.sweeps.space import read_sweep
-from resnet_lab.training.config import Config
 
 FILES = own_files("sweeps/*.yaml")
 CONTENT: dict[str, dict[str, Any]] = {
@@ -268,7 +268,7 @@ def test_imagenet_gives_the_same_run_on_any_number_of_gpus(
 ) -> None:
     found = {}
     for gpus in (1, 2, 4, 8):
-        monkeypatch.setattr("resnet_lab.training.config._gpus", lambda gpus=gpus: gpus)
+        monkeypatch.setattr("resnet_lab.configuration.config._gpus", lambda gpus=gpus: gpus)
         configs = parsed(stem)
         assert {config.trainer.processes for config in configs} == {gpus}
         found[gpus] = [config.run_id() for config in configs]

@@ -30,12 +30,12 @@ from tiny_runs import (
     weights,
 )
 
+from resnet_lab.configuration.config import Config
 from resnet_lab.data.load import load_data
 from resnet_lab.errors import UserError
 from resnet_lab.networks.network import Network, build_network
 from resnet_lab.networks.weights import load_weights
 from resnet_lab.training.cohort import Cohort
-from resnet_lab.training.config import Config
 from resnet_lab.training.evaluation import evaluate
 from resnet_lab.training.train import train
 

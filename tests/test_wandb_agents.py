@@ -29,11 +29,11 @@ from wandb_server import SECONDS, Json, Server, StoredRun, resnet_lab, start, wa
 
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.wandb_flags import from_wandb, text_flags
+from resnet_lab.configuration.config import Config
+from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.errors import UserError
 from resnet_lab.sweeps import agents
 from resnet_lab.sweeps.agents import AgentsOutcome
-from resnet_lab.training.config import Config
-from resnet_lab.training.recipe import RecipeConfig
 from resnet_lab.training.train import train
 
 # Flags as agents write them

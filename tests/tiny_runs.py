@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from resnet_lab.configuration.config import Config, TrainerConfig
+from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.data.config import DataConfig
 from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.training.cohort import Cohort
-from resnet_lab.training.config import Config, TrainerConfig
-from resnet_lab.training.recipe import RecipeConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN, RESIDUAL = PAIR = ("plain-8-x0.25", "resnet-8-x0.25")

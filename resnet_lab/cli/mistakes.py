@@ -247,7 +247,7 @@ def _wrong_type(message: str, arguments: Sequence[str]) -> str:
 @cache
 def _truths() -> frozenset[str]:
     """Flags of a run's configuration that are true or false."""
-    from resnet_lab.training.config import Config
+    from resnet_lab.configuration.config import Config
 
     sections = {field.name: field.default_factory for field in dataclasses.fields(Config)}
     hints = {

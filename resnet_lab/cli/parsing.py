@@ -24,7 +24,7 @@ from resnet_lab.files import with_home
 if TYPE_CHECKING:
     import jsonargparse
 
-    from resnet_lab.training.config import Config
+    from resnet_lab.configuration.config import Config
 
 
 MODE = "yaml within limits"
@@ -77,7 +77,7 @@ def config_parser(command: str = "train") -> jsonargparse.ArgumentParser:
     """The parser of a run's configuration: YAML files, then flags, later ones winning."""
     import jsonargparse
 
-    from resnet_lab.training.config import Config
+    from resnet_lab.configuration.config import Config
 
     jsonargparse.set_loader(MODE, _load, exceptions=(DocumentError, yaml.YAMLError))
     parser = jsonargparse.ArgumentParser(
@@ -124,7 +124,7 @@ def _load(text: str) -> Any:
 @cache
 def _sections() -> dict[str, Any]:
     """The parts of a configuration that have keys of their own, by name."""
-    from resnet_lab.training.config import Config
+    from resnet_lab.configuration.config import Config
 
     hints = get_type_hints(Config)
     return {one.name: hints[one.name] for one in fields(Config) if is_dataclass(hints[one.name])}
@@ -256,7 +256,7 @@ def build_config(values: jsonargparse.Namespace) -> Config:
     Raises:
         UserError: a value is missing or out of range.
     """
-    from resnet_lab.training.config import Config
+    from resnet_lab.configuration.config import Config
 
     given = values.as_dict()
     given.pop("config", None)

@@ -21,7 +21,7 @@ def take_parts(arguments: Sequence[str]) -> list[str]:
     """
     files, others = _split(arguments)
     if files:
-        from resnet_lab.networks.own_parts import VARIABLE, load_parts
+        from resnet_lab.parts.files import VARIABLE, load_parts
 
         for file in files:
             load_parts(file)

@@ -13,9 +13,9 @@ from resnet_lab.data.fingerprint import check_there
 from resnet_lab.errors import UserError
 
 if TYPE_CHECKING:
+    from resnet_lab.configuration.config import Config
     from resnet_lab.sweeps.agents import AgentsOutcome
     from resnet_lab.sweeps.points import HandedOut
-    from resnet_lab.training.config import Config
 
 FOREIGN = ("storage", "devices", "retries", "seed", "smoke")
 """Flags of `sweep` that mean nothing here: the sweep on the server says what its runs are."""

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.wandb_flags import as_typed
+from resnet_lab.configuration.config import Config
+from resnet_lab.configuration.identity import identify
+from resnet_lab.configuration.replaced import foreign_parts, replaced_code
 from resnet_lab.data.fingerprint import check_there, fingerprint
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory
@@ -31,9 +34,6 @@ from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.storage import VARIABLE, without_secrets
 from resnet_lab.sweeps.work import Train, Work, flags_as_read
 from resnet_lab.sweeps.worker import target_reached
-from resnet_lab.training.config import Config
-from resnet_lab.training.identity import identify
-from resnet_lab.training.replaced import foreign_parts, replaced_code
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

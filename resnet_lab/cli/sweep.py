@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from resnet_lab.cli.ending import ending
 from resnet_lab.cli.parsing import Parser
 from resnet_lab.cli.resume import outcome_lines, resume
+from resnet_lab.configuration.config import WandbConfig
 from resnet_lab.errors import UserError
 from resnet_lab.files import user_path, with_home
 from resnet_lab.sweeps.command import value_given
 from resnet_lab.tracking.agent import not_tracked
-from resnet_lab.training.config import WandbConfig
 from resnet_lab.training.interruption import Interruption
 from resnet_lab.training.processes import stand_alone
 

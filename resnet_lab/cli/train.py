@@ -18,6 +18,7 @@ from resnet_lab.data.fingerprint import check_there
 from resnet_lab.environment import variables_kept
 from resnet_lab.errors import RunFailed, UserError
 from resnet_lab.interpreter import no_garbage_collection
+from resnet_lab.rank import is_first_process
 from resnet_lab.sweeps.parent import COMMAND, command_here, end_with, end_with_command
 from resnet_lab.tracking.agent import (
     in_the_sweeps_place,
@@ -27,10 +28,10 @@ from resnet_lab.tracking.agent import (
     under_agent,
 )
 from resnet_lab.training.interruption import Interruption
-from resnet_lab.training.processes import is_first_process, launched, unheeded
+from resnet_lab.training.processes import launched, unheeded
 
 if TYPE_CHECKING:
-    from resnet_lab.training.config import Config
+    from resnet_lab.configuration.config import Config
     from resnet_lab.training.logbook import Judge
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.train import train_illustrated
+from resnet_lab.configuration.config import Config
 from resnet_lab.errors import RunHeld, UserError
+from resnet_lab.rank import is_first_process
 from resnet_lab.sweeps.group import HELD, MISTAKE, VARIABLE
 from resnet_lab.sweeps.parent import end_with
 from resnet_lab.sweeps.verdict import TrialJudge
-from resnet_lab.training.config import Config
-from resnet_lab.training.processes import is_first_process
 
 if TYPE_CHECKING:
     from resnet_lab.training.logbook import Judge

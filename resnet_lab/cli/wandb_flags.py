@@ -66,7 +66,7 @@ def _flags(name: str, value: Any) -> Iterator[str]:
 @cache
 def text_flags() -> frozenset[str]:
     """Flags of a run's configuration whose value may be any text."""
-    from resnet_lab.training.config import Config
+    from resnet_lab.configuration.config import Config
 
     names = {CONFIG, *(f"--{name}" for name in _texts_of(Config))}
     return frozenset(names | {name.replace("_", "-") for name in names})

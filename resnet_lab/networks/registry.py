@@ -1,12 +1,10 @@
-"""All parts that are known, by axis and name; those in `parts/` are registered on first use."""
+"""All parts of networks, by axis and name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import TypeVar
 
 from resnet_lab.errors import UserError
@@ -20,6 +18,7 @@ from resnet_lab.networks.part import (
     Part,
     Shortcut,
 )
+from resnet_lab.parts.registry import Registry, changes
 
 AXES: Mapping[str, type[Part]] = {
     kind.axis: kind
@@ -31,66 +30,53 @@ P = TypeVar("P", bound=Part)
 
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9]*", re.ASCII)
 _NUMBER = re.compile(r"\d{1,4}(\.\d{1,20})?", re.ASCII)
-_loaded = False
-_known: dict[str, dict[str, Part]] = {axis: {} for axis in AXES}
+_REGISTRIES: Mapping[str, Registry[Part]] = {
+    axis: Registry(axis, "resnet_lab.networks.parts") for axis in AXES
+}
 
 
-def register(*added: Part) -> None:
+def register(*parts: Part) -> None:
     """Make parts known under their names and tokens.
 
     Raises:
         UserError: a name or a token is taken, or could not stand in a network's name.
     """
-    for part in added:
-        tokens = {one.token.lower() for one in _all() if one.token}
-        if part.name in _known[part.axis] or part.token.lower() in tokens:
+    for part in parts:
+        if part.token.lower() in _tokens():
             raise UserError(f"{part.axis} '{part.name}' ({part.token}) is there already")
         if part.token and not _TOKEN.fullmatch(part.token):
             raise UserError(
                 f"{part.axis} '{part.name}': '{part.token}' can't stand in a network's name; give "
                 "letters and digits, a letter first"
             )
-        _known[part.axis][part.name] = part
-    _find.cache_clear()
-    find_token.cache_clear()
-
-
-def unregister(*gone: Part) -> None:
-    """Forget parts, as those of a file that could not be read to its end."""
-    for part in gone:
-        del _known[part.axis][part.name]
-    _find.cache_clear()
-    find_token.cache_clear()
-
-
-def registered() -> list[Part]:
-    """Return every part that is known."""
-    _load()
-    return list(_all())
+        _REGISTRIES[part.axis].add(part.name, part)
 
 
 def parts_of(axis: str) -> Mapping[str, Part]:
     """Return the parts of an axis by name; those that take a number are there without one."""
-    _load()
-    return _known[axis]
+    return _REGISTRIES[axis].all()
 
 
 def find(kind: type[P], name: str) -> P | None:
     """Return the part of a kind that a field of `NetworkSpec` names; None if there is none."""
-    found = _find(kind.axis, name)
+    parts_of(kind.axis)  # what this loads changes the key below
+    found = _find(kind.axis, name, changes())
     return found if isinstance(found, kind) else None
 
 
-@cache
-def _find(axis: str, name: str) -> Part | None:
+@lru_cache
+def _find(axis: str, name: str, changes: int) -> Part | None:
     return _match(parts_of(axis), name)
 
 
-@cache
 def find_token(token: str) -> Part | None:
     """Return the part that an option in a network's name says, whatever its case."""
-    _load()
-    return _match({one.token.lower(): one for one in _all() if one.token}, token.lower())
+    return _match(_tokens(), token.lower())
+
+
+def _tokens() -> dict[str, Part]:
+    parts = [one for axis in AXES for one in parts_of(axis).values()]
+    return {one.token.lower(): one for one in parts if one.token}
 
 
 def _match(known: Mapping[str, Part], text: str) -> Part | None:
@@ -101,24 +87,3 @@ def _match(known: Mapping[str, Part], text: str) -> Part | None:
         if part.takes and text.startswith(start) and _NUMBER.fullmatch(text[len(start) :]):
             return part.with_number(text[len(start) :])
     return None
-
-
-def _all() -> Iterable[Part]:
-    return [part for values in _known.values() for part in values.values()]
-
-
-def _load() -> None:
-    """Register the project's parts, and those of the user's files that this process is to know."""
-    global _loaded
-    if _loaded:
-        return
-    _loaded = True  # what is imported below asks the registry too
-    folder = import_module("resnet_lab.networks.parts")
-    for module in iter_modules(folder.__path__):
-        import_module(f"{folder.__name__}.{module.name}")
-    own = import_module("resnet_lab.networks.own_parts")
-    try:
-        own.load_named()
-    except UserError:
-        _loaded = False
-        raise

@@ -22,6 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from resnet_lab.configuration.config import Config
+from resnet_lab.configuration.identity import FORMAT, Identity, identify, identify_format_1
 from resnet_lab.data.config import default_data_dir
 from resnet_lab.data.image_index import classes_of
 from resnet_lab.documents import dump_yaml, load_json, load_yaml, read_text
@@ -30,8 +32,6 @@ from resnet_lab.files import is_sealed, remove_leftovers, seal, write_json, writ
 from resnet_lab.left_behind import is_left_behind
 from resnet_lab.runs.lock import RunLock
 from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
-from resnet_lab.training.config import Config
-from resnet_lab.training.identity import FORMAT, Identity, identify, identify_format_1
 
 FORMATS = (1, FORMAT)
 FILES = ("run.json", "config.yaml", "metrics.parquet", "layers.parquet")

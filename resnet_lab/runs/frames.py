@@ -12,6 +12,13 @@ from typing import Any
 
 import pandas as pd
 
+from resnet_lab.configuration.config import Config
+from resnet_lab.configuration.identity import (
+    FORMAT,
+    Identity,
+    effective_recipe,
+    identify_format_1,
+)
 from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest_path
 from resnet_lab.files import user_path
@@ -20,13 +27,6 @@ from resnet_lab.runs.directory import OTHERS, identify_again, read_info
 from resnet_lab.runs.rows import LAYERS, METRICS
 from resnet_lab.runs.section import Section
 from resnet_lab.runs.stacking import NO_ROWS, Rows, Stack, read_rows
-from resnet_lab.training.config import Config
-from resnet_lab.training.identity import (
-    FORMAT,
-    Identity,
-    effective_recipe,
-    identify_format_1,
-)
 
 FINAL = (
     "train_error",

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.networks.own_parts import loaded_files
+from resnet_lab.parts.files import loaded_files
 
 
 def now() -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from resnet_lab.configuration.config import Config
 from resnet_lab.networks.complexity import complexity
-from resnet_lab.training.config import Config
 
 SHAPES: dict[str, tuple[int, int, int]] = {
     "digits": (10, 1, 8),

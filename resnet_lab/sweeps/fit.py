@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 
+from resnet_lab.configuration.config import Config
 from resnet_lab.errors import UserError
 from resnet_lab.sweeps.command import FixedFlags, value_given
 from resnet_lab.sweeps.cost import SHAPES
 from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.verdict import split_metric
 from resnet_lab.sweeps.work import setting
-from resnet_lab.training.config import Config
 
 TOP5_CLASSES = 100
 """Data of fewer classes have no top-5 error."""

@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resnet_lab.configuration.config import Config
 from resnet_lab.documents import dump_yaml
 from resnet_lab.errors import RunHeld, UserError
 from resnet_lab.runs.directory import RunDirectory
-from resnet_lab.training.config import Config
 from resnet_lab.training.interruption import Interruption
 
 if TYPE_CHECKING:

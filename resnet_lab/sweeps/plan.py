@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from resnet_lab.configuration.config import Config
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.sweeps.cost import multiply_adds
 from resnet_lab.sweeps.duration import Speeds, in_words, shared, workers_in_words
 from resnet_lab.sweeps.space import Sweep
-from resnet_lab.training.config import Config
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from resnet_lab.training.config import Config
+from resnet_lab.configuration.config import Config
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnet_lab.configuration.config import Config
 from resnet_lab.errors import UserError
 from resnet_lab.sweeps.command import FixedFlags
 from resnet_lab.sweeps.distributions import as_flag
@@ -20,7 +21,6 @@ from resnet_lab.sweeps.sampling import pruner, sampler
 from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.storage import close, open_storage, without_secrets
 from resnet_lab.sweeps.verdict import TrialJudge
-from resnet_lab.training.config import Config
 
 if TYPE_CHECKING:
     from optuna import Trial

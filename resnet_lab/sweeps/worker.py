@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from resnet_lab.configuration.config import Config
 from resnet_lab.errors import RunHeld, UserError
 from resnet_lab.runs.directory import RunDirectory, read_info
 from resnet_lab.sweeps.heartbeat import Heartbeat
@@ -26,7 +27,6 @@ from resnet_lab.sweeps.verdict import (
     split_metric,
 )
 from resnet_lab.sweeps.work import Work
-from resnet_lab.training.config import Config
 from resnet_lab.training.interruption import Interruption
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from resnet_lab.configuration.config import Config, WandbConfig
 from resnet_lab.documents import load_yaml, read_text
-from resnet_lab.training.config import Config, WandbConfig
-from resnet_lab.training.processes import is_first_process
+from resnet_lab.rank import is_first_process
 
 PLACE = ("WANDB_ENTITY", "WANDB_PROJECT")
 

@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from resnet_lab.configuration.config import Config
+from resnet_lab.rank import is_first_process
 from resnet_lab.recording.schedule import recording_steps
 from resnet_lab.runs.directory import FILES, RunDirectory
 from resnet_lab.tracking.agent import (
@@ -41,8 +43,6 @@ from resnet_lab.tracking.session import (
     say,
     warn,
 )
-from resnet_lab.training.config import Config
-from resnet_lab.training.processes import is_first_process
 
 Illustrate: TypeAlias = Callable[[Path], Mapping[str, Path]]
 """Given a run directory, draw pictures of it; returns their keys and PNG files."""

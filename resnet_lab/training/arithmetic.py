@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
+from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.machine import has_fast_bfloat16
 from resnet_lab.networks.complexity import Complexity
-from resnet_lab.training.recipe import RecipeConfig
 
 FLOPS_PER_THREAD = 5e10
 """Float32 operations a second that convolutions reach on one CPU thread; docs/speed.md."""

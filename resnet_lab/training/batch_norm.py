@@ -10,11 +10,11 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnet_lab.configuration.config import Config
 from resnet_lab.data.data import Data
 from resnet_lab.errors import UserError
 from resnet_lab.networks.complexity import layer_table
 from resnet_lab.networks.spec import NetworkSpec
-from resnet_lab.training.config import Config
 
 
 class GhostBatchNorm2d(nn.BatchNorm2d):

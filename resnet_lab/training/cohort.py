@@ -16,11 +16,11 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnet_lab.configuration.recipe import RecipeConfig
+from resnet_lab.configuration.schedules import Progress, after_training_error, learning_rate
 from resnet_lab.networks.network import Network
 from resnet_lab.training.clipping import clip_gradients
 from resnet_lab.training.evaluation import are_finite
-from resnet_lab.training.recipe import RecipeConfig
-from resnet_lab.training.schedules import Progress, after_training_error, learning_rate
 
 NEVER = torch.iinfo(torch.int64).max
 

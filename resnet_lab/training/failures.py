@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
+from resnet_lab.configuration.config import Config
 from resnet_lab.errors import RunFailed
 from resnet_lab.files import CLOSED, NO_ROOM
-from resnet_lab.training.config import Config
 
 NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 """How torch says it where it has no exception of its own: on the CPU and on MPS."""

@@ -11,13 +11,13 @@ from typing import Any, TypeAlias, cast
 import pytorch_lightning as pl
 import torch
 
+from resnet_lab.configuration.schedules import after_validation_error
 from resnet_lab.data.data import Data
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.runs.provenance import now
 from resnet_lab.training.batch_norm import estimate_precisely
 from resnet_lab.training.cohort import Cohort
 from resnet_lab.training.evaluation import Score, evaluate
-from resnet_lab.training.schedules import after_validation_error
 
 EVALUATION_BATCH = 500
 EVALUATION_BATCH_ON_GPU = 2500

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from resnet_lab.configuration.config import Loop, TrainerConfig
 from resnet_lab.data.data import Data
 from resnet_lab.data.memory import InMemoryData
 from resnet_lab.errors import UserError
-from resnet_lab.training.config import Loop, TrainerConfig
 
 
 def choose_loop(trainer: TrainerConfig, data: Data, device: torch.device) -> Loop:

@@ -11,17 +11,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from resnet_lab.configuration.config import TrainerConfig
 from resnet_lab.environment import variables_kept
 from resnet_lab.errors import UserError
-from resnet_lab.training.config import TrainerConfig
-
-RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-
-
-def is_first_process() -> bool:
-    """Whether this process is rank 0, judged by what torchrun, SLURM and Lightning set."""
-    return all(os.environ.get(name, "0") == "0" for name in RANKS)
-
 
 TORCHRUN = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE"),

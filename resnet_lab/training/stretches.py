@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
+from resnet_lab.configuration.config import Config
+from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.data.batches import Batches
 from resnet_lab.data.memory import InMemoryData
 from resnet_lab.networks.network import Network
 from resnet_lab.training.captured import CapturedIterations
 from resnet_lab.training.cohort import Cohort
-from resnet_lab.training.config import Config
-from resnet_lab.training.recipe import RecipeConfig
 
 PATIENCE = 0.25
 """Seconds after which a stretch ends early, so that signals and clocks are looked at."""

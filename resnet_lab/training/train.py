@@ -20,6 +20,8 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.nn.parallel import DistributedDataParallel
 
+from resnet_lab.configuration.config import Config, Loop
+from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.data.batches import check_training_batch
 from resnet_lab.data.data import Data
 from resnet_lab.data.load import load_data
@@ -28,6 +30,7 @@ from resnet_lab.errors import RunFailed, UserError
 from resnet_lab.networks.complexity import Complexity, complexity
 from resnet_lab.networks.network import Network, build_network
 from resnet_lab.networks.weights import save_weights
+from resnet_lab.rank import is_first_process
 from resnet_lab.recording.recorder import Recorder
 from resnet_lab.recording.schedule import recording_steps
 from resnet_lab.runs.directory import RunDirectory
@@ -40,15 +43,13 @@ from resnet_lab.training.batch_norm import check_batch_norms, use_ghost_batches
 from resnet_lab.training.checkpoint_files import Checkpoint, newest_checkpoint
 from resnet_lab.training.checkpoints import Checkpointer
 from resnet_lab.training.cohort import Cohort
-from resnet_lab.training.config import Config, Loop
 from resnet_lab.training.device import choose_device
 from resnet_lab.training.failures import in_words
 from resnet_lab.training.interruption import Interruption, interruption_requested
 from resnet_lab.training.logbook import Judge, Logbook, device_in_words
 from resnet_lab.training.loop import choose_loop
-from resnet_lab.training.processes import is_first_process, launched
+from resnet_lab.training.processes import launched
 from resnet_lab.training.progress import ProgressBar
-from resnet_lab.training.recipe import RecipeConfig
 from resnet_lab.training.stretches import StretchedCohort, looks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from resnet_lab.training.recipe import RecipeConfig
+from resnet_lab.configuration.recipe import RecipeConfig
 
 LOWEST = 1e-3
 """Of recipe.lr: a plateau lowers a learning rate until it is here or below, the paper's three drops

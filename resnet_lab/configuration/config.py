@@ -14,6 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from resnet_lab.configuration.identity import Identity, identify
+from resnet_lab.configuration.recipe import RecipeConfig, as_stored
+from resnet_lab.configuration.replaced import foreign_parts, replaced_code
 from resnet_lab.data.config import DataConfig, default_data_dir
 from resnet_lab.data.fingerprint import fingerprint
 from resnet_lab.errors import UserError
@@ -21,9 +24,6 @@ from resnet_lab.field_types import check_fields, refusal
 from resnet_lab.files import with_home
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.recording.schedule import RecordingConfig
-from resnet_lab.training.identity import Identity, identify
-from resnet_lab.training.recipe import RecipeConfig, as_stored
-from resnet_lab.training.replaced import foreign_parts, replaced_code
 
 Loop: TypeAlias = Literal["plain", "stretches", "graph"]
 """Who counts the iterations: Lightning, one by one; or it sees many at once; or a CUDA graph."""

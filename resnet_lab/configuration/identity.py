@@ -17,12 +17,12 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from resnet_lab.configuration.replaced import foreign_parts
 from resnet_lab.data.config import default_validation_size
 from resnet_lab.recording.schedule import recording_steps
-from resnet_lab.training.replaced import foreign_parts
 
 if TYPE_CHECKING:
-    from resnet_lab.training.config import Config
+    from resnet_lab.configuration.config import Config
 
 FORMAT = 2
 FORMAT_1 = {

@@ -6,17 +6,16 @@ under the same name. The functions that are there are compared with those in the
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.abc import InspectLoader
-from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 from resnet_lab.networks.registry import AXES
 from resnet_lab.networks.spec import NetworkSpec
+from resnet_lab.parts.content import foreign_content, hash_of_code, told
 
 PACKAGES = ("resnet_lab.networks.", "resnet_lab.data.")
 """What defines networks and their inputs."""
@@ -28,35 +27,21 @@ def replaced_code() -> dict[str, str]:
     modules = {name: module for name, module in loaded.items() if name.startswith(PACKAGES)}
     found: dict[str, str] = {}
     for name, module in sorted(modules.items()):
-        found |= {f"{name}.{place}": _hash(value) for place, value in _replaced(module)}
+        found |= {f"{name}.{place}": hash_of_code(value) for place, value in _replaced(module)}
     return found
 
 
 def foreign_parts(specs: Iterable[NetworkSpec]) -> dict[str, str]:
-    """Hash of each part that networks use and that is not the project's, by its axis and name.
-
-    Of the whole file that defines it, which is what else it needs; of its own code where there is
-    no file, as in a notebook.
-    """
+    """Hash of each part that networks use and that is not the project's, by its axis and name."""
     parts = [getattr(spec.parts, axis) for spec in specs for axis in AXES]
-    return {
-        f"parts.{one.axis}.{one.name}": _content(one.origin)
-        for one in parts
-        if not one.origin.__module__.startswith("resnet_lab.")
-    }
-
-
-def _content(kind: type) -> str:
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    if file is None or not Path(file).is_file():
-        return _hash(kind)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+    contents = {f"parts.{one.axis}.{one.name}": foreign_content(one.origin) for one in parts}
+    return {name: content for name, content in contents.items() if content is not None}
 
 
 def _replaced(module: ModuleType) -> Iterator[tuple[str, Any]]:
     for place, own in _own_code(module.__name__).items():
         there = _function(module, place)
-        if there is None or _told(there.__code__) != _told(own):
+        if there is None or told(there.__code__) != told(own):
             yield place, there
     for name, table in vars(module).copy().items():
         for key, entry in table.items() if isinstance(table, dict) and name.isupper() else ():
@@ -92,21 +77,3 @@ def _function(module: ModuleType, place: str) -> Any:
     for wrapping in ("__func__", "fget", "func", "__wrapped__"):
         found = getattr(found, wrapping, found)
     return found if hasattr(found, "__code__") else None
-
-
-def _told(code: CodeType) -> tuple[Any, ...]:
-    """What a function does, whatever its place in a file."""
-    return code.co_code, tuple(map(_constant, code.co_consts)), code.co_names, code.co_varnames
-
-
-def _constant(value: Any) -> Any:
-    if isinstance(value, CodeType):
-        return _told(value)
-    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
-
-
-def _hash(value: Any) -> str:
-    """Of a function's code, or of all that a class defines."""
-    members = vars(value).values() if isinstance(value, type) else [value]
-    codes = [_told(one.__code__) for one in members if hasattr(one, "__code__")]
-    return hashlib.sha256(repr(codes).encode()).hexdigest()[:16]
