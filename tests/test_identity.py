@@ -25,6 +25,7 @@ import resnet_lab.networks
 from analysis.groups import split_groups
 from resnet_lab.cli import main
 from resnet_lab.cli.parsing import parse_config
+from resnet_lab.configuration import config as configuration
 from resnet_lab.configuration.config import Config, TrainerConfig, WandbConfig
 from resnet_lab.configuration.identity import identify_format_1
 from resnet_lab.configuration.recipe import RecipeConfig, as_stored
@@ -38,7 +39,6 @@ from resnet_lab.networks.shortcuts import PaddedIdentity
 from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.runs.directory import RunDirectory, run_name
 from resnet_lab.runs.frames import load_runs
-from resnet_lab.training import config as configuration
 from resnet_lab.training.train import train
 
 # For every field that decides a result: other settings beside which it has an effect, and a value

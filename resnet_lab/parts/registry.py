@@ -71,7 +71,8 @@ class Registry(Generic[T]):
         from resnet_lab.parts.files import load_named
 
         _load_home(self.home)
-        load_named()
+        if not _at_home:  # the user's own come when all of the project's are there
+            load_named()
         return MappingProxyType(self._known)
 
 
