@@ -14,8 +14,14 @@ import torch
 
 import resnet_lab as rl
 from resnet_lab.cli import main
+from resnet_lab.cli.parsing import parse_config
+from resnet_lab.cli.parts import take_parts
+from resnet_lab.cli.wandb_flags import from_wandb
+from resnet_lab.configuration.config import Config
+from resnet_lab.documents import load_yaml
 from resnet_lab.parts import files
 from resnet_lab.parts.registry import additions
+from resnet_lab.sweeps.space import read_sweep
 
 FILE = """
 import resnet_lab as rl
@@ -127,10 +133,72 @@ def test_the_command_line_trains_and_reports_them_and_a_changed_file_is_another_
     assert main(["report", "runs", "--out", "page", "--parts", str(file)]) == 0
     assert "branch halved" in capsys.readouterr().out
 
+    saved = ["train", "--config", f"{run}/config.yaml"]  # which has the absolute path
+    assert load_yaml(Path(run, "config.yaml").read_text())["parts"] == [str(file)]
+    monkeypatch.setenv(files.VARIABLE, "")
+    files.forget_files()
+    assert main(saved) == 0
+    assert "already finished" in capsys.readouterr().out
+
     file.write_text(FILE.replace("x / 2", "x / 3"))
-    assert main([*line, "--parts", str(file)]) == 0
-    assert "already finished" not in capsys.readouterr().out
+    assert main(saved) == 0
+    said = capsys.readouterr()
+    assert "already finished" not in said.out
+    assert f"note: the parts of {run} had another content: this is another run" in said.err
     assert rl.load_runs("runs").runs["path"].nunique() == 2
+
+    files.forget_files()
+    with pytest.raises(rl.UserError, match=f"if you trust them, give --parts {file}"):
+        rl.load_runs("runs")
+    assert not files.loaded_files()
+
+
+def test_a_configuration_names_files_beside_it_and_decides_nothing_by_their_place(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(files.VARIABLE, "")
+    other = tmp_path / "folder" / "too.py"
+    other.parent.mkdir()
+    other.write_text("import resnet_lab as rl\nfrom torch import nn\n"
+                     "rl.part('branch', 'same')(nn.Identity)\n")  # fmt: skip
+    (tmp_path / "a.yaml").write_text("parts: [mine.py]\nnetwork: plain-8-half\n")
+    (other.parent / "b.yaml").write_text("parts: [too.py, ../mine.py]\n")
+    configs = [f"--config={tmp_path / 'a.yaml'}", f"--config={other.parent / 'b.yaml'}"]
+    config = parse_config([*configs, "--parts", str(other)])
+    assert config.parts == (str(file), str(other))
+    known = config.identity()
+    assert rl.Config(network="plain-8-half", parts=[file]).identity() == known  # type: ignore[arg-type]
+    files.forget_files()
+    assert Config.from_dict(config.as_dict()).identity() == known
+    files.forget_files()
+    with pytest.raises(rl.UserError, match="unknown option 'half'"):
+        Config.from_stored(config.as_dict())
+    for wrong, message in (("parts: mine.py", r"write \[mine.py\]"), ("parts: [3]", "parts")):
+        (tmp_path / "a.yaml").write_text(wrong)
+        with pytest.raises(rl.UserError, match=message):
+            parse_config(configs[:1])
+
+
+def test_a_sweep_names_files_beside_it_as_a_wandb_agent_hands_them_on(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(files.VARIABLE, "")
+    (tmp_path / "sweep.yaml").write_text(
+        "method: bayes\nmetric: {name: plain-8-half/validation_error}\nparameters:\n"
+        "  parts: {value: [mine.py]}\n  network: {value: plain-8-half}\n"
+        "  recipe.lr: {min: 0.1, max: 0.2}\n  data.test: {value: false}\n"
+    )
+    sweep = read_sweep(tmp_path / "sweep.yaml")
+    assert sweep.content["parameters"]["parts"] == {"value": [str(file)]}
+    files.forget_files()
+    flags = next(iter(sweep.corners()))
+    assert parse_config(flags).parts == (str(file),)
+    files.forget_files()
+    agent = from_wandb(take_parts([f"--parts={[str(file)]}", "--network=plain-8-half"]))
+    assert parse_config(agent).parts == (str(file),)
+    assert take_parts(["--parts=None"]) == []
+    with pytest.raises(rl.UserError, match=r"--parts is \[3\]: give a list of files"):
+        take_parts(["--parts=[3]"])
 
 
 def test_runs_with_parts_that_are_not_loaded_say_which_flag_loads_them(

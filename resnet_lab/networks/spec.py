@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from numbers import Integral
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from resnet_lab.networks.part import (
     Padding,
     Shortcut,
 )
-from resnet_lab.networks.registry import AXES, P, find, parts_of
+from resnet_lab.networks.registry import AXES, P, find, parts_changes, parts_of
 
 StrideIn = Literal["1x1", "3x3"]
 Stem = Literal["3x3", "7x7"]
@@ -127,12 +127,13 @@ class NetworkSpec:
         """
         if not isinstance(name, str):
             raise UserError(f"network {name!r} is not a name, such as 'resnet-56-B'")
-        given = read_name(name)
+        if not overrides:
+            return _parse(name, parts_changes())
         known = {field.name for field in fields(cls)}
         for key in overrides:
             if key not in known:
                 raise UserError(f"unknown network option '{key}'{suggest(key, known)}")
-        return cls(**_completed({**given, **overrides}))
+        return cls(**_completed({**read_name(name), **overrides}))
 
     @property
     def name(self) -> str:
@@ -192,6 +193,12 @@ class NetworkSpec:
             )
             for k, blocks in enumerate(blocks_per_stage(self.depth, self.layout, self.block))
         )
+
+
+@lru_cache
+def _parse(name: str, changes: int) -> NetworkSpec:
+    """Read a name, once as long as the parts are the same."""
+    return NetworkSpec(**_completed(read_name(name)))
 
 
 def _completed(given: dict[str, Any]) -> dict[str, Any]:
