@@ -69,7 +69,8 @@ class NetworkSpec:
     """One architecture.
 
     depth: weighted layers of the main path: the stem, two or three a block, the classifier.
-    shortcut: "none" makes the network plain; A, B, C are the options of R 3.3.
+    shortcut: "none" makes the network plain; A, B, C are the options of R 3.3; "lambda0.5" is A
+        times a number.
     layout: "cifar" (R 4.2: three stages of 16, 32, 64 filters; 6n+2 layers, or 9n+2 with
         bottlenecks, I Appendix) or "imagenet" (R Table 1: four stages of 64 to 512 filters).
     block: "basic" (two 3x3) or "bottleneck" (1x1, 3x3, 1x1 with four times the filters).
@@ -78,7 +79,7 @@ class NetworkSpec:
     stem: "3x3" with stride 1, or "7x7" with stride 2 and a 3x3 max-pool with stride 2.
     width: multiplies the filters of the first stage; each later stage doubles them.
     norm: "batch", "group", or "none" (then convolutions have a bias, initially zero).
-    init: the fan of He initialisation (He et al. 2015) in the convolutions.
+    init: of the convolutions: "fan-in" or "fan-out" (He et al. 2015), or "dirac".
     activation: "relu", or "leaky" with its slope behind it: "leaky0.25".
     padding: "zeros" or "circular", around the maps that convolutions see.
     branch: "unscaled", or "skipinit": F(x) times a learnt scalar that begins at 0.
@@ -154,7 +155,7 @@ class NetworkSpec:
             ordering=_part(Ordering, self.ordering),
             norm=_part(Norm, self.norm),
             init=_part(Initialisation, self.init),
-            activation=_part(Activation, self.activation),
+            activation=_part(Activation, self.activation).at_depth(self.depth),
             padding=_part(Padding, self.padding),
             branch=_part(Branch, self.branch),
         )
@@ -172,7 +173,7 @@ class NetworkSpec:
     @property
     def twin_is_exact(self) -> bool:
         """Whether the twin has the same parameters: options B and C have projections besides."""
-        return not self.parts.shortcut.projects
+        return not self.parts.shortcut.has_parameters
 
     @property
     def stem_channels(self) -> int:
