@@ -8,7 +8,7 @@ from dataclasses import fields
 from functools import cache
 
 from resnet_lab.errors import UserError
-from resnet_lab.networks.registry import AXES, find
+from resnet_lab.networks.registry import AXES, find, find_token
 from resnet_lab.networks.spec import NetworkSpec
 
 TRAITS = tuple(one.name for one in fields(NetworkSpec) if one.name not in ("depth", "shortcut"))
@@ -36,7 +36,9 @@ def short_name(network: str) -> str:
     if network in traits(network).values():
         return network
     head, depth, *options = network.split("-")
-    return "-".join([head, depth, *(option for option in options if option in ("A", "B", "C"))])
+    said = ((option, find_token(option)) for option in options)
+    shortcuts = [option for option, part in said if part and part.axis == "shortcut"]
+    return "-".join([head, depth, *shortcuts])
 
 
 def group_labels(groups: Sequence[dict[str, object]]) -> list[str]:

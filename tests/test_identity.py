@@ -112,7 +112,7 @@ def test_no_field_of_a_configuration_is_forgotten() -> None:
     assert {field.name for field in dataclasses.fields(Config)} == {
         *OTHER,
         *("network", "seed", "trainer", "data_dir", "runs_dir", "study"),
-        *("tracking", "wandb"),
+        *("tracking", "wandb", "parts"),
     }
 
 

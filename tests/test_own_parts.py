@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,15 @@ import torch
 
 import resnet_lab as rl
 from resnet_lab.cli import main
+from resnet_lab.cli.parsing import parse_config
+from resnet_lab.cli.parts import take_parts
+from resnet_lab.cli.wandb_flags import from_wandb
+from resnet_lab.configuration.config import Config
+from resnet_lab.documents import load_yaml
+from resnet_lab.networks.network import Network
 from resnet_lab.parts import files
-from resnet_lab.parts.registry import additions
+from resnet_lab.parts.registry import additions, take_back
+from resnet_lab.sweeps.space import read_sweep
 
 FILE = """
 import resnet_lab as rl
@@ -79,6 +87,102 @@ def test_runs_of_a_changed_file_are_other_runs(file: Path) -> None:
     assert "code" not in rl.Config(network="plain-8").identity().content
 
 
+@pytest.fixture
+def arms(tmp_path: Path) -> Iterator[None]:
+    """The parts of the documentation's second example."""
+    path = tmp_path / "arms.py"
+    text = Path(__file__).parents[1].joinpath("docs/extending.md").read_text()
+    path.write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    rl.load_parts(path)
+    before = additions()
+    yield
+    take_back(before)
+    files.forget_files()
+
+
+def test_a_shortcut_of_ones_own_may_gate_both_terms_and_is_counted(arms: None) -> None:
+    spec = rl.NetworkSpec.parse("resnet-14-gated6-x0.5")
+    network = rl.build_network(spec, num_classes=10)
+    assert (spec.name, spec.twin.name) == ("resnet-14-gated6-x0.5", "plain-14-x0.5")
+    assert not spec.twin_is_exact
+    counted = rl.complexity(spec, num_classes=10).parameters
+    assert counted == sum(one.numel() for one in network.parameters())
+    plain = dict(rl.build_network(spec.twin, num_classes=10).named_parameters())
+    assert all(torch.equal(network.get_parameter(name), one) for name, one in plain.items())
+    for _, _, block in network.blocks():
+        conv = block.get_submodule("shortcut.gate")
+        assert isinstance(conv, torch.nn.Conv2d)
+        assert conv.bias is not None
+        assert conv.bias.eq(-6).all()
+        assert conv.weight.std() > 0
+        x = torch.randn(2, conv.in_channels, 8, 8)
+        gate, residual = conv(x).sigmoid(), block.branch(block._through(block._residual, x))
+        branch, shortcut = block.paths(x)
+        assert torch.equal(branch, gate * residual)
+        assert shortcut is not None
+        assert torch.equal(shortcut, (1 - gate) * block.get_submodule("shortcut.identity")(x))
+
+
+def test_stochastic_depth_is_a_function_of_seed_and_step_and_its_chance_rises(arms: None) -> None:
+    def dropped(steps: int, seed: int = 0) -> tuple[torch.Tensor, Network]:
+        network = rl.build_network("resnet-20-x0.25-stochdepth0.5", num_classes=10, seed=seed)
+        x = torch.ones(1)
+        rows = [[float(block.branch(x)) for _, _, block in network.blocks()] for _ in range(steps)]
+        return torch.tensor(rows), network
+
+    first, network = dropped(400)
+    assert torch.equal(first, dropped(400)[0])
+    assert not torch.equal(first, dropped(400, seed=1)[0])
+    expected = 1 - torch.arange(1, 10) / 9 * 0.5
+    torch.testing.assert_close(first.mean(0), expected, atol=0.1, rtol=0)
+    blocks = [block.branch for _, _, block in network.eval().blocks()]
+    torch.testing.assert_close(torch.cat([one(torch.ones(1)) for one in blocks]), expected)
+    resumed = rl.build_network("resnet-20-x0.25-stochdepth0.5", num_classes=10, seed=5)
+    resumed.load_state_dict(dropped(100)[1].state_dict())
+    rows = [float(block.branch(torch.ones(1))) for _, _, block in resumed.train().blocks()]
+    assert rows == first[100].tolist()
+
+
+def test_initial_weights_are_a_function_of_place_shape_and_generator(arms: None) -> None:
+    network = rl.build_network("resnet-14-fixup-nonorm", num_classes=10)
+    for number in (1, 2):
+        weights = network.get_parameter(f"stage3.block2.conv{number}.weight").detach()
+        expected = 6**-0.5 * (2 / (64 * 9)) ** 0.5 if number == 1 else 0
+        assert float(weights.std()) == pytest.approx(expected, rel=0.02)
+    assert not network(torch.randn(1, 3, 8, 8)).any()
+    spec = "plain-14-deltaorthogonal"
+    networks = [rl.build_network(spec, num_classes=10, seed=seed) for seed in (0, 0, 1)]
+    name = "stage2.block1.conv2.weight"
+    same, again, other = (one.get_parameter(name).detach() for one in networks)
+    assert torch.equal(same, again)
+    assert not torch.equal(same, other)
+    centre = same[:, :, 1, 1]
+    torch.testing.assert_close(centre @ centre.T, torch.eye(32), atol=1e-5, rtol=0)
+    assert same.count_nonzero() == centre.count_nonzero()
+    rl.part("init", "flat")(lambda: torch.zeros(1))
+    with pytest.raises(rl.UserError, match=r"init 'flat': weights of .* the shape \(1,\), not"):
+        rl.build_network("plain-8-flat", num_classes=10)
+
+
+def test_activations_know_the_depth_and_paddings_and_orderings_are_read(arms: None) -> None:
+    for depth in (8, 20):
+        network = rl.build_network(f"plain-{depth}-deepleaky", num_classes=10)
+        assert network.get_submodule("stem.activation").slope == 1 - depth**-0.5
+        weights = network.get_parameter("stage3.block1.conv2.weight").detach()
+        gain = 2 / (1 + (1 - depth**-0.5) ** 2)
+        assert float(weights.var()) == pytest.approx(gain / (64 * 9), rel=0.02)
+    padded = rl.build_network("plain-8-mirrored", num_classes=10)
+    conv = padded.get_submodule("stage1.block1.conv1")
+    assert isinstance(conv, torch.nn.Conv2d)
+    x = torch.randn(1, 16, 8, 8)
+    reflected = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
+    assert torch.equal(conv(x), torch.nn.functional.conv2d(reflected, conv.weight))
+    block = next(rl.build_network("resnet-8-normlast", num_classes=10).blocks())[2]
+    assert block._residual == ("conv1", "activation1", "norm1", "conv2")
+    with pytest.raises(rl.UserError, match="ordering 'two': give unit, between, enter and after"):
+        rl.part("ordering", "two")(type("Two", (), {"unit": "WW"}))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -127,10 +231,72 @@ def test_the_command_line_trains_and_reports_them_and_a_changed_file_is_another_
     assert main(["report", "runs", "--out", "page", "--parts", str(file)]) == 0
     assert "branch halved" in capsys.readouterr().out
 
+    saved = ["train", "--config", f"{run}/config.yaml"]  # which has the absolute path
+    assert load_yaml(Path(run, "config.yaml").read_text())["parts"] == [str(file)]
+    monkeypatch.setenv(files.VARIABLE, "")
+    files.forget_files()
+    assert main(saved) == 0
+    assert "already finished" in capsys.readouterr().out
+
     file.write_text(FILE.replace("x / 2", "x / 3"))
-    assert main([*line, "--parts", str(file)]) == 0
-    assert "already finished" not in capsys.readouterr().out
+    assert main(saved) == 0
+    said = capsys.readouterr()
+    assert "already finished" not in said.out
+    assert f"note: the parts of {run} had another content: this is another run" in said.err
     assert rl.load_runs("runs").runs["path"].nunique() == 2
+
+    files.forget_files()
+    with pytest.raises(rl.UserError, match=f"if you trust them, give --parts {file}"):
+        rl.load_runs("runs")
+    assert not files.loaded_files()
+
+
+def test_a_configuration_names_files_beside_it_and_decides_nothing_by_their_place(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(files.VARIABLE, "")
+    other = tmp_path / "folder" / "too.py"
+    other.parent.mkdir()
+    other.write_text("import resnet_lab as rl\nfrom torch import nn\n"
+                     "rl.part('branch', 'same')(nn.Identity)\n")  # fmt: skip
+    (tmp_path / "a.yaml").write_text("parts: [mine.py]\nnetwork: plain-8-half\n")
+    (other.parent / "b.yaml").write_text("parts: [too.py, ../mine.py]\n")
+    configs = [f"--config={tmp_path / 'a.yaml'}", f"--config={other.parent / 'b.yaml'}"]
+    config = parse_config([*configs, "--parts", str(other)])
+    assert config.parts == (str(file), str(other))
+    known = config.identity()
+    assert rl.Config(network="plain-8-half", parts=[file]).identity() == known  # type: ignore[arg-type]
+    files.forget_files()
+    assert Config.from_dict(config.as_dict()).identity() == known
+    files.forget_files()
+    with pytest.raises(rl.UserError, match="unknown option 'half'"):
+        Config.from_stored(config.as_dict())
+    for wrong, message in (("parts: mine.py", r"write \[mine.py\]"), ("parts: [3]", "parts")):
+        (tmp_path / "a.yaml").write_text(wrong)
+        with pytest.raises(rl.UserError, match=message):
+            parse_config(configs[:1])
+
+
+def test_a_sweep_names_files_beside_it_as_a_wandb_agent_hands_them_on(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(files.VARIABLE, "")
+    (tmp_path / "sweep.yaml").write_text(
+        "method: bayes\nmetric: {name: plain-8-half/validation_error}\nparameters:\n"
+        "  parts: {value: [mine.py]}\n  network: {value: plain-8-half}\n"
+        "  recipe.lr: {min: 0.1, max: 0.2}\n  data.test: {value: false}\n"
+    )
+    sweep = read_sweep(tmp_path / "sweep.yaml")
+    assert sweep.content["parameters"]["parts"] == {"value": [str(file)]}
+    files.forget_files()
+    flags = next(iter(sweep.corners()))
+    assert parse_config(flags).parts == (str(file),)
+    files.forget_files()
+    agent = from_wandb(take_parts([f"--parts={[str(file)]}", "--network=plain-8-half"]))
+    assert parse_config(agent).parts == (str(file),)
+    assert take_parts(["--parts=None"]) == []
+    with pytest.raises(rl.UserError, match=r"--parts is \[3\]: give a list of files"):
+        take_parts(["--parts=[3]"])
 
 
 def test_runs_with_parts_that_are_not_loaded_say_which_flag_loads_them(

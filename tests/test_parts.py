@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from analysis.labels import group_labels, short_name, traits
 from resnet_lab.errors import UserError
+from resnet_lab.networks.architecture import BlockTable
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.networks.network import Network, build_network
 from resnet_lab.networks.part import Activation, Branch, Ordering
@@ -146,7 +147,7 @@ def test_a_parameter_without_initial_value_is_refused_by_name() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Half(Branch):
-    def module(self, channels: int) -> nn.Module:
+    def module(self, block: BlockTable) -> nn.Module:
         return Scaled()
 
 
@@ -224,6 +225,58 @@ def test_circular_padding_moves_with_its_input() -> None:
     x = torch.randn(1, 16, 8, 8)
     moved = block(x.roll((3, 2), dims=(2, 3)))
     torch.testing.assert_close(moved, block(x).roll((3, 2), dims=(2, 3)))
+
+
+def trained(name: str) -> dict[str, Tensor]:
+    """Weights, statistics and losses after three updates."""
+    network = build_network(name, num_classes=10)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    generator = torch.Generator().manual_seed(0)
+    losses = []
+    for _ in range(3):
+        loss = network(torch.randn(8, 3, 8, 8, generator=generator)).logsumexp(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    return {**network.state_dict(), "losses": torch.stack(losses)}
+
+
+@pytest.mark.parametrize(("strength", "twin"), [("0", "plain-14"), ("1", "resnet-14")])
+def test_shortcuts_of_strength_0_and_1_train_as_plain_and_residual_networks_do(
+    strength: str, twin: str
+) -> None:
+    one, other = trained(f"resnet-14-lambda{strength}"), trained(twin)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_a_shortcut_has_its_strength_where_the_shape_stays_and_where_it_changes() -> None:
+    spec = NetworkSpec.parse("resnet-14-lambda0.50")
+    assert (spec.name, spec.family, spec.twin.name) == ("resnet-14-lambda0.5", "residual",
+                                                        "plain-14")  # fmt: skip
+    assert short_name("resnet-14-lambda0.5-circular") == "resnet-14-lambda0.5"
+    half, whole = (build_network(one, num_classes=10) for one in (spec, "resnet-14"))
+    for (_, _, block), (_, _, usual) in zip(half.blocks(), whole.blocks(), strict=True):
+        x = torch.randn(2, block.get_submodule("conv1").in_channels, 8, 8)  # type: ignore[arg-type]
+        (branch, shortcut), (same, other) = block.paths(x), usual.paths(x)
+        assert torch.equal(branch, same)
+        assert shortcut is not None
+        assert other is not None
+        assert torch.equal(shortcut, 0.5 * other)
+
+
+def test_dirac_weights_make_a_stage_the_identity_and_leave_no_map_dead() -> None:
+    network = build_network("plain-14-dirac-nonorm", num_classes=10)
+    stage2, stage3 = (network.get_submodule(f"stage{k}") for k in (2, 3))
+    x = torch.randn(2, 16, 8, 8).relu()
+    assert torch.equal(network.get_submodule("stage1")(x), x)
+    halved = torch.cat([x, x], 1)[:, :, ::2, ::2]
+    assert torch.equal(stage2(x), halved)
+    assert torch.equal(stage3(halved), torch.cat([halved, halved], 1)[:, :, ::2, ::2])
+    usual = build_network("plain-14-nonorm", num_classes=10)
+    for name in ("stem.conv.weight", "head.classifier.weight"):
+        assert torch.equal(network.get_parameter(name), usual.get_parameter(name))
 
 
 def test_a_residual_stage_with_skipinit_is_the_identity_at_first() -> None:

@@ -69,7 +69,7 @@ def draw(group: Group) -> Figure | None:
 
 
 def _draw_split(axes: Axes, table: pd.DataFrame, split: str) -> None:
-    arms = [arm for arm in style.ARM_NAME if arm in set(table["shortcut"])]
+    arms = style.arms(table["shortcut"])
     for place, arm in enumerate(arms):
         line = table[table["shortcut"] == arm].sort_values("depth")
         half = (line["high"] - line["mean"]).where(line["n"] > 1)

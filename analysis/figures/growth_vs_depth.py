@@ -63,10 +63,8 @@ def draw(group: Group) -> Figure | None:
 
 
 def _draw_stage(axes: Axes, table: pd.DataFrame) -> None:
-    for arm in style.ARM_NAME:
+    for arm in style.arms(table["shortcut"]):
         line = table[table["shortcut"] == arm].sort_values("depth")
-        if line.empty:
-            continue
         axes.errorbar(
             line["depth"],
             line["growth"],

@@ -108,7 +108,7 @@ def _colour(line: Line) -> ColorType:
 def _legend(figure: Figure, table: pd.DataFrame, held_out: str | None) -> None:
     """Name arms with their numbers of seeds, and what thin and bold lines are."""
     handles = []
-    for arm in [one for one in style.ARM_COLOUR if one in set(table["shortcut"])]:
+    for arm in style.arms(table["shortcut"]):
         counts = sorted(table.loc[table["shortcut"] == arm, "n"].unique())
         n = " to ".join(str(int(one)) for one in dict.fromkeys([counts[0], counts[-1]]))
         label = f"{style.ARM_NAME[arm]} (n = {n})"

@@ -9,7 +9,7 @@ dashed, validation and test error are solid.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -62,19 +62,25 @@ RC: Any = {
 ANCHORS = {8: 0.0, 20: 0.2, 32: 0.37, 44: 0.53, 56: 0.68, 110: 0.84, 152: 0.9, 1202: 1.0}
 """Where depths lie on the colour scale; others are interpolated on the logarithm of depth."""
 
-ARM_COLOUR = {"none": "#D55E00", "A": "#0072B2", "B": "#009E73", "C": "#56B4E9"}
-ARM_MARKER = {"none": "o", "A": "s", "B": "^", "C": "D"}
-ARM_NAME = {
-    "none": "plain",
-    "A": "residual, option A",
-    "B": "residual, option B",
-    "C": "residual, option C",
-}
 FAMILY_STYLE = {"plain": "--", "residual": "-"}
 """Line style of an arm, wherever one line stands for one network."""
-ARM_STYLE = {
-    arm: FAMILY_STYLE["plain" if arm == "none" else "residual"] for arm in ("none", "A", "B", "C")
-}
+
+
+class _Arms(dict[str, str]):
+    """A style of the paper's arms, and what it is for all other shortcuts."""
+
+    def __init__(self, other: str, **known: str) -> None:
+        super().__init__(known)
+        self.other = other
+
+    def __missing__(self, arm: str) -> str:
+        return self.other.format(arm)
+
+
+ARM_COLOUR = _Arms("#CC79A7", none="#D55E00", A="#0072B2", B="#009E73", C="#56B4E9")
+ARM_MARKER = _Arms("v", none="o", A="s", B="^", C="D")
+ARM_NAME = _Arms("residual, {}", none="plain", **{one: f"residual, option {one}" for one in "ABC"})
+ARM_STYLE = _Arms(FAMILY_STYLE["residual"], none=FAMILY_STYLE["plain"])
 SPLIT_STYLE = {"train": "--", "validation": "-", "test": "-"}
 FAMILIES = ("plain", "residual")
 CHARACTER = 0.53
@@ -87,6 +93,12 @@ THEORY_COLOUR = "0.35"
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def arms(shortcuts: Iterable[str]) -> list[str]:
+    """Return the arms that there are, the paper's first."""
+    found = set(shortcuts)
+    return [one for one in ARM_NAME if one in found] + sorted(found - set(ARM_NAME))
 
 
 def depth_colour(depth: int) -> tuple[float, float, float]:

@@ -29,7 +29,7 @@ QUANTITIES = {
     "variance_ratio": "variance of branch / shortcut",
 }
 """What each recorded quantity is called, in the order in which they are offered."""
-MARKERS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond"}
+MARKERS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
 DASHES = {"--": "dash", "-": "solid"}
 
 

@@ -18,7 +18,7 @@ from resnet_lab.errors import UserError, suggest
 
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 """Characters that look like a dash, as word processors put them in its place."""
-LISTS = ("recipe.drops", "wandb.tags")
+LISTS = ("recipe.drops", "wandb.tags", "parts")
 _UNIT = {"k": 10**3, "m": 10**6}
 _NUMBER = r"[-+]?\d+(?:\.\d+)?"
 
@@ -104,7 +104,7 @@ def wrong_value(
         quote: stands around a list, as a shell needs it.
     """
     several = _parts([value, *after])
-    if key in LISTS and (key == "wandb.tags" or _are_whole(several)):
+    if key in LISTS and (key != "recipe.drops" or _are_whole(several)):
         return f"; write {quote}{_listed([value, *after])}{quote}"
     if key == "seed" and len(several) > 1 and not _number(value, whole=True):
         return f"; {vocabulary.SEEDS}"

@@ -15,11 +15,13 @@ import yaml
 
 from resnet_lab.cli.accepted import Accepted, unknown
 from resnet_lab.cli.mistakes import check_given, explain, flags_with_values
+from resnet_lab.cli.parts import split_parts
 from resnet_lab.cli.terminal import check_arguments
 from resnet_lab.data.config import KNOWN_DATA
 from resnet_lab.documents import DocumentError, check_values, check_yaml, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest_path
 from resnet_lab.files import with_home
+from resnet_lab.parts.files import absolute, named_files
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -137,12 +139,13 @@ def parse_config(arguments: Sequence[str], command: str = "train") -> Config:
         UserError: an unknown key, a value of the wrong type or out of range.
     """
     check_arguments(arguments)
-    arguments = _with_whole_paths(arguments)
+    flagged, arguments = split_parts(_with_whole_paths(arguments))
     parser = config_parser(command)
     accepted = replace(_of_train(), command="train")
     check_given(arguments, parser._option_string_actions, accepted)
+    parts = list(absolute(named_files()))
     for file in config_files(arguments):
-        _check_file(file)
+        parts += _check_file(file)
     try:
         values = parser.parse_args(arguments)
     except argparse.ArgumentError as error:
@@ -152,7 +155,7 @@ def parse_config(arguments: Sequence[str], command: str = "train") -> Config:
         raise UserError(message) from error
     except OverflowError as error:
         raise UserError(f"a number is out of range: {error}") from error
-    return build_config(values)
+    return build_config(values, absolute([*parts, *flagged]))
 
 
 def config_files(arguments: Sequence[str]) -> list[str]:
@@ -174,13 +177,17 @@ def _with_whole_paths(arguments: Sequence[str]) -> list[str]:
     return whole
 
 
-def _check_file(name: str) -> None:
-    """Raise UserError for what the parser would take amiss, or show the whole content of."""
+def _check_file(name: str) -> Sequence[str]:
+    """Raise UserError for what the parser would take amiss, or show the whole content of.
+
+    Returns:
+        The files of parts that it names, which lie beside it unless their paths say where.
+    """
     path = Path(name)
     try:
         if not path.is_file():
             _check_there(path)
-            return
+            return ()
         values = load_yaml(read_text(path))
     except (OSError, DocumentError) as error:
         raise UserError(f"Problems parsing config: {error} (reading {name})") from error
@@ -197,6 +204,10 @@ def _check_file(name: str) -> None:
         )
     for section in values.keys() & _sections().keys():
         _check_section(section, values[section])
+    parts = values.get("parts")
+    if not isinstance(parts, list) or not all(isinstance(one, str) for one in parts):
+        return ()  # there are none, or the parser will refuse them
+    return absolute(parts, path.parent)
 
 
 def _check_there(path: Path) -> None:
@@ -250,8 +261,8 @@ def _keys(values: Mapping[Any, Any], above: tuple[str, ...] = ()) -> Iterator[tu
             yield ".".join([*above, str(name)]), f"'{name}'{inside}"
 
 
-def build_config(values: jsonargparse.Namespace) -> Config:
-    """Turn parsed values into the typed configuration.
+def build_config(values: jsonargparse.Namespace, parts: Sequence[str] = ()) -> Config:
+    """Turn parsed values, and the paths of files of parts, into the typed configuration.
 
     Raises:
         UserError: a value is missing or out of range.
@@ -267,4 +278,4 @@ def build_config(values: jsonargparse.Namespace) -> Config:
     for name, section in _sections().items():
         _check_section(name, given[name])
         given[name] = section(**given[name])
-    return Config(**given)
+    return Config(**{**given, "parts": parts})

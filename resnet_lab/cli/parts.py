@@ -1,10 +1,9 @@
-"""`--parts FILE`, which every command knows: the user's own parts of networks."""
+"""`--parts FILE`, which every command knows: files of the user's own parts."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from resnet_lab.errors import UserError
 
@@ -19,19 +18,22 @@ def take_parts(arguments: Sequence[str]) -> list[str]:
     Raises:
         UserError: a file is missing or can't be used.
     """
-    files, others = _split(arguments)
+    files, others = split_parts(arguments)
     if files:
-        from resnet_lab.parts.files import VARIABLE, load_parts
+        from resnet_lab.parts.files import VARIABLE, absolute, load_parts, named_files
 
         for file in files:
             load_parts(file)
-        whole = [str(Path(file).expanduser().resolve()) for file in files]
-        before = list(filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)))
-        os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*before, *whole]))
+        os.environ[VARIABLE] = os.pathsep.join(absolute([*named_files(), *files]))
     return others
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_parts(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the files that ``--parts`` names, and the other arguments.
+
+    Raises:
+        UserError: the flag has no file.
+    """
     files: list[str] = []
     others: list[str] = []
     rest = iter(arguments)
@@ -40,9 +42,26 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             file = next(rest, "")
             if not file or file.startswith("-"):
                 raise UserError(f"{FLAG} needs a file of Python, such as {FLAG} mine.py")
-            files.append(file)
+            files += _files(file)
         elif argument.startswith(f"{FLAG}="):
-            files.append(argument.removeprefix(f"{FLAG}="))
+            files += _files(argument.removeprefix(f"{FLAG}="))
         else:
             others.append(argument)
     return files, others
+
+
+def _files(value: str) -> list[str]:
+    """One file, or a list of them as sweeps write it."""
+    if value in ("null", "None"):
+        return []
+    if not value.startswith("["):
+        return [value]
+    from resnet_lab.documents import DocumentError, load_yaml
+
+    try:
+        found = load_yaml(value)
+    except DocumentError as error:
+        raise UserError(f"{FLAG} is {value}: {error}") from error
+    if not all(isinstance(one, str) for one in found):
+        raise UserError(f"{FLAG} is {value}: give a list of files, such as [mine.py]")
+    return list(found)

@@ -106,6 +106,11 @@ def _train_and_tell(config: Config) -> int:
         other = trained_by_other_code(known["provenance"])
         if other is not None:
             print(f"note: other code trained it ({other}); --study NAME trains it again")
+    if known is None and is_first_process() and (others := place.with_other_parts()):
+        print(
+            f"resnet-lab: note: the parts of {others[0]} had another content: this is another run",
+            file=sys.stderr,
+        )
     for note in notes(config) if is_first_process() else ():
         print(f"resnet-lab: {note}", file=sys.stderr)
     path = train_illustrated(config)

@@ -23,6 +23,7 @@ from resnet_lab.errors import UserError
 from resnet_lab.field_types import check_fields, refusal
 from resnet_lab.files import with_home
 from resnet_lab.networks.spec import NetworkSpec
+from resnet_lab.parts.files import absolute, load_parts
 from resnet_lab.recording.schedule import RecordingConfig
 
 Loop: TypeAlias = Literal["plain", "stretches", "graph"]
@@ -106,6 +107,11 @@ def _check_folder_name(key: str, text: str) -> None:
         raise UserError(f"{about}, without '/' and without characters that cannot be printed")
 
 
+def _as_text(path: Any) -> Any:
+    """A path as a text; all else as it is."""
+    return os.fspath(path) if isinstance(path, os.PathLike) else path
+
+
 def _gpus() -> int:
     """GPUs of this machine; 1 where it has none. Only who asks for all of them waits for torch."""
     import torch
@@ -147,6 +153,8 @@ class Config:
         data_dir: where data sets lie; $RESNET_LAB_DATA or ~/.cache/resnet_lab without it.
         runs_dir: where run directories are written. In both a leading ~ is the home directory.
         study: a folder below runs_dir that keeps the runs of one question together.
+        parts: files of the user's own parts, Python that is run when this is made; kept as absolute
+            paths. The content of the parts that networks use decides the run, the paths do not.
     """
 
     network: str = "plain-20,resnet-20"
@@ -160,12 +168,17 @@ class Config:
     data_dir: str | None = None
     runs_dir: str = "runs"
     study: str | None = None
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("data_dir", "runs_dir"):
-            if isinstance(folder := getattr(self, name), os.PathLike):
-                object.__setattr__(self, name, os.fspath(folder))
+            object.__setattr__(self, name, _as_text(getattr(self, name)))
+        if isinstance(self.parts, list | tuple):
+            object.__setattr__(self, "parts", tuple(map(_as_text, self.parts)))
         check_fields(self, refusal(""))
+        object.__setattr__(self, "parts", absolute(self.parts))
+        for file in self.parts:
+            load_parts(file)
         self.specs()
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}: give 0 or more")
@@ -258,10 +271,11 @@ class Config:
     def from_stored(cls, values: Mapping[str, Any]) -> Config:
         """What `from_dict` returns, of a run that an earlier version may have trained.
 
-        It may have what is refused today. Raises what `from_dict` raises.
+        It may have what is refused today. Files of parts that it names are not run, and are left
+        out: a run directory is no place to take code from. Raises what `from_dict` raises.
         """
         with as_stored():
-            return cls.from_dict(values)
+            return cls.from_dict({**values, "parts": ()})
 
     def fingerprint(self) -> dict[str, Any]:
         """The fingerprint of the data as it lies there now, or where it is missing.

@@ -19,6 +19,8 @@ from resnet_lab.parts.content import foreign_content, hash_of_code, told
 
 PACKAGES = ("resnet_lab.networks.", "resnet_lab.data.")
 """What defines networks and their inputs."""
+PARTS = "parts."
+"""Begins the places of the user's parts in an identity's code."""
 
 
 def replaced_code() -> dict[str, str]:
@@ -34,7 +36,7 @@ def replaced_code() -> dict[str, str]:
 def foreign_parts(specs: Iterable[NetworkSpec]) -> dict[str, str]:
     """Hash of each part that networks use and that is not the project's, by its axis and name."""
     parts = [getattr(spec.parts, axis) for spec in specs for axis in AXES]
-    contents = {f"parts.{one.axis}.{one.name}": foreign_content(one.origin) for one in parts}
+    contents = {f"{PARTS}{one.axis}.{one.name}": foreign_content(one.origin) for one in parts}
     return {name: content for name, content in contents.items() if content is not None}
 
 

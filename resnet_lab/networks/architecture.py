@@ -13,7 +13,7 @@ from typing import Literal
 from resnet_lab.networks.part import Place
 from resnet_lab.networks.spec import NetworkSpec, Stage
 
-Kind = Literal["conv", "norm", "activation", "branch"]
+Kind = Literal["conv", "norm", "activation"]
 
 _KINDS: dict[str, Kind] = {"W": "conv", "N": "norm", "A": "activation"}
 
@@ -34,18 +34,19 @@ class Element:
 class BlockTable:
     """One block: y = after(branch(F(enter(x))) + s(x)).
 
-    `stage` and `block` count from 1. `place` says what the shortcut s is, `projection` has its
-    layers where it is one.
+    `stage` and `block` count from 1, `index` counts the blocks of the whole network, of which there
+    are `blocks`. `place` says what the shortcut s is, `projection` has its layers where it is one.
     """
 
     stage: int
     block: int
+    index: int
+    blocks: int
     in_channels: int
     out_channels: int
     stride: int
     enter: tuple[Element, ...]
     residual: tuple[Element, ...]
-    branch: Element
     after: tuple[Element, ...]
     place: Place
     projection: tuple[Element, ...]
@@ -97,7 +98,7 @@ def architecture(spec: NetworkSpec, in_channels: int = 3) -> Architecture:
     blocks: list[BlockTable] = []
     for stage in spec.stages:
         for number in range(1, stage.blocks + 1):
-            blocks.append(_block(spec, stage, number, channels, first=not blocks))
+            blocks.append(_block(spec, stage, number, channels, len(blocks) + 1))
             channels = stage.out_channels
     head = _around(spec.parts.ordering.enter, channels)
     return Architecture(stem, spec.stem == "7x7", tuple(blocks), head, channels)
@@ -109,9 +110,9 @@ def _around(sequence: str, channels: int) -> tuple[Element, ...]:
 
 
 def _block(
-    spec: NetworkSpec, stage: Stage, number: int, in_channels: int, *, first: bool
+    spec: NetworkSpec, stage: Stage, number: int, in_channels: int, index: int
 ) -> BlockTable:
-    """One block; in the network's `first` what enters it stands behind the stem."""
+    """One block; in the network's first what enters it stands behind the stem."""
     stride = stage.stride if number == 1 else 1
     shapes = _shapes(spec, stage, in_channels, stride)
     counts = {"W": 0, "N": 0, "A": 0}
@@ -134,12 +135,13 @@ def _block(
     return BlockTable(
         stage=stage.index,
         block=number,
+        index=index,
+        blocks=sum(one.blocks for one in spec.stages),
         in_channels=in_channels,
         out_channels=stage.out_channels,
         stride=stride,
-        enter=() if first else enter,
+        enter=() if index == 1 else enter,
         residual=residual,
-        branch=Element("branch", "branch", stage.out_channels, stage.out_channels),
         after=after,
         place=place,
         projection=_projection(spec, in_channels, stage.out_channels, stride)

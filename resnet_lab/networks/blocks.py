@@ -23,7 +23,7 @@ class Block(nn.Module):
         super().__init__()
         for element in table.own:
             self.add_module(element.name, build_layer(spec, element))
-        self.branch = build_layer(spec, table.branch)
+        self.branch = spec.parts.branch.module(table) or nn.Identity()
         self.shortcut = build_shortcut(spec, table)
         self._enter, self._residual, self._after = (
             tuple(element.name for element in section)
@@ -43,6 +43,10 @@ class Block(nn.Module):
         entered = self._through(self._enter, x)
         seen = entered if isinstance(self.shortcut, Projection) else x
         branch: Tensor = self.branch(self._through(self._residual, entered))
+        terms = getattr(self.shortcut, "terms", None)
+        if callable(terms):
+            both: tuple[Tensor, Tensor | None] = terms(seen, branch)
+            return both
         return branch, self.shortcut(seen)
 
     def after(self, total: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ def complexity(
     )
     others = sum(_parameters(spec, one) for one in _elements(spec) if one.kind != "conv")
     return Complexity(
-        parameters=sum(layer.parameters for layer in layers) + others,
+        parameters=sum(layer.parameters for layer in layers) + others + _of_blocks(spec),
         multiply_adds=sum(layer.multiply_adds for layer in layers),
         layers=layers,
     )
@@ -169,7 +169,7 @@ def _elements(spec: NetworkSpec) -> Iterator[Element]:
     table = architecture(spec)
     yield from table.stem
     for block in table.blocks:
-        yield from (*block.own, block.branch, *block.projection)
+        yield from (*block.own, *block.projection)
     yield from table.head
 
 
@@ -179,9 +179,11 @@ def _parameters(spec: NetworkSpec, element: Element) -> int:
     if element.kind == "conv":
         bias = channels if spec.parts.norm.bias else 0
         return element.in_channels * channels * element.kernel**2 + bias
-    part = {
-        "norm": spec.parts.norm,
-        "activation": spec.parts.activation,
-        "branch": spec.parts.branch,
-    }[element.kind]
+    part = spec.parts.norm if element.kind == "norm" else spec.parts.activation
     return part.parameters(channels)
+
+
+def _of_blocks(spec: NetworkSpec) -> int:
+    """Parameters of branches, and of shortcuts but for their projections."""
+    kinds = (spec.parts.branch, spec.parts.shortcut)
+    return sum(one.parameters(block) for block in architecture(spec).blocks for one in kinds)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_lab.errors import UserError
+from resnet_lab.networks.part import WeightPlace
 from resnet_lab.networks.spec import NetworkSpec
 
 CLASSIFIER_GAIN = 2.0
@@ -29,11 +30,9 @@ def set_initial_values(network: nn.Module, spec: NetworkSpec, *, seed: int) -> N
         UserError: a part left a parameter or buffer of its own unset; it is named.
     """
     _unset(network)
-    for name, module in network.named_modules():
+    for name, module in reversed(list(network.named_modules())):  # what holds others comes last
         if isinstance(module, (nn.Conv2d, nn.Linear)):
-            _draw(module.weight, _std(module, spec), seed, f"{name}.weight")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+            _set_weights(module, spec, seed, name)
         elif isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
             module.reset_parameters()
         elif callable(reset := getattr(module, "reset_parameters", None)):
@@ -49,18 +48,29 @@ def tensor_seed(seed: int, name: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _std(module: nn.Conv2d | nn.Linear, spec: NetworkSpec) -> float:
-    if isinstance(module, nn.Linear):
-        return math.sqrt(CLASSIFIER_GAIN / module.in_features)
-    return spec.parts.init.std(tuple(module.weight.shape), spec.parts.activation.gain)
+@torch.no_grad()
+def _set_weights(module: nn.Conv2d | nn.Linear, spec: NetworkSpec, seed: int, name: str) -> None:
+    """Set a layer from its own generator; its biases are 0."""
+    generator = torch.Generator(device="cpu").manual_seed(tensor_seed(seed, f"{name}.weight"))
+    shape, init = tuple(module.weight.shape), spec.parts.init
+    if isinstance(module, nn.Linear) and not init.classifier:
+        std = math.sqrt(CLASSIFIER_GAIN / module.in_features)
+        module.weight.copy_(torch.randn(shape, generator=generator, device="cpu") * std)
+    else:
+        module.weight.copy_(init.weights(_place(spec, name, shape), generator))
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
-def _draw(weight: Tensor, std: float, seed: int, name: str) -> None:
-    """Fill `weight` from its own generator, on the CPU so that devices agree."""
-    generator = torch.Generator(device="cpu").manual_seed(tensor_seed(seed, name))
-    values = torch.randn(weight.shape, generator=generator, device="cpu", dtype=torch.float32)
-    with torch.no_grad():
-        weight.copy_(values * std)
+def _place(spec: NetworkSpec, name: str, shape: tuple[int, ...]) -> WeightPlace:
+    return WeightPlace(
+        name=name,
+        shape=shape,
+        gain=spec.parts.activation.gain,
+        depth=spec.depth,
+        blocks=sum(stage.blocks for stage in spec.stages),
+        block_depth=2 if spec.block == "basic" else 3,
+    )
 
 
 def _mark(tensor: Tensor) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from resnet_lab.networks.architecture import Element
+from resnet_lab.networks.part import Padding
 from resnet_lab.networks.spec import NetworkSpec
 
 
@@ -15,17 +16,34 @@ def build_layer(spec: NetworkSpec, element: Element) -> nn.Module:
     asks for one.
     """
     if element.kind == "conv":
-        return nn.Conv2d(
-            element.in_channels,
-            element.out_channels,
-            element.kernel,
-            element.stride,
-            padding=element.kernel // 2,
-            padding_mode=spec.parts.padding.mode if element.kernel > 1 else "zeros",
-            bias=spec.parts.norm.bias,
-        )
+        return _convolution(spec, element)
     if element.kind == "norm":
         return spec.parts.norm.module(element.out_channels)
-    if element.kind == "activation":
-        return spec.parts.activation.module(element.out_channels)
-    return spec.parts.branch.module(element.out_channels) or nn.Identity()
+    return spec.parts.activation.module(element.out_channels)
+
+
+def _convolution(spec: NetworkSpec, element: Element) -> nn.Conv2d:
+    padding, margin = spec.parts.padding, element.kernel // 2
+    by_torch = padding.mode is not None or not margin
+    conv = (nn.Conv2d if by_torch else PaddedConv2d)(
+        element.in_channels,
+        element.out_channels,
+        element.kernel,
+        element.stride,
+        padding=margin if by_torch else 0,
+        padding_mode=padding.mode or "zeros" if margin else "zeros",
+        bias=spec.parts.norm.bias,
+    )
+    if isinstance(conv, PaddedConv2d):
+        conv.part = padding
+    return conv
+
+
+class PaddedConv2d(nn.Conv2d):
+    """A convolution of maps that a part pads."""
+
+    part: Padding
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, ceil(H / stride), ceil(W / stride))."""
+        return super().forward(self.part.pad(input, self.kernel_size[0] // 2))

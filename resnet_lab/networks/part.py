@@ -10,12 +10,15 @@ Parts know no torch until a module is asked for: names are read and networks cou
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from resnet_lab.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import nn
+    import torch
+    from torch import Tensor, nn
+
+    from resnet_lab.networks.architecture import BlockTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +48,9 @@ class Part:
         return self.said or f"{self.axis} {self.name}"
 
     @property
-    def origin(self) -> type:
-        """The class whose file defines what it does."""
+    def origin(self) -> Any:
+        """The class or function whose file defines what it does."""
         return type(self)
-
-    def parameters(self, channels: int) -> int:
-        """Return how many parameters of its own it has for maps of `channels`."""
-        return 0
 
     def with_number(self, digits: str) -> Self:
         """Return this part with the number that `digits` write; in its name and token too."""
@@ -87,9 +86,17 @@ class Activation(Part):
         """
         return None
 
+    def at_depth(self, depth: int) -> Self:
+        """Return it as a network of `depth` layers has it."""
+        return self
+
     def module(self, channels: int) -> nn.Module:
         """Return it for maps of `channels`."""
         raise NotImplementedError
+
+    def parameters(self, channels: int) -> int:
+        """Return how many parameters of its own it has for maps of `channels`."""
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +112,10 @@ class Norm(Part):
         """Return it for maps of `channels`."""
         raise NotImplementedError
 
+    def parameters(self, channels: int) -> int:
+        """Return how many parameters of its own it has for maps of `channels`."""
+        return 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Branch(Part):
@@ -113,31 +124,78 @@ class Branch(Part):
     axis = "branch"
     default = "unscaled"
 
-    def module(self, channels: int) -> nn.Module | None:
-        """Return it for maps of `channels`; None leaves F(x) as it is."""
+    def module(self, block: BlockTable) -> nn.Module | None:
+        """Return it for a block; None leaves F(x) as it is."""
         return None
+
+    def parameters(self, block: BlockTable) -> int:
+        """Return how many parameters of its own it has in a block."""
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Padding(Part):
-    """What lies around a map that a convolution sees; `mode` is torch's word for it."""
+    """What lies around a map that a convolution sees.
+
+    `mode` is torch's word for it; None where torch has none, and `pad` does it.
+    """
 
     axis = "padding"
     default = "zeros"
 
-    mode: Literal["zeros", "circular", "reflect", "replicate"]
+    mode: Literal["zeros", "circular", "reflect", "replicate"] | None
+
+    def pad(self, x: Tensor, margin: int) -> Tensor:
+        """Return `x` with `margin` more pixels on each side."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class WeightPlace:
+    """The weights that an initialisation sets.
+
+    Attributes:
+        name: of the layer in its network: "stage1.block2.conv1", "head.classifier".
+        shape: (out, in, height, width); of the classifier (out, in).
+        gain: of the network's activation.
+        depth: of the network, in layers.
+        blocks: how many the network has.
+        block_depth: convolutions of a block: 2, or 3 of a bottleneck.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    gain: float
+    depth: int
+    blocks: int
+    block_depth: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Initialisation(Part):
-    """The std of a convolution's normal initial weights."""
+    """The initial weights of convolutions: normal with a std, or anything.
+
+    `classifier` says whether it sets the classifier's as well; else they are He's, fan-in.
+    """
 
     axis = "init"
     default = "fan-in"
 
+    classifier: bool = False
+
     def std(self, shape: tuple[int, ...], gain: float) -> float:
         """Return it for weights of shape (out, in, height, width) and an activation's `gain`."""
         raise NotImplementedError
+
+    def weights(self, place: WeightPlace, generator: torch.Generator) -> Tensor:
+        """Return the weights of a place, on the CPU so that devices agree.
+
+        What is random comes from `generator` alone, which knows the seed and the place.
+        """
+        import torch
+
+        values = torch.randn(place.shape, generator=generator, device="cpu", dtype=torch.float32)
+        return values * self.std(place.shape, place.gain)
 
 
 Place = Literal["nothing", "identity", "padded", "projection"]
@@ -155,13 +213,25 @@ class Shortcut(Part):
     axis = "shortcut"
     default = "A"
 
-    kept: Place
-    changed: Place
+    kept: Place = "identity"
+    changed: Place = "padded"
 
     @property
-    def projects(self) -> bool:
-        """Whether it has parameters of its own."""
+    def has_parameters(self) -> bool:
+        """Whether a network has parameters by it that its twin lacks."""
         return "projection" in (self.kept, self.changed)
+
+    def module(self, block: BlockTable, identity: nn.Module) -> nn.Module:
+        """Return s for a block; `identity` is what `kept` or `changed` says.
+
+        Its forward returns s(x), or None to add nothing. One with a method `terms` does more: that
+        gets x and branch(F(x)), and returns the two terms of the addition.
+        """
+        return identity
+
+    def parameters(self, block: BlockTable) -> int:
+        """Return how many parameters of its own it has in a block, but for a projection's."""
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,10 +57,16 @@ def parts_of(axis: str) -> Mapping[str, Part]:
     return _REGISTRIES[axis].all()
 
 
+def parts_changes() -> int:
+    """Return a number that changes with the parts: part of the key of whatever is cached."""
+    for axis in AXES:
+        parts_of(axis)  # which may load some
+    return changes()
+
+
 def find(kind: type[P], name: str) -> P | None:
     """Return the part of a kind that a field of `NetworkSpec` names; None if there is none."""
-    parts_of(kind.axis)  # what this loads changes the key below
-    found = _find(kind.axis, name, changes())
+    found = _find(kind.axis, name, parts_changes())
     return found if isinstance(found, kind) else None
 
 

@@ -1,4 +1,4 @@
-"""A learnt factor for a whole map."""
+"""A factor for a whole map."""
 
 from __future__ import annotations
 
@@ -21,3 +21,21 @@ class LearntScale(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scale `x`."""
         return self.alpha * x
+
+
+class Scaled(nn.Module):
+    """`factor` times what a module returns."""
+
+    def __init__(self, module: nn.Module, factor: float) -> None:
+        super().__init__()
+        self.module = module
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale what the module makes of `x`."""
+        scaled: Tensor = self.factor * self.module(x)
+        return scaled
+
+    def extra_repr(self) -> str:
+        """Show the factor when printed."""
+        return f"factor={self.factor}"

@@ -73,10 +73,12 @@ class Projection(nn.Module):
         return x
 
 
-def build_shortcut(
-    spec: NetworkSpec, table: BlockTable
-) -> NoShortcut | Identity | PaddedIdentity | Projection:
+def build_shortcut(spec: NetworkSpec, table: BlockTable) -> nn.Module:
     """Return the shortcut of one block."""
+    return spec.parts.shortcut.module(table, _identity(spec, table))
+
+
+def _identity(spec: NetworkSpec, table: BlockTable) -> nn.Module:
     if table.place == "projection":
         return Projection(spec, table)
     if table.place == "padded":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from numbers import Integral
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from resnet_lab.networks.part import (
     Padding,
     Shortcut,
 )
-from resnet_lab.networks.registry import AXES, P, find, parts_of
+from resnet_lab.networks.registry import AXES, P, find, parts_changes, parts_of
 
 StrideIn = Literal["1x1", "3x3"]
 Stem = Literal["3x3", "7x7"]
@@ -69,7 +69,8 @@ class NetworkSpec:
     """One architecture.
 
     depth: weighted layers of the main path: the stem, two or three a block, the classifier.
-    shortcut: "none" makes the network plain; A, B, C are the options of R 3.3.
+    shortcut: "none" makes the network plain; A, B, C are the options of R 3.3; "lambda0.5" is A
+        times a number.
     layout: "cifar" (R 4.2: three stages of 16, 32, 64 filters; 6n+2 layers, or 9n+2 with
         bottlenecks, I Appendix) or "imagenet" (R Table 1: four stages of 64 to 512 filters).
     block: "basic" (two 3x3) or "bottleneck" (1x1, 3x3, 1x1 with four times the filters).
@@ -78,7 +79,7 @@ class NetworkSpec:
     stem: "3x3" with stride 1, or "7x7" with stride 2 and a 3x3 max-pool with stride 2.
     width: multiplies the filters of the first stage; each later stage doubles them.
     norm: "batch", "group", or "none" (then convolutions have a bias, initially zero).
-    init: the fan of He initialisation (He et al. 2015) in the convolutions.
+    init: of the convolutions: "fan-in" or "fan-out" (He et al. 2015), or "dirac".
     activation: "relu", or "leaky" with its slope behind it: "leaky0.25".
     padding: "zeros" or "circular", around the maps that convolutions see.
     branch: "unscaled", or "skipinit": F(x) times a learnt scalar that begins at 0.
@@ -127,12 +128,13 @@ class NetworkSpec:
         """
         if not isinstance(name, str):
             raise UserError(f"network {name!r} is not a name, such as 'resnet-56-B'")
-        given = read_name(name)
+        if not overrides:
+            return _parse(name, parts_changes())
         known = {field.name for field in fields(cls)}
         for key in overrides:
             if key not in known:
                 raise UserError(f"unknown network option '{key}'{suggest(key, known)}")
-        return cls(**_completed({**given, **overrides}))
+        return cls(**_completed({**read_name(name), **overrides}))
 
     @property
     def name(self) -> str:
@@ -153,7 +155,7 @@ class NetworkSpec:
             ordering=_part(Ordering, self.ordering),
             norm=_part(Norm, self.norm),
             init=_part(Initialisation, self.init),
-            activation=_part(Activation, self.activation),
+            activation=_part(Activation, self.activation).at_depth(self.depth),
             padding=_part(Padding, self.padding),
             branch=_part(Branch, self.branch),
         )
@@ -171,7 +173,7 @@ class NetworkSpec:
     @property
     def twin_is_exact(self) -> bool:
         """Whether the twin has the same parameters: options B and C have projections besides."""
-        return not self.parts.shortcut.projects
+        return not self.parts.shortcut.has_parameters
 
     @property
     def stem_channels(self) -> int:
@@ -192,6 +194,12 @@ class NetworkSpec:
             )
             for k, blocks in enumerate(blocks_per_stage(self.depth, self.layout, self.block))
         )
+
+
+@lru_cache
+def _parse(name: str, changes: int) -> NetworkSpec:
+    """Read a name, once as long as the parts are the same."""
+    return NetworkSpec(**_completed(read_name(name)))
 
 
 def _completed(given: dict[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def _differ(field: str, one: NetworkSpec, other: NetworkSpec) -> bool:
 def _implied(spec: NetworkSpec) -> NetworkSpec:
     """The network that torchvision's and akamaster's code would build from the same tensors."""
     stride_in = "3x3" if spec.block == "bottleneck" else spec.stride_in
-    shortcut = "A" if spec.shortcut == "none" else spec.shortcut
+    shortcut = spec.shortcut if spec.parts.shortcut.has_parameters else "A"
     return replace(
         spec,
         stride_in=stride_in,
@@ -202,7 +202,7 @@ def _shortcut_of(tensors: Mapping[str, Tensor], asked: NetworkSpec, block: str) 
     """B projects in the first block of a stage at most, C in all."""
     projected = [found.groups() for name in tensors if (found := _PROJECTION.fullmatch(name))]
     if not projected:
-        return asked.shortcut if asked.shortcut in ("none", "A") else "A"
+        return "A" if asked.parts.shortcut.has_parameters else asked.shortcut
     everywhere = any(number != "1" for _, number in projected)
     everywhere |= block == "basic" and ("1", "1") in projected
     return "C" if everywhere else "B"

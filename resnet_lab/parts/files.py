@@ -9,12 +9,14 @@ import hashlib
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 from resnet_lab.errors import UserError
+from resnet_lab.files import with_home
 from resnet_lab.parts.registry import Registry, added, additions, remove, take_back
 
 VARIABLE = "RESNET_LAB_PARTS"
@@ -45,8 +47,19 @@ def load_named() -> None:
         raise
 
 
+def named_files() -> list[str]:
+    """Return the files that `VARIABLE` names."""
+    return list(filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)))
+
+
+def absolute(files: Iterable[str], folder: Path | str = "") -> tuple[str, ...]:
+    """Return the absolute path of each file, once; relative ones start in `folder`."""
+    paths = (os.path.abspath(Path(folder) / with_home(file)) for file in files)
+    return tuple(dict.fromkeys(paths))
+
+
 def _load_named() -> None:
-    for file in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
+    for file in named_files():
         load_parts(file)
     for entry in entry_points(group=GROUP):
         try:
@@ -70,10 +83,13 @@ def load_parts(path: Path | str) -> str:
     Raises:
         UserError: there is no such file, it fails or registers nothing; it then adds nothing.
     """
-    file = Path(path).expanduser().resolve()
-    if not file.is_file():
+    try:
+        file = Path(with_home(str(path))).resolve()
+        content = file.read_bytes() if file.is_file() else None
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise UserError(f"{path}: this file of parts cannot be read: {error}") from error
+    if content is None:
         raise UserError(f"{path}: there is no such file of parts")
-    content = file.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     known, parts = _files.get(file, ("", []))
     if known == digest:

@@ -24,6 +24,7 @@ import yaml
 
 from resnet_lab.configuration.config import Config
 from resnet_lab.configuration.identity import FORMAT, Identity, identify, identify_format_1
+from resnet_lab.configuration.replaced import PARTS
 from resnet_lab.data.config import default_data_dir
 from resnet_lab.data.image_index import classes_of
 from resnet_lab.documents import dump_yaml, load_json, load_yaml, read_text
@@ -248,6 +249,27 @@ class RunDirectory:
             for name in here
             if name in own | decisive and name in written and there[name] != here[name]
         ]
+
+    def with_other_parts(self) -> list[Path]:
+        """The runs beside this one that differ from it in the content of the user's parts alone."""
+        return [
+            path
+            for path in sorted(self.path.parent.glob(f"{self.path.name.rpartition('_')[0]}_*"))
+            if path != self.path and self._differs_in_parts(path)
+        ]
+
+    def _differs_in_parts(self, path: Path) -> bool:
+        known = {} if self.identity is None else self.identity.content
+        parts = {name for name in known.get("code", {}) if name.startswith(PARTS)}
+        try:
+            there = read_info(path).get("identity") if parts else None
+        except UserError:
+            return False
+        if not isinstance(there, dict) or not isinstance(there.get("code"), dict):
+            return False
+        return there.keys() == known.keys() and all(
+            there[name] == known[name] for name in known if name != "code"
+        )
 
     def data_is_missing(self) -> bool:
         """Whether the data lacked when the identity was read; format 1 knows nothing of them."""

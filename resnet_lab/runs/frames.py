@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,10 +207,14 @@ def _is_published(folder: Path) -> bool:
 
 def _read_config(file: Path, info: Section) -> tuple[Config, Identity]:
     """Read a run's configuration. The run's identity follows from it: no damage goes unseen."""
+    values: Any = None
     try:
-        config = Config.from_stored(load_yaml(read_text(file)))
+        values = load_yaml(read_text(file))
+        config = Config.from_stored(values)
     except (DocumentError, TypeError, UserError) as error:
-        raise UserError(f"config.yaml cannot be read: {error}") from error
+        flags = flags_of_parts(values)
+        told = f" (it names files of parts: if you trust them, give {flags})" if flags else ""
+        raise UserError(f"config.yaml cannot be read: {error}{told}") from error
     known = _stored_identity(info) or identify_format_1(config)
     if known is None:
         raise UserError("config.yaml has settings that a run of format 1 cannot have")
@@ -217,6 +222,16 @@ def _read_config(file: Path, info: Section) -> tuple[Config, Identity]:
     if known.id != run or by_config.content != known.content:
         raise UserError(f"config.yaml is that of run {by_config.id}, run.json of {run}")
     return config, known
+
+
+def flags_of_parts(config: Any) -> str:
+    """The flags that load what a config.yaml names as `parts`; "" where it names none.
+
+    Files that run directories name are code of whoever wrote them, and never run by themselves.
+    """
+    named = config.get("parts") if isinstance(config, dict) else None
+    files = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
+    return " ".join(f"--parts {shlex.quote(file)}" for file in files)
 
 
 def _stored_identity(info: Section) -> Identity | None:

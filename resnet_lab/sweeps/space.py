@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest, suggest_path
 from resnet_lab.networks.spec import NetworkSpec
+from resnet_lab.parts.files import absolute, load_parts
 from resnet_lab.sweeps.distributions import Distribution, odd_exponents, read_distribution
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def read_sweep(path: Path) -> Sweep:
             f"{path}: method is '{method}'{suggest(str(method), METHODS)}: give one of "
             f"{', '.join(METHODS)}"
         )
+    content = _with_parts(path, content)
     parameters, remarks = _parameters(path, content["parameters"])
     sweep = Sweep(
         name=str(content.get("name") or path.stem),
@@ -186,6 +188,22 @@ def read_sweep(path: Path) -> Sweep:
     )
     _check(path, sweep)
     return sweep
+
+
+def _with_parts(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """A sweep's content with absolute paths of the files of parts, which lie beside its file.
+
+    Those that every run has are loaded, as networks may be named in the sweep itself.
+    """
+    parameters = content["parameters"]
+    entry = parameters.get("parts") if isinstance(parameters, dict) else None
+    files = entry.get("value") if isinstance(entry, dict) else None
+    if not isinstance(files, list) or not all(isinstance(one, str) for one in files):
+        return content
+    whole = absolute(files, path.parent)
+    for file in whole:
+        load_parts(file)
+    return {**content, "parameters": {**parameters, "parts": {"value": list(whole)}}}
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -15,18 +15,20 @@ from resnet_lab.networks.registry import register
 if TYPE_CHECKING:
     from torch import nn
 
+    from resnet_lab.networks.architecture import BlockTable
+
 
 @dataclass(frozen=True, kw_only=True)
 class SkipInit(Branch):
     """One scalar a block."""
 
-    def module(self, channels: int) -> nn.Module:
+    def module(self, block: BlockTable) -> nn.Module:
         """Return the scaling; its one parameter is called alpha."""
         from resnet_lab.networks.scaling import LearntScale
 
         return LearntScale(initially=0.0)
 
-    def parameters(self, channels: int) -> int:
+    def parameters(self, block: BlockTable) -> int:
         """Alpha."""
         return 1
 
