@@ -48,10 +48,11 @@ class CapturedIterations:
         device = cohort.device
         rows, batch = self._plan(0).shape
         self._plans = torch.zeros(LONGEST, rows, batch, dtype=torch.int64, device=device)
-        self._rates = torch.zeros(LONGEST, len(cohort.names), device=device)
+        exact = torch.float64 if device.type == "cpu" else torch.float32  # as Python's own numbers
+        self._rates = torch.zeros(LONGEST, len(cohort.names), dtype=exact, device=device)
         self._place = torch.zeros(1, dtype=torch.int64, device=device)
         self._step = torch.zeros(1, dtype=torch.int64, device=device)
-        self._rate_of = [torch.zeros((), device=device) for _ in cohort.names]
+        self._rate_of = [torch.zeros((), dtype=exact, device=device) for _ in cohort.names]
         self._lanes = [_lane(device, number) for number in range(len(members))]
         self._replay: Callable[[], None] = self._iterate
 
@@ -85,7 +86,7 @@ class CapturedIterations:
         with self._rates_on_device():
             for _ in steps:
                 self._replay()
-        for i, group in enumerate(self._cohort.optimiser.param_groups):
+        for i, group in enumerate(self._cohort.optimizer.param_groups):
             group["lr"] = self._cohort.lr_at(i, steps[-1])
         return count
 
@@ -98,7 +99,8 @@ class CapturedIterations:
         cohort = self._cohort
         plans = torch.stack([self._plan(step) for step in steps])
         rates = torch.tensor(
-            [[cohort.lr_at(i, step) for i in range(len(cohort.names))] for step in steps]
+            [[cohort.lr_at(i, step) for i in range(len(cohort.names))] for step in steps],
+            dtype=self._rates.dtype,
         )
         for there, here in ((self._plans, plans), (self._rates, rates)):
             pinned = here.pin_memory() if there.device.type == "cuda" else here
@@ -115,7 +117,7 @@ class CapturedIterations:
             rate.copy_(value)
         images, labels = self._data.planned_batch(plan, cohort.device)
         images = images.contiguous(memory_format=torch.channels_last)
-        cohort.optimiser.zero_grad()
+        cohort.optimizer.zero_grad()
         for member, lane in zip(self.members, self._lanes, strict=True):
             with _beside(lane):
                 loss, error = cohort.score(member, images, labels)
@@ -125,7 +127,7 @@ class CapturedIterations:
             if lane is not None:
                 torch.cuda.current_stream().wait_stream(lane)
         cohort.limit_gradients()
-        cohort.optimiser.step()
+        cohort.optimizer.step()
         self._place += 1
         self._step += 1
 
@@ -141,8 +143,8 @@ class CapturedIterations:
 
     @contextmanager
     def _rates_on_device(self) -> Iterator[None]:
-        """The optimiser's learning rates are these tensors for a while."""
-        groups = self._cohort.optimiser.param_groups
+        """The optimizer's learning rates are these tensors for a while."""
+        groups = self._cohort.optimizer.param_groups
         before = [group["lr"] for group in groups]
         for group, rate in zip(groups, self._rate_of, strict=True):
             group["lr"] = rate
@@ -151,6 +153,18 @@ class CapturedIterations:
         finally:
             for group, rate in zip(groups, before, strict=True):
                 group["lr"] = rate
+
+    @contextmanager
+    def _capturable(self) -> Iterator[None]:
+        """Tell fused optimizers, whose state is all on the device, that a capture is meant."""
+        groups = [one for one in self._cohort.optimizer.param_groups if one.get("fused")]
+        for group in groups:
+            group["capturable"] = True
+        try:
+            yield
+        finally:
+            for group in groups:
+                group["capturable"] = False
 
     def _capture(self) -> bool:
         """Capture an iteration; say whether it does what the same kernels did one by one."""
@@ -167,7 +181,7 @@ class CapturedIterations:
             torch._foreach_copy_(state, before)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with self._capturable(), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._iterate()
         graph.replay()
         trusted = lead_to_the_same(before, expected, state)
@@ -178,7 +192,7 @@ class CapturedIterations:
     def _state(self) -> list[Tensor]:
         """Everything that an iteration changes."""
         cohort = self._cohort
-        momenta = [value for held in cohort.optimiser.state.values() for value in held.values()]
+        momenta = [value for held in cohort.optimizer.state.values() for value in held.values()]
         return [
             *(parameter.data for parameter in cohort.parameters()),
             *cohort.buffers(),

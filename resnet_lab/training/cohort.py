@@ -1,8 +1,9 @@
 """The networks that one run trains side by side, on the same batches.
 
 The cohort minimises the sum of its members' losses. Members share no parameter, so each one's
-gradient is exactly that of its own loss, and one optimiser with one parameter group a member is
-exactly separate optimisers (SGD acts number by number). A test proves it bit for bit.
+gradient is exactly that of its own loss, and one optimizer with one parameter group a member is
+exactly separate optimizers (each acts number by number or tensor by tensor). A test proves it bit
+for bit.
 """
 
 from __future__ import annotations
@@ -16,13 +17,25 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnet_lab.configuration.optimizers import OPTIMIZERS, Optimizer
 from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.configuration.schedules import Progress, after_training_error, learning_rate
 from resnet_lab.networks.network import Network
+from resnet_lab.recording.norms import euclidean_norms
+from resnet_lab.recording.sites import weight_sites
 from resnet_lab.training.clipping import clip_gradients
 from resnet_lab.training.evaluation import are_finite
 
 NEVER = torch.iinfo(torch.int64).max
+
+
+def make_optimizer(
+    recipe: RecipeConfig, networks: Sequence[nn.Module], device: torch.device
+) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer with one parameter group a network."""
+    groups = [{"params": list(network.parameters())} for network in networks]
+    made: torch.optim.Optimizer = OPTIMIZERS.get(recipe.optimizer).make(groups, recipe, device)
+    return made
 
 
 class Cohort(pl.LightningModule):
@@ -90,26 +103,29 @@ class Cohort(pl.LightningModule):
         return learning_rate(self.recipe, step, self.progress[member])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """SGD with one parameter group a member; the paper decays every parameter (R 3.4).
-
-        On CUDA one kernel updates a whole member. On the CPU that would gain nothing and round
-        differently.
-        """
-        recipe = self.recipe
-        groups = [{"params": list(network.parameters())} for network in self.networks]
-        return torch.optim.SGD(
-            groups,
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.nesterov,
-            fused=True if self.device.type == "cuda" else None,
-        )
+        """The recipe's optimizer with one parameter group a member."""
+        return make_optimizer(self.recipe, self.networks, self.device)
 
     @property
-    def optimiser(self) -> torch.optim.Optimizer:
-        """The optimiser itself, without Lightning's wrapping."""
+    def _part(self) -> Optimizer:
+        return OPTIMIZERS.get(self.recipe.optimizer)
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer itself, without Lightning's wrapping."""
         return cast(torch.optim.Optimizer, self.optimizers(use_pl_optimizer=False))
+
+    def scaled_gradient_norms(self, member: int) -> Tensor:
+        """Norm of each weighted layer's gradient, scaled as the optimizer scales it; (L,)."""
+        network, group = self.networks[member], self.optimizer.param_groups[member]
+        weights = [
+            network.get_parameter(f"{site.name}.weight") for site in weight_sites(network.spec)
+        ]
+        scaled = [
+            self._part.scaled_gradient(weight, group, self.optimizer.state.get(weight, {}))
+            for weight in weights
+        ]
+        return euclidean_norms(scaled)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set every member's learning rate."""
@@ -117,7 +133,7 @@ class Cohort(pl.LightningModule):
 
     def set_learning_rates(self) -> None:
         """Give every member the learning rate of the next update."""
-        for i, group in enumerate(self.optimiser.param_groups):
+        for i, group in enumerate(self.optimizer.param_groups):
             group["lr"] = self.member_lr(i)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor | None:

@@ -132,7 +132,7 @@ class StretchedCohort(Cohort):
         while self.global_step < stop:
             self._gradients()
             self.limit_gradients()
-            self.optimiser.step()
+            self.optimizer.step()
             self._count(1)
             if self.interrupted() or time.monotonic() > deadline or not self._is_warm:
                 return
@@ -147,7 +147,7 @@ class StretchedCohort(Cohort):
             device=self.device,
         )
         images = images.contiguous(memory_format=torch.channels_last)
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         for member in self.training_members():
             self.learn(member, images, labels).backward()  # type: ignore[no-untyped-call]
 

@@ -42,7 +42,7 @@ from resnet_lab.training.arithmetic import as_begun, choose_arithmetic
 from resnet_lab.training.batch_norm import check_batch_norms, use_ghost_batches
 from resnet_lab.training.checkpoint_files import Checkpoint, newest_checkpoint
 from resnet_lab.training.checkpoints import Checkpointer
-from resnet_lab.training.cohort import Cohort
+from resnet_lab.training.cohort import Cohort, make_optimizer
 from resnet_lab.training.device import choose_device
 from resnet_lab.training.failures import in_words
 from resnet_lab.training.interruption import Interruption, interruption_requested
@@ -178,6 +178,7 @@ def build_cohort(
             use_ghost_batches(network, config.ghost_batch)
         members[spec.name] = network
     steps_per_epoch = -(-data.counts["train"] // config.recipe.batch_size)
+    make_optimizer(recipe, list(members.values()), torch.device("cpu"))  # fails before a run begins
     if loop == "plain":
         return Cohort(members, recipe, steps_per_epoch)
     assert isinstance(data, InMemoryData)
