@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from resnet_lab.data.memory import InMemoryData
-from resnet_lab.training.cohort import NEVER, Cohort
+from resnet_lab.training.cohort import Cohort
 
 LONGEST = 256
 """Iterations that are planned at once, at most."""
@@ -30,7 +30,7 @@ TOLERANCE = 0.05
 """Of the length of an update: kernels that add in changing order differ by far less."""
 
 
-class CapturedIterations:
+class CudaGraph:
     """The iterations of some members, replayed; on the CPU, which has no graphs, simply run.
 
     Args:
@@ -51,20 +51,23 @@ class CapturedIterations:
         exact = torch.float64 if device.type == "cpu" else torch.float32  # as Python's own numbers
         self._rates = torch.zeros(LONGEST, len(cohort.names), dtype=exact, device=device)
         self._place = torch.zeros(1, dtype=torch.int64, device=device)
-        self._step = torch.zeros(1, dtype=torch.int64, device=device)
         self._rate_of = [torch.zeros((), dtype=exact, device=device) for _ in cohort.names]
-        self._lanes = [_lane(device, number) for number in range(len(members))]
+        others = members[1:] if device.type == "cuda" else []  # the first stays with the batch
+        self._lanes = {
+            member: torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            for member in others
+        }
         self._replay: Callable[[], None] = self._iterate
 
     @classmethod
     def of(
         cls, cohort: Cohort, data: InMemoryData, seed: int, members: list[int]
-    ) -> CapturedIterations | None:
+    ) -> CudaGraph | None:
         """Capture and prove; None, with a warning, where the graph cannot be had or trusted."""
         made = cls(cohort, data, seed, members)
         return made if cohort.device.type != "cuda" else made.proven()
 
-    def proven(self) -> CapturedIterations | None:
+    def proven(self) -> CudaGraph | None:
         """Capture; return this, or None with a warning."""
         try:
             with self._rates_on_device():
@@ -106,7 +109,6 @@ class CapturedIterations:
             pinned = here.pin_memory() if there.device.type == "cuda" else here
             there[: len(steps)].copy_(pinned, non_blocking=True)
         self._place.zero_()
-        self._step.fill_(steps[0])
 
     def _iterate(self) -> None:
         """One iteration that reads nothing of the host."""
@@ -116,30 +118,8 @@ class CapturedIterations:
         for rate, value in zip(self._rate_of, rates.unbind(), strict=True):
             rate.copy_(value)
         images, labels = self._data.planned_batch(plan, cohort.device)
-        images = images.contiguous(memory_format=torch.channels_last)
-        cohort.optimizer.zero_grad()
-        for member, lane in zip(self.members, self._lanes, strict=True):
-            with _beside(lane):
-                loss, error = cohort.score(member, images, labels)
-                loss.backward()  # type: ignore[no-untyped-call]
-                self._remember(member, loss.detach(), error)
-        for lane in self._lanes:
-            if lane is not None:
-                torch.cuda.current_stream().wait_stream(lane)
-        cohort.limit_gradients()
-        cohort.optimizer.step()
+        cohort.update(images, labels, lanes=self._lanes)
         self._place += 1
-        self._step += 1
-
-    def _remember(self, member: int, loss: Tensor, error: Tensor) -> None:
-        """What `Cohort.learn` does with the host's step, done with the device's."""
-        cohort = self._cohort
-        slot = self._step % cohort.losses.shape[1]
-        cohort.losses[member].index_copy_(0, slot, loss.reshape(1))
-        cohort.errors[member].index_copy_(0, slot, error.reshape(1))
-        bad = torch.where(loss.isfinite(), NEVER, self._step[0])
-        first = cohort.first_bad[member]
-        first.copy_(torch.minimum(first, bad))
 
     @contextmanager
     def _rates_on_device(self) -> Iterator[None]:
@@ -197,8 +177,8 @@ class CapturedIterations:
             *(parameter.data for parameter in cohort.parameters()),
             *cohort.buffers(),
             *(value for value in momenta if isinstance(value, Tensor)),
+            cohort.at,
             self._place,
-            self._step,
         ]
 
 
@@ -217,21 +197,3 @@ def _distance(one: Tensor, other: Tensor) -> float:
     difference = torch.where(one == other, 0, one.double() - other.double())
     both_nan = one.isnan() & other.isnan()
     return float(torch.where(both_nan, 0, difference).norm())
-
-
-def _lane(device: torch.device, number: int) -> torch.cuda.Stream | None:
-    """A stream for each member but the first, which stays where the batch was made."""
-    if device.type != "cuda" or not number:
-        return None
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def _beside(lane: torch.cuda.Stream | None) -> Iterator[None]:
-    """Work on `lane` after what has been queued so far."""
-    if lane is None:
-        yield
-        return
-    lane.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(lane):
-        yield
