@@ -58,6 +58,7 @@ def _recipe_text(settings: dict[str, object]) -> str:
         f"{settings['iterations']:,} iterations",
         f"batch {settings['batch_size']}",
         f"lr {settings['lr']:g}",
+        *([str(settings["optimizer"])] if settings.get("optimizer", "sgd") != "sgd" else []),
     ]
     return ", ".join([*parts, *_trait_texts(settings)])
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resnet_lab.configuration.config import Config, TrainerConfig, WandbConfig
+    from resnet_lab.configuration.optimizers import optimizer
     from resnet_lab.configuration.recipe import RecipeConfig
     from resnet_lab.data.config import DataConfig
     from resnet_lab.data.load import load_data
@@ -48,6 +49,7 @@ _PLACES = {
     "load_runs": "resnet_lab.runs.frames",
     "load_wandb": "resnet_lab.tracking.load",
     "load_weights": "resnet_lab.networks.weights",
+    "optimizer": "resnet_lab.configuration.optimizers",
     "part": "resnet_lab.networks.own",
     "save_weights": "resnet_lab.networks.weights",
     "train": "resnet_lab.training.train",
@@ -71,6 +73,7 @@ __all__ = [
     "load_runs",
     "load_wandb",
     "load_weights",
+    "optimizer",
     "part",
     "save_weights",
     "train",

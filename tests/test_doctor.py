@@ -21,6 +21,7 @@ from analysis.statistics import seeds_to_decide
 from resnet_lab.cli import main
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.data.cifar import CIFAR10
+from resnet_lab.documents import dump_yaml
 from resnet_lab.machine import Fact, machine_facts
 from resnet_lab.runs.frames import Runs
 from resnet_lab.training.train import train
@@ -496,7 +497,7 @@ def test_the_command_names_whatever_it_cannot_use(
     known = {"run": config.run_id(), "identity": config.identity().content}
     going = {**info(folder / "study/running"), **known, "status": "running", "seed": 1}
     (folder / "study/running/run.json").write_text(json.dumps(going))
-    (folder / "study/running/config.yaml").write_text(json.dumps(config.as_dict()))
+    (folder / "study/running/config.yaml").write_text(dump_yaml(config.as_dict()))
     (folder / "study/broken/run.json").write_text("{")
     (folder / "study/notes").mkdir()
     (folder / "figures/png").mkdir(parents=True)

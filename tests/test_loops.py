@@ -26,7 +26,7 @@ from resnet_lab.data.config import DataConfig
 from resnet_lab.data.data import Data
 from resnet_lab.data.load import load_data
 from resnet_lab.errors import UserError
-from resnet_lab.training import captured, loop, stretches
+from resnet_lab.training import cuda_graph, loop, stretches
 from resnet_lab.training import train as training
 from resnet_lab.training.cohort import Cohort
 from resnet_lab.training.stretches import next_look
@@ -73,7 +73,7 @@ def test_a_stretch_longer_than_a_plan_is_made_in_parts(monkeypatch: pytest.Monke
     settings = {"iterations": 30, "log_every": 30, "evaluate_every": 30}
     recording = {"enabled": False}
     plain = by("plain", "plain", monkeypatch, recording=recording, **settings)
-    monkeypatch.setattr(captured, "LONGEST", 7)
+    monkeypatch.setattr(cuda_graph, "LONGEST", 7)
     graph = by("graph", "graph", monkeypatch, recording=recording, **settings)
     assert_same_result(graph, plain, *PAIR)
 
@@ -224,7 +224,7 @@ def tensors(*values: float) -> list[Tensor]:
 def test_a_graph_is_believed_when_it_leads_where_its_kernels_lead(
     expected: float, found: float, same: bool
 ) -> None:
-    assert captured.lead_to_the_same(tensors(1.0), tensors(expected), tensors(found)) == same
+    assert cuda_graph.lead_to_the_same(tensors(1.0), tensors(expected), tensors(found)) == same
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_graph_that_fails_or_errs_is_done_without(
             monkeypatch.setattr(made, "_capture", lambda: outcome)
         return made.proven()
 
-    monkeypatch.setattr(captured.CapturedIterations, "of", classmethod(attempt))
+    monkeypatch.setattr(cuda_graph.CudaGraph, "of", classmethod(attempt))
     reference = by("plain", "plain", monkeypatch)
     with monkeypatch.context() as patched:
         patched.setattr(training, "choose_loop", lambda *_: "graph")

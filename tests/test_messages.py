@@ -80,8 +80,8 @@ FLAGS = {
     "train --trainer.max_epochs 8": f": the recipe counts iterations, not epochs: {EPOCHS}",
     "sweep x --epochs 8": f": the recipe counts iterations, not epochs: {EPOCHS} (flags for every "
     "run stand after a lone --)",
-    "train --optimizer adam": ": networks are trained by stochastic gradient descent alone",
-    "train --optimizer.name adam": ": networks are trained by stochastic gradient descent alone",
+    "train --optimizer adam": ": it is --recipe.optimizer sgd, adamw or lars; settings",
+    "train --optimizer.name adam": ": it is --recipe.optimizer sgd, adamw or lars; settings",
     "train --resume": ": no flag is needed: the same command continues an interrupted run",
     "sweep x --resume": ": no flag is needed: the same command continues an interrupted run",
     "train --checkpoint x": ": no flag is needed: the same command continues",

@@ -56,6 +56,9 @@ class Twins(pl.LightningModule):
     def member_lr(self, index: int) -> float:
         return (0.1, 0.05)[index]
 
+    def scaled_gradient_norms(self, index: int) -> Tensor:
+        return gradient_norms(self.networks[index])
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         groups = [
             {"params": list(network.parameters()), "lr": self.member_lr(i)}
@@ -77,16 +80,16 @@ def train(
 ) -> dict[str, Any]:
     """A plain PyTorch loop that calls the recorder where Lightning would. Returns all its state."""
     torch.manual_seed(0)
-    optimiser = twins.configure_optimizers()
+    optimizer = twins.configure_optimizers()
     trainer: Any = SimpleNamespace(is_global_zero=rank == 0, global_step=0)
     if recorder:
         recorder.on_train_start(trainer, twins)
     for step in range(steps):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         twins.training_step(batch(step), step).backward()  # type: ignore[no-untyped-call]
         if recorder:
-            recorder.on_before_optimizer_step(trainer, twins, optimiser)
-        optimiser.step()
+            recorder.on_before_optimizer_step(trainer, twins, optimizer)
+        optimizer.step()
         trainer.global_step += 1
         if recorder:
             recorder.on_train_batch_end(trainer, twins, None, None, step)
@@ -94,7 +97,7 @@ def train(
         recorder.on_train_end(trainer, twins)
     return {
         "state": twins.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "optimizer": optimizer.state_dict(),
         "gradients": [parameter.grad for parameter in twins.parameters()],
         "modes": [module.training for module in twins.modules()],
         "random": torch.get_rng_state(),

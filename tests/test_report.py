@@ -22,6 +22,7 @@ from analysis.figures import PLATES
 from analysis.report import explorer, scripts, write_report
 from analysis.tables import aligned, for_reading, mean_text, results_table, results_text
 from resnet_lab.cli import main
+from resnet_lab.documents import dump_yaml
 from resnet_lab.runs.frames import Runs
 from resnet_lab.training.train import train
 
@@ -373,7 +374,7 @@ def test_foreign_broken_running_and_diverged_entries_are_named_and_the_rest_used
     for number, copy in enumerate(copies.values(), start=1):
         shutil.copytree(good, copy)
         config = tiny(seed=number, trainer={"progress": False})
-        (copy / "config.yaml").write_text(json.dumps(config.as_dict()))
+        (copy / "config.yaml").write_text(dump_yaml(config.as_dict()))
         known = {"run": config.run_id(), "identity": config.identity().content}
         change(copy, **known, name=copy.name, seed=number)
     change(copies["running"], status="running")

@@ -82,9 +82,10 @@ EPOCHS = (
     "the recipe counts iterations, not epochs: --recipe.iterations N, with N = epochs x training "
     "images / batch size"
 )
-SGD = (
-    "networks are trained by stochastic gradient descent alone, as in the paper: its settings are "
-    "--recipe.lr, --recipe.momentum, --recipe.nesterov and --recipe.weight_decay"
+OPTIMIZER = (
+    "it is --recipe.optimizer sgd, adamw or lars; settings are --recipe.lr, --recipe.momentum "
+    "(AdamW's beta1), --recipe.nesterov, --recipe.weight_decay, --recipe.beta2, --recipe.eps and "
+    "--recipe.trust_coefficient"
 )
 SAME = "no flag is needed: the same command continues an interrupted run"
 SEEDS = (
@@ -112,7 +113,7 @@ EXPLANATIONS: dict[str, dict[str, str]] = {
     "train": {
         EPOCH_WORDS: EPOCHS,
         "optimizer optimiser optim opt solver adam adamw sgd rmsprop betas beta1 beta2 eps lars "
-        "lamb": SGD,
+        "lamb": OPTIMIZER,
         "scheduler lr_scheduler lr_schedule schedule schedule_type cosine step_size lr_policy "
         "sched lr_decay_epochs": "the learning rate drops at fixed steps: --recipe.drops '[N, N]', "
         "by --recipe.drop_factor, after a warm-up of --recipe.warmup_steps",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from resnet_lab.configuration.identity import Identity, identify
+from resnet_lab.configuration.optimizers import OPTIMIZERS, check_settings
 from resnet_lab.configuration.recipe import RecipeConfig, as_stored
 from resnet_lab.configuration.replaced import foreign_parts, replaced_code
 from resnet_lab.data.config import DataConfig, default_data_dir
@@ -145,7 +146,7 @@ class Config:
         network: the cohort's networks by name, separated by commas: "plain-56,resnet-56".
         seed: decides initial weights, data order and augmentation.
         data: which images, how split and normalised.
-        recipe: optimiser, schedule, batch, precision.
+        recipe: optimizer, schedule, batch, precision.
         recording: what is measured inside layers, and when.
         trainer: device, processes and checkpoints.
         tracking: "wandb" mirrors the run to Weights & Biases, "none" does not.
@@ -180,6 +181,8 @@ class Config:
         for file in self.parts:
             load_parts(file)
         self.specs()
+        used = OPTIMIZERS.get(self.recipe.optimizer).settings
+        check_settings(self.recipe, used, self.recipe.optimizer)
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}: give 0 or more")
         if self.seed >= 2**63:
@@ -289,7 +292,7 @@ class Config:
 
     def identity(self) -> Identity:
         """What the run is known by; it reads the data directory."""
-        return identify(self, self.fingerprint(), replaced_code() | foreign_parts(self.specs()))
+        return identify(self, self.fingerprint(), replaced_code() | foreign_parts(self))
 
     def run_id(self) -> str:
         """16 hexadecimal digits: equal for two configurations that give the same result."""

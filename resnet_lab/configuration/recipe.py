@@ -1,4 +1,4 @@
-"""The recipe: optimiser, learning rate, batch and precision of a run."""
+"""The recipe: optimizer, learning rate, batch and precision of a run."""
 
 from __future__ import annotations
 
@@ -33,17 +33,22 @@ def as_stored() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RecipeConfig:
-    """How a cohort is trained: by stochastic gradient descent with momentum (R 3.4, 4.2).
+    """How a cohort is trained; by default as the paper did (R 3.4, 4.2).
 
-    Steps are optimiser iterations, errors percent.
+    Steps are optimizer iterations, errors percent.
 
     Attributes:
         iterations: length of the training.
         batch_size: images a step, over all devices together.
         lr: learning rate after the warm-up and before the first drop.
-        momentum: of SGD.
-        weight_decay: on every parameter, as the paper's solver did.
-        nesterov: use Nesterov's momentum; the paper does not.
+        optimizer: sgd, adamw, lars or one of your own; a setting that it does not use is refused.
+        momentum: of SGD and LARS; AdamW's beta1.
+        weight_decay: on every parameter, as the paper's solver did; LARS leaves norms and biases
+            out.
+        nesterov: use Nesterov's momentum in SGD; the paper does not.
+        beta2: how slowly AdamW forgets squared gradients.
+        eps: added to the root of their mean by AdamW.
+        trust_coefficient: the ratio of a layer's step and its weights that LARS aims at, before lr.
         drops: the learning rate is multiplied by drop_factor at each of these steps, none of them
             within warmup_steps.
         drop_factor: R: 0.1.
@@ -74,9 +79,13 @@ class RecipeConfig:
     iterations: int = 64_000
     batch_size: int = 128
     lr: float = 0.1
+    optimizer: str = "sgd"
     momentum: float = 0.9
     weight_decay: float = 1e-4
     nesterov: bool = False
+    beta2: float = 0.999
+    eps: float = 1e-8
+    trust_coefficient: float = 0.001
     drops: tuple[int, ...] = ()
     drop_factor: float = 0.1
     plateau_patience: int = 0
@@ -110,21 +119,22 @@ class RecipeConfig:
                 raise UserError(f"recipe.{name} is {getattr(self, name)}: give 1 or more")
             if getattr(self, name) > MOST:
                 raise UserError(f"recipe.{name} is {getattr(self, name)}: give {MOST:,} or less")
-        for name in ("lr", "warmup_lr"):
+        for name in ("lr", "warmup_lr", "eps", "trust_coefficient"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"recipe.{name} is {getattr(self, name)}: give a positive number")
         for name in ("weight_decay", "warmup_steps", "plateau_patience", "precise_bn"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"recipe.{name} is {getattr(self, name)}: give 0 or more")
-        if not 0 <= self.momentum < 1:
-            raise UserError(f"recipe.momentum is {self.momentum}: give a number in [0, 1)")
+        for name in ("momentum", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"recipe.{name} is {getattr(self, name)}: give a number in [0, 1)")
         if self.nesterov and self.momentum == 0:
             raise UserError("recipe.nesterov needs recipe.momentum above 0")
         if self.ghost_batch < 0 or self.ghost_batch == 1:
             raise UserError(f"recipe.ghost_batch is {self.ghost_batch}: give 0 or at least 2")
         if self.clip is not None and not 0 < self.clip < math.inf:
             raise UserError(f"recipe.clip is {self.clip}: give a positive norm, or null for none")
-        for name in ("lr", "warmup_lr", "weight_decay", "clip"):
+        for name in ("lr", "warmup_lr", "weight_decay", "clip", "eps", "trust_coefficient"):
             if (getattr(self, name) or 0) > LARGEST:
                 raise UserError(f"recipe.{name} is {getattr(self, name)}: give {LARGEST:g} or less")
 

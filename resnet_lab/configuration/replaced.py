@@ -7,18 +7,21 @@ under the same name. The functions that are there are compared with those in the
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from importlib.abc import InspectLoader
 from types import CodeType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from resnet_lab.configuration.optimizers import OPTIMIZERS
 from resnet_lab.networks.registry import AXES
-from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.parts.content import foreign_content, hash_of_code, told
 
-PACKAGES = ("resnet_lab.networks.", "resnet_lab.data.")
-"""What defines networks and their inputs."""
+if TYPE_CHECKING:
+    from resnet_lab.configuration.config import Config
+
+PACKAGES = ("resnet_lab.networks.", "resnet_lab.data.", "resnet_lab.training.optimizers.")
+"""What defines networks, their inputs and their updates."""
 PARTS = "parts."
 """Begins the places of the user's parts in an identity's code."""
 
@@ -33,10 +36,13 @@ def replaced_code() -> dict[str, str]:
     return found
 
 
-def foreign_parts(specs: Iterable[NetworkSpec]) -> dict[str, str]:
-    """Hash of each part that networks use and that is not the project's, by its axis and name."""
-    parts = [getattr(spec.parts, axis) for spec in specs for axis in AXES]
-    contents = {f"{PARTS}{one.axis}.{one.name}": foreign_content(one.origin) for one in parts}
+def foreign_parts(config: Config) -> dict[str, str]:
+    """Hash of each part that a run uses and that is not the project's, by its kind and name."""
+    parts = [getattr(spec.parts, axis) for spec in config.specs() for axis in AXES]
+    origins = {f"{PARTS}{one.axis}.{one.name}": one.origin for one in parts}
+    optimizer = OPTIMIZERS.get(config.recipe.optimizer)
+    origins[f"{PARTS}optimizer.{optimizer.name}"] = optimizer.origin
+    contents = {name: foreign_content(origin) for name, origin in origins.items()}
     return {name: content for name, content in contents.items() if content is not None}
 
 

@@ -57,8 +57,8 @@ def weight_norms(network: Network) -> Tensor:
 def relative_updates(gradient_norms: Tensor, weight_norms: Tensor, lr: float) -> Tensor:
     """Return lr |g| / |w|: the fraction of its weights that a plain gradient step would change.
 
-    Shapes (L,) and (L,) to (L,). A weight tensor of zeros gives infinity, or nan if its gradient
-    is zero too.
+    Optimizers other than SGD scale g by themselves (`Optimizer.scaled_gradient`). Shapes (L,) and
+    (L,) to (L,). A weight tensor of zeros gives infinity, or nan if its gradient is zero too.
     """
     return lr * gradient_norms / weight_norms
 

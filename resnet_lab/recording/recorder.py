@@ -49,7 +49,11 @@ class Watched(Protocol):
     frozen: set[int]
 
     def member_lr(self, index: int) -> float:
-        """Learning rate of member `index` in the optimiser step about to be taken."""
+        """Learning rate of member `index` in the optimizer step about to be taken."""
+        ...
+
+    def scaled_gradient_norms(self, index: int) -> Tensor:
+        """Norms of what that rate multiplies, momentum and decay aside; |g| for SGD."""
         ...
 
 
@@ -156,7 +160,8 @@ class Recorder(pl.Callback):
         network, name = cohort.networks[index], cohort.names[index]
         sites = weight_sites(network.spec)
         gradients, weights = gradient_norms(network), weight_norms(network)
-        updates = relative_updates(gradients, weights, cohort.member_lr(index))
+        scaled = cohort.scaled_gradient_norms(index)
+        updates = relative_updates(scaled, weights, cohort.member_lr(index))
         self._keep(name, "gradient_norm", sites, gradients)
         self._keep(name, "weight_norm", sites, weights)
         self._keep(name, "relative_update", sites, updates)

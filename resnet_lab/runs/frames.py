@@ -20,6 +20,7 @@ from resnet_lab.configuration.identity import (
     effective_recipe,
     identify_format_1,
 )
+from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest_path
 from resnet_lab.files import user_path
@@ -43,6 +44,7 @@ RECIPE = (
     "iterations",
     "batch_size",
     "lr",
+    "optimizer",
     "momentum",
     "weight_decay",
     "warmup_steps",
@@ -50,6 +52,8 @@ RECIPE = (
     "precision",
     "compile",
 )
+LATER = ("beta2", "eps", "trust_coefficient")
+"""Settings that came later: a schedule names them where they are not as by default."""
 PRECISIONS = ("float32", "bfloat16")
 _BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError)
 """What reading a damaged or foreign run may raise; UserError is a ValueError."""
@@ -323,7 +327,8 @@ def _arithmetic(origin: Section) -> dict[str, Any]:
 
 def _schedule(recipe: Mapping[str, Any]) -> str:
     """Everything else of the recipe that must agree for two runs to be compared."""
-    keys = sorted(set(recipe) - set(RECIPE) - {"log_every", "evaluate_every", "test_curve"})
+    idle = {one for one in LATER if recipe[one] == getattr(RecipeConfig, one)}
+    keys = sorted(set(recipe) - set(RECIPE) - {"log_every", "evaluate_every", "test_curve"} - idle)
     return " ".join(f"{key}={recipe[key]}" for key in keys)
 
 

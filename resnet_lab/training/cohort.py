@@ -1,13 +1,15 @@
 """The networks that one run trains side by side, on the same batches.
 
 The cohort minimises the sum of its members' losses. Members share no parameter, so each one's
-gradient is exactly that of its own loss, and one optimiser with one parameter group a member is
-exactly separate optimisers (SGD acts number by number). A test proves it bit for bit.
+gradient is exactly that of its own loss, and one optimizer with one parameter group a member is
+exactly separate optimizers (each acts number by number or tensor by tensor). A test proves it bit
+for bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -16,13 +18,25 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resnet_lab.configuration.optimizers import OPTIMIZERS, Optimizer
 from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.configuration.schedules import Progress, after_training_error, learning_rate
 from resnet_lab.networks.network import Network
+from resnet_lab.recording.norms import euclidean_norms
+from resnet_lab.recording.sites import weight_sites
 from resnet_lab.training.clipping import clip_gradients
 from resnet_lab.training.evaluation import are_finite
 
 NEVER = torch.iinfo(torch.int64).max
+
+
+def make_optimizer(
+    recipe: RecipeConfig, networks: Sequence[nn.Module], device: torch.device
+) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer with one parameter group a network."""
+    groups = [{"params": list(network.parameters())} for network in networks]
+    made: torch.optim.Optimizer = OPTIMIZERS.get(recipe.optimizer).make(groups, recipe, device)
+    return made
 
 
 class Cohort(pl.LightningModule):
@@ -38,6 +52,7 @@ class Cohort(pl.LightningModule):
 
     Attributes:
         loop: who counts the iterations, as run.json says it; here Lightning.
+        at: updates made (1,), on the device: what an update itself reads, which may be replayed.
         names: of the members.
         progress: of each member's conditional schedules.
         diverged_at: for each member the step at which its loss was no longer finite, or at which
@@ -45,6 +60,7 @@ class Cohort(pl.LightningModule):
     """
 
     loop = "plain"
+    at: Tensor
     losses: Tensor
     errors: Tensor
     first_bad: Tensor
@@ -53,6 +69,7 @@ class Cohort(pl.LightningModule):
         self, members: dict[str, Network], recipe: RecipeConfig, steps_per_epoch: int
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.names = tuple(members)
         self.members = nn.ModuleList(members.values())
         self.recipe = recipe
@@ -65,9 +82,16 @@ class Cohort(pl.LightningModule):
         self.register_buffer("losses", ring)
         self.register_buffer("errors", ring.clone())
         self.register_buffer("first_bad", torch.full((len(self.names),), NEVER))
+        self.at = torch.zeros(1, dtype=torch.int64)
+        self._updates = 0
         self._forwards: list[Callable[[Tensor], Tensor]] = list(self.networks)
         if recipe.compile:
             self._forwards = [torch.compile(network) for network in self.networks]
+
+    @property
+    def global_step(self) -> int:
+        """Updates made, whichever loop has made them."""
+        return self._updates
 
     @property
     def networks(self) -> list[Network]:
@@ -90,42 +114,90 @@ class Cohort(pl.LightningModule):
         return learning_rate(self.recipe, step, self.progress[member])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """SGD with one parameter group a member; the paper decays every parameter (R 3.4).
-
-        On CUDA one kernel updates a whole member. On the CPU that would gain nothing and round
-        differently.
-        """
-        recipe = self.recipe
-        groups = [{"params": list(network.parameters())} for network in self.networks]
-        return torch.optim.SGD(
-            groups,
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.nesterov,
-            fused=True if self.device.type == "cuda" else None,
-        )
+        """The recipe's optimizer with one parameter group a member."""
+        return make_optimizer(self.recipe, self.networks, self.device)
 
     @property
-    def optimiser(self) -> torch.optim.Optimizer:
-        """The optimiser itself, without Lightning's wrapping."""
+    def _part(self) -> Optimizer:
+        return OPTIMIZERS.get(self.recipe.optimizer)
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer itself, without Lightning's wrapping."""
         return cast(torch.optim.Optimizer, self.optimizers(use_pl_optimizer=False))
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set every member's learning rate."""
-        self.set_learning_rates()
+    def scaled_gradient_norms(self, member: int) -> Tensor:
+        """Norm of each weighted layer's gradient, scaled as the optimizer scales it; (L,)."""
+        network, group = self.networks[member], self.optimizer.param_groups[member]
+        weights = [
+            network.get_parameter(f"{site.name}.weight") for site in weight_sites(network.spec)
+        ]
+        scaled = [
+            self._part.scaled_gradient(weight, group, self.optimizer.state.get(weight, {}))
+            for weight in weights
+        ]
+        return euclidean_norms(scaled)
+
+    def on_train_start(self) -> None:
+        """Tell the device where the training begins."""
+        self.at = torch.full((1,), self._updates, device=self.device)
 
     def set_learning_rates(self) -> None:
         """Give every member the learning rate of the next update."""
-        for i, group in enumerate(self.optimiser.param_groups):
+        for i, group in enumerate(self.optimizer.param_groups):
             group["lr"] = self.member_lr(i)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor | None:
-        """Return the sum of the members' mean cross-entropies on (images, labels)."""
-        images, labels = batch
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Make one update on (images, labels)."""
+        self.advance(*batch, watched=True)
+
+    def advance(self, images: Tensor, labels: Tensor, *, watched: bool) -> None:
+        """Make the next update with its learning rates, and count it."""
+        self.set_learning_rates()
+        self.update(images, labels, watched=watched)
+        self.count(1)
+
+    def count(self, updates: int) -> None:
+        """Count updates on the host; `update` does so on the device."""
+        self._updates += updates
+
+    def update(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        watched: bool = False,
+        lanes: Mapping[int, torch.cuda.Stream] | None = None,
+    ) -> None:
+        """The update of all members on a batch: the only one, whichever loop makes it.
+
+        It reads nothing of the host that changes with the steps, so that a CUDA graph may hold it.
+
+        Args:
+            images: of the batch.
+            labels: of the images.
+            watched: callbacks are to see the gradients, before any clipping.
+            lanes: streams for members that run beside the others.
+        """
+        lanes = lanes or {}
         images = images.contiguous(memory_format=torch.channels_last)
-        losses = [self.learn(i, images, labels) for i in self.training_members()]
-        return torch.stack(losses).sum() if losses else None
+        self.optimizer.zero_grad()
+        losses = []
+        for member in self.training_members():
+            with beside(lanes.get(member)):
+                losses.append(self.learn(member, images, labels))
+                if self.trainer.world_size == 1:  # member by member, to save memory
+                    losses.pop().backward()  # type: ignore[no-untyped-call]
+        if losses:  # of processes that train together: their gradients meet once an update
+            self.manual_backward(torch.stack(losses).sum())
+        for lane in lanes.values():
+            torch.cuda.current_stream().wait_stream(lane)
+        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        for callback in callbacks if watched else ():
+            callback.on_before_optimizer_step(self.trainer, self, self.optimizer)
+        self.limit_gradients()
+        self.optimizer.step()
+        self.at += 1
 
     def training_members(self) -> list[int]:
         """The members that take part in an update.
@@ -138,16 +210,16 @@ class Cohort(pl.LightningModule):
     def learn(self, member: int, images: Tensor, labels: Tensor) -> Tensor:
         """Return a member's loss on a batch, and remember loss and error as those of this step."""
         loss, error = self.score(member, images, labels)
-        step = self.global_step
-        slot = step % self.losses.shape[1]
-        self.losses[member, slot], self.errors[member, slot] = loss.detach(), error
+        slot = self.at % self.losses.shape[1]
+        self.losses[member].index_copy_(0, slot, loss.detach().reshape(1))
+        self.errors[member].index_copy_(0, slot, error.reshape(1))
         self.note_divergence(member, loss.isfinite())
         return loss
 
     def note_divergence(self, member: int, finite: Tensor) -> None:
         """Remember this step as the first bad one unless `finite` () or there is one already."""
-        bad = torch.where(finite, NEVER, self.global_step)
-        self.first_bad[member] = torch.minimum(self.first_bad[member], bad)
+        first = self.first_bad[member]
+        first.copy_(torch.minimum(first, torch.where(finite, NEVER, self.at[0])))
 
     def score(self, member: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return a member's mean cross-entropy and its error in percent, in training mode."""
@@ -158,10 +230,6 @@ class Cohort(pl.LightningModule):
         guess = logits.detach()
         wrong = (guess.argmax(1) != labels) | ~are_finite(guess)
         return F.cross_entropy(logits, labels), 100 * wrong.float().mean()
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Limit gradients, after the recorder (a callback, called before) has read them."""
-        self.limit_gradients()
 
     def limit_gradients(self) -> None:
         """Clip each member's gradients as the recipe says."""
@@ -247,11 +315,7 @@ class Cohort(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up schedules and frozen members, whichever loop has counted the updates."""
-        loops = checkpoint["loops"]["fit_loop"]
-        automatic = loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
-        manual = loops["epoch_loop.manual_optimization.optim_step_progress"]
-        for counter in (automatic["total"], manual["total"]):
-            counter.update(ready=checkpoint["global_step"], completed=checkpoint["global_step"])
+        self._updates = checkpoint["global_step"]
         state = checkpoint["cohort"]
         assert tuple(state["names"]) == self.names
         self.progress = [Progress(**values) for values in state["progress"]]
@@ -262,3 +326,14 @@ class Cohort(pl.LightningModule):
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
         """Batches are made on the device or moved there; tensors already there stay."""
         return tuple(part.to(device, non_blocking=True) for part in cast(Sequence[Tensor], batch))
+
+
+@contextmanager
+def beside(lane: torch.cuda.Stream | None) -> Iterator[None]:
+    """Work on a stream after what has been queued so far; None: where work is queued anyway."""
+    if lane is None:
+        yield
+        return
+    lane.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(lane):
+        yield

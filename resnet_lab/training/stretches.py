@@ -14,15 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
-import torch
-
 from resnet_lab.configuration.config import Config
 from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.data.batches import Batches
 from resnet_lab.data.memory import InMemoryData
 from resnet_lab.networks.network import Network
-from resnet_lab.training.captured import CapturedIterations
 from resnet_lab.training.cohort import Cohort
+from resnet_lab.training.cuda_graph import CudaGraph
 
 PATIENCE = 0.25
 """Seconds after which a stretch ends early, so that signals and clocks are looked at."""
@@ -89,14 +87,13 @@ class StretchedCohort(Cohort):
         capture: bool = False,
     ) -> None:
         super().__init__(members, recipe, steps_per_epoch)
-        self.automatic_optimization = False
         self.interrupted: Callable[[], bool] = lambda: False
         self.loop = "graph" if capture else "stretches"
         self._data = data
         self._seed = seed
         self._every = every
         self._recording_steps = recording_steps
-        self._captured: CapturedIterations | None = None
+        self._captured: CudaGraph | None = None
         self._is_warm = False
 
     def stretches(self) -> Batches[int]:
@@ -111,16 +108,12 @@ class StretchedCohort(Cohort):
         """There is nothing to move."""
         return batch
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Learning rates are set update by update."""
-
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Make every update up to the next look, or fewer where time runs out."""
         step = self.global_step
         stop = next_look(step, self._every, self.recipe.iterations, self._recording_steps)
         if stop == step + 1:
-            self._gradients()
-            self.optimizers().step()  # type: ignore[union-attr]  # calls the hooks, and counts
+            self._next(watched=True)
         elif self.loop == "graph" and self._is_warm:
             self._replay(step, stop)
         else:
@@ -130,40 +123,26 @@ class StretchedCohort(Cohort):
     def _iterate(self, stop: int) -> None:
         deadline = time.monotonic() + PATIENCE
         while self.global_step < stop:
-            self._gradients()
-            self.limit_gradients()
-            self.optimiser.step()
-            self._count(1)
+            self._next(watched=False)
             if self.interrupted() or time.monotonic() > deadline or not self._is_warm:
                 return
 
-    def _gradients(self) -> None:
-        """Compute the gradients of the next update, member after member to save memory."""
-        self.set_learning_rates()
+    def _next(self, *, watched: bool) -> None:
         images, labels = self._data.train_batch(
             self.global_step,
             seed=self._seed,
             batch_size=self.recipe.batch_size,
             device=self.device,
         )
-        images = images.contiguous(memory_format=torch.channels_last)
-        self.optimiser.zero_grad()
-        for member in self.training_members():
-            self.learn(member, images, labels).backward()  # type: ignore[no-untyped-call]
+        self.advance(images, labels, watched=watched)
 
     def _replay(self, step: int, stop: int) -> None:
         members = self.training_members()
         if self._captured is None or self._captured.members != members:
             self._captured = None  # its memory first
-            self._captured = CapturedIterations.of(self, self._data, self._seed, members)
+            self._captured = CudaGraph.of(self, self._data, self._seed, members)
         if self._captured is None:
             self.loop = "stretches"
             return self._iterate(stop)
-        self._count(self._captured.run(step, stop))
+        self.count(self._captured.run(step, stop))
         return None
-
-    def _count(self, updates: int) -> None:
-        """Tell Lightning, whose `global_step` counts the updates, of those made without it."""
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.total.ready += updates
-        progress.total.completed += updates

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -15,10 +12,7 @@ import resnet_lab.plotting  # noqa: F401  # before Lightning, whose metrics impo
 # isort: split
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from torch.nn.parallel import DistributedDataParallel
 
 from resnet_lab.configuration.config import Config, Loop
 from resnet_lab.configuration.recipe import RecipeConfig
@@ -42,7 +36,7 @@ from resnet_lab.training.arithmetic import as_begun, choose_arithmetic
 from resnet_lab.training.batch_norm import check_batch_norms, use_ghost_batches
 from resnet_lab.training.checkpoint_files import Checkpoint, newest_checkpoint
 from resnet_lab.training.checkpoints import Checkpointer
-from resnet_lab.training.cohort import Cohort
+from resnet_lab.training.cohort import Cohort, make_optimizer
 from resnet_lab.training.device import choose_device
 from resnet_lab.training.failures import in_words
 from resnet_lab.training.interruption import Interruption, interruption_requested
@@ -51,6 +45,7 @@ from resnet_lab.training.loop import choose_loop
 from resnet_lab.training.processes import launched
 from resnet_lab.training.progress import ProgressBar
 from resnet_lab.training.stretches import StretchedCohort, looks
+from resnet_lab.training.trainer import make_trainer, quiet
 
 
 def train(
@@ -178,6 +173,7 @@ def build_cohort(
             use_ghost_batches(network, config.ghost_batch)
         members[spec.name] = network
     steps_per_epoch = -(-data.counts["train"] // config.recipe.batch_size)
+    make_optimizer(recipe, list(members.values()), torch.device("cpu"))  # fails before a run begins
     if loop == "plain":
         return Cohort(members, recipe, steps_per_epoch)
     assert isinstance(data, InMemoryData)
@@ -208,7 +204,7 @@ def _fit(
     start = checkpoint.step if checkpoint else 0
     seconds = float(info["provenance"].get("wall_seconds") or 0.0) if checkpoint else 0.0
     logbook = Logbook(run, info, data, config.seed, seconds, judge)
-    with Interruption() as interruption, _quiet():
+    with Interruption() as interruption, quiet():
         if mirror is not None:
             mirror.start(info, start, interruption.request)
         callbacks = _callbacks(config, data, run, logbook, interruption, mirror, checkpoint)
@@ -285,40 +281,6 @@ def _conclude(
     ended = "finished" if logbook.finished else "stopped" if logbook.stopped else "interrupted"
     logbook.close(trainer, ended)
     return ended
-
-
-def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.device) -> pl.Trainer:
-    """The Trainer of every run: no logger, no checkpoints and no loops but those built here."""
-    return pl.Trainer(
-        accelerator=device.type if device.type != "cuda" else "gpu",
-        devices=config.trainer.processes_here,
-        num_nodes=config.trainer.nodes,
-        strategy=_strategy(config.trainer.processes),
-        plugins=[LightningEnvironment()] if config.trainer.processes == 1 else None,
-        max_steps=config.recipe.iterations,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        benchmark=device.type == "cuda",
-        limit_val_batches=0,
-        num_sanity_val_steps=0,
-    )
-
-
-def _strategy(processes: int) -> DDPStrategy | str:
-    """Data parallelism where batch-norm statistics stay each process's own.
-
-    They are averaged to evaluate. torch before 2.12 names the option differently.
-    """
-    if processes == 1:
-        return "auto"
-    known = inspect.signature(DistributedDataParallel.__init__).parameters
-    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    options: dict[str, Any] = {name: False}
-    return DDPStrategy(**options)
 
 
 def _recorder(config: Config, data: Data, run: RunDirectory) -> Recorder:
@@ -402,15 +364,3 @@ def _sizes(config: Config, data: Data) -> list[Complexity]:
         )
         for spec in config.specs()
     ]
-
-
-class _quiet(warnings.catch_warnings):
-    """Hide Lightning's remarks about choices that are made on purpose here."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")

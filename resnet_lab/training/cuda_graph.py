@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from resnet_lab.data.memory import InMemoryData
-from resnet_lab.training.cohort import NEVER, Cohort
+from resnet_lab.training.cohort import Cohort
 
 LONGEST = 256
 """Iterations that are planned at once, at most."""
@@ -30,7 +30,7 @@ TOLERANCE = 0.05
 """Of the length of an update: kernels that add in changing order differ by far less."""
 
 
-class CapturedIterations:
+class CudaGraph:
     """The iterations of some members, replayed; on the CPU, which has no graphs, simply run.
 
     Args:
@@ -48,22 +48,26 @@ class CapturedIterations:
         device = cohort.device
         rows, batch = self._plan(0).shape
         self._plans = torch.zeros(LONGEST, rows, batch, dtype=torch.int64, device=device)
-        self._rates = torch.zeros(LONGEST, len(cohort.names), device=device)
+        exact = torch.float64 if device.type == "cpu" else torch.float32  # as Python's own numbers
+        self._rates = torch.zeros(LONGEST, len(cohort.names), dtype=exact, device=device)
         self._place = torch.zeros(1, dtype=torch.int64, device=device)
-        self._step = torch.zeros(1, dtype=torch.int64, device=device)
-        self._rate_of = [torch.zeros((), device=device) for _ in cohort.names]
-        self._lanes = [_lane(device, number) for number in range(len(members))]
+        self._rate_of = [torch.zeros((), dtype=exact, device=device) for _ in cohort.names]
+        others = members[1:] if device.type == "cuda" else []  # the first stays with the batch
+        self._lanes = {
+            member: torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            for member in others
+        }
         self._replay: Callable[[], None] = self._iterate
 
     @classmethod
     def of(
         cls, cohort: Cohort, data: InMemoryData, seed: int, members: list[int]
-    ) -> CapturedIterations | None:
+    ) -> CudaGraph | None:
         """Capture and prove; None, with a warning, where the graph cannot be had or trusted."""
         made = cls(cohort, data, seed, members)
         return made if cohort.device.type != "cuda" else made.proven()
 
-    def proven(self) -> CapturedIterations | None:
+    def proven(self) -> CudaGraph | None:
         """Capture; return this, or None with a warning."""
         try:
             with self._rates_on_device():
@@ -85,7 +89,7 @@ class CapturedIterations:
         with self._rates_on_device():
             for _ in steps:
                 self._replay()
-        for i, group in enumerate(self._cohort.optimiser.param_groups):
+        for i, group in enumerate(self._cohort.optimizer.param_groups):
             group["lr"] = self._cohort.lr_at(i, steps[-1])
         return count
 
@@ -98,13 +102,13 @@ class CapturedIterations:
         cohort = self._cohort
         plans = torch.stack([self._plan(step) for step in steps])
         rates = torch.tensor(
-            [[cohort.lr_at(i, step) for i in range(len(cohort.names))] for step in steps]
+            [[cohort.lr_at(i, step) for i in range(len(cohort.names))] for step in steps],
+            dtype=self._rates.dtype,
         )
         for there, here in ((self._plans, plans), (self._rates, rates)):
             pinned = here.pin_memory() if there.device.type == "cuda" else here
             there[: len(steps)].copy_(pinned, non_blocking=True)
         self._place.zero_()
-        self._step.fill_(steps[0])
 
     def _iterate(self) -> None:
         """One iteration that reads nothing of the host."""
@@ -114,35 +118,13 @@ class CapturedIterations:
         for rate, value in zip(self._rate_of, rates.unbind(), strict=True):
             rate.copy_(value)
         images, labels = self._data.planned_batch(plan, cohort.device)
-        images = images.contiguous(memory_format=torch.channels_last)
-        cohort.optimiser.zero_grad()
-        for member, lane in zip(self.members, self._lanes, strict=True):
-            with _beside(lane):
-                loss, error = cohort.score(member, images, labels)
-                loss.backward()  # type: ignore[no-untyped-call]
-                self._remember(member, loss.detach(), error)
-        for lane in self._lanes:
-            if lane is not None:
-                torch.cuda.current_stream().wait_stream(lane)
-        cohort.limit_gradients()
-        cohort.optimiser.step()
+        cohort.update(images, labels, lanes=self._lanes)
         self._place += 1
-        self._step += 1
-
-    def _remember(self, member: int, loss: Tensor, error: Tensor) -> None:
-        """What `Cohort.learn` does with the host's step, done with the device's."""
-        cohort = self._cohort
-        slot = self._step % cohort.losses.shape[1]
-        cohort.losses[member].index_copy_(0, slot, loss.reshape(1))
-        cohort.errors[member].index_copy_(0, slot, error.reshape(1))
-        bad = torch.where(loss.isfinite(), NEVER, self._step[0])
-        first = cohort.first_bad[member]
-        first.copy_(torch.minimum(first, bad))
 
     @contextmanager
     def _rates_on_device(self) -> Iterator[None]:
-        """The optimiser's learning rates are these tensors for a while."""
-        groups = self._cohort.optimiser.param_groups
+        """The optimizer's learning rates are these tensors for a while."""
+        groups = self._cohort.optimizer.param_groups
         before = [group["lr"] for group in groups]
         for group, rate in zip(groups, self._rate_of, strict=True):
             group["lr"] = rate
@@ -151,6 +133,18 @@ class CapturedIterations:
         finally:
             for group, rate in zip(groups, before, strict=True):
                 group["lr"] = rate
+
+    @contextmanager
+    def _capturable(self) -> Iterator[None]:
+        """Tell fused optimizers, whose state is all on the device, that a capture is meant."""
+        groups = [one for one in self._cohort.optimizer.param_groups if one.get("fused")]
+        for group in groups:
+            group["capturable"] = True
+        try:
+            yield
+        finally:
+            for group in groups:
+                group["capturable"] = False
 
     def _capture(self) -> bool:
         """Capture an iteration; say whether it does what the same kernels did one by one."""
@@ -167,7 +161,7 @@ class CapturedIterations:
             torch._foreach_copy_(state, before)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with self._capturable(), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._iterate()
         graph.replay()
         trusted = lead_to_the_same(before, expected, state)
@@ -178,13 +172,13 @@ class CapturedIterations:
     def _state(self) -> list[Tensor]:
         """Everything that an iteration changes."""
         cohort = self._cohort
-        momenta = [value for held in cohort.optimiser.state.values() for value in held.values()]
+        momenta = [value for held in cohort.optimizer.state.values() for value in held.values()]
         return [
             *(parameter.data for parameter in cohort.parameters()),
             *cohort.buffers(),
             *(value for value in momenta if isinstance(value, Tensor)),
+            cohort.at,
             self._place,
-            self._step,
         ]
 
 
@@ -203,21 +197,3 @@ def _distance(one: Tensor, other: Tensor) -> float:
     difference = torch.where(one == other, 0, one.double() - other.double())
     both_nan = one.isnan() & other.isnan()
     return float(torch.where(both_nan, 0, difference).norm())
-
-
-def _lane(device: torch.device, number: int) -> torch.cuda.Stream | None:
-    """A stream for each member but the first, which stays where the batch was made."""
-    if device.type != "cuda" or not number:
-        return None
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def _beside(lane: torch.cuda.Stream | None) -> Iterator[None]:
-    """Work on `lane` after what has been queued so far."""
-    if lane is None:
-        yield
-        return
-    lane.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(lane):
-        yield
