@@ -275,7 +275,7 @@ class Config:
 
     def identity(self) -> Identity:
         """What the run is known by; it reads the data directory."""
-        return identify(self, self.fingerprint(), replaced_code() | foreign_parts(self.specs()))
+        return identify(self, self.fingerprint(), replaced_code() | foreign_parts(self))
 
     def run_id(self) -> str:
         """16 hexadecimal digits: equal for two configurations that give the same result."""

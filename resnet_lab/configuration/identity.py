@@ -88,7 +88,7 @@ def identify(
 
 def identify_format_1(config: Config) -> Identity | None:
     """The identity of the same run as format 1 had it; None for one that it could not describe."""
-    if foreign_parts(config.specs()):
+    if foreign_parts(config):
         return None
     values = config.as_dict()
     content: dict[str, Any] = {

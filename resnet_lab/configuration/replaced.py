@@ -7,15 +7,18 @@ under the same name. The functions that are there are compared with those in the
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from importlib.abc import InspectLoader
 from types import CodeType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from resnet_lab.data.dataset import DATASETS
 from resnet_lab.networks.registry import AXES
-from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.parts.content import foreign_content, hash_of_code, told
+
+if TYPE_CHECKING:
+    from resnet_lab.configuration.config import Config
 
 PACKAGES = ("resnet_lab.networks.", "resnet_lab.data.")
 """What defines networks and their inputs."""
@@ -31,10 +34,12 @@ def replaced_code() -> dict[str, str]:
     return found
 
 
-def foreign_parts(specs: Iterable[NetworkSpec]) -> dict[str, str]:
-    """Hash of each part that networks use and that is not the project's, by its axis and name."""
-    parts = [getattr(spec.parts, axis) for spec in specs for axis in AXES]
+def foreign_parts(config: Config) -> dict[str, str]:
+    """Hash of each part that a run uses and that is not the project's, by its kind and name."""
+    parts = [getattr(spec.parts, axis) for spec in config.specs() for axis in AXES]
     contents = {f"parts.{one.axis}.{one.name}": foreign_content(one.origin) for one in parts}
+    data = DATASETS.get(config.data.name)
+    contents[f"parts.dataset.{data.name}"] = foreign_content(data.origin, data.options)
     return {name: content for name, content in contents.items() if content is not None}
 
 
