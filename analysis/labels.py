@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
 
+from resnet_lab.data.dataset import DATASETS
 from resnet_lab.errors import UserError
 from resnet_lab.networks.registry import AXES, find, find_token
 from resnet_lab.networks.spec import NetworkSpec
@@ -81,8 +82,9 @@ def _texts(settings: dict[str, object]) -> list[str]:
 
 def _trait_texts(settings: dict[str, object]) -> list[str]:
     """Return the traits that a short name leaves out and a reader would not assume."""
+    dataset = DATASETS.find(str(settings["data"]))
     usual = {
-        "layout": "imagenet" if settings["data"] in ("imagenet", "imagefolder") else "cifar",
+        "layout": "cifar" if dataset is None or dataset.in_memory else "imagenet",
         "block": "basic",
         "stride_in": "1x1",
         "stem": "7x7" if settings["layout"] == "imagenet" else "3x3",

@@ -14,11 +14,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_lab.data.dataset import DATASETS
 from resnet_lab.networks.complexity import Layer, layer_table
 from resnet_lab.networks.spec import NetworkSpec
 
-SIDES = {"digits": 8, "cifar10": 32, "cifar100": 32, "imagenet": 224, "imagefolder": 224}
-"""Pixels a side of what networks see of each data set."""
+
+def side_of(data: str) -> int | None:
+    """Return the pixels a side of what networks see of a data set; None where it is not known."""
+    dataset = DATASETS.find(data)
+    shape = dataset.image_shape if dataset else None
+    return shape[-1] if shape else None
 
 
 def kept(side: int) -> float:

@@ -19,6 +19,7 @@ from analysis.groups import Group, split_groups
 from analysis.once import once_per_runs
 from analysis.paper import Protocol, Result, Statistic, Variant, load_paper
 from analysis.statistics import median_variance, noise_floor, summarise
+from resnet_lab.data.dataset import DATASETS
 from resnet_lab.runs.frames import Runs
 
 Mark = Literal["reproduced", "within 2 sigma", "not reproduced", "undecided", "not run"]
@@ -29,7 +30,6 @@ READING = 0.5
 FEWEST = 3
 """Seeds below which nothing counts as reproduced: with two the interval holds almost anything."""
 
-TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "imagenet": 50_000}
 TOP5, TOP1 = "top-5 error", "top-1 error"
 
 
@@ -153,7 +153,8 @@ def _beside(cell: Cell, group: Group) -> Cell:
     """Return the cell with the group's numbers."""
     errors = _errors(group, cell).to_frame("error").assign(cell=0)
     row = summarise(errors, ["cell"], "error").iloc[0]
-    images = TEST_IMAGES[cell.data]
+    images = DATASETS.get(cell.data).test_images
+    assert images is not None, "the paper has an error on it"
     beside = replace(
         cell,
         ours=float(row["mean"]),

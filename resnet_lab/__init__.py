@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from resnet_lab.configuration.recipe import RecipeConfig
     from resnet_lab.data.config import DataConfig
     from resnet_lab.data.load import load_data
+    from resnet_lab.data.own import Images, dataset
     from resnet_lab.errors import UserError
     from resnet_lab.networks.complexity import complexity, layer_table
     from resnet_lab.networks.network import build_network
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "Config": "resnet_lab.configuration.config",
     "DataConfig": "resnet_lab.data.config",
+    "Images": "resnet_lab.data.own",
     "NetworkSpec": "resnet_lab.networks.spec",
     "RecipeConfig": "resnet_lab.configuration.recipe",
     "RecordingConfig": "resnet_lab.recording.schedule",
@@ -43,6 +45,7 @@ _PLACES = {
     "WandbConfig": "resnet_lab.configuration.config",
     "build_network": "resnet_lab.networks.network",
     "complexity": "resnet_lab.networks.complexity",
+    "dataset": "resnet_lab.data.own",
     "layer_table": "resnet_lab.networks.complexity",
     "load_data": "resnet_lab.data.load",
     "load_parts": "resnet_lab.parts.files",
@@ -58,6 +61,7 @@ _PLACES = {
 __all__ = [
     "Config",
     "DataConfig",
+    "Images",
     "NetworkSpec",
     "RecipeConfig",
     "RecordingConfig",
@@ -67,6 +71,7 @@ __all__ = [
     "WandbConfig",
     "build_network",
     "complexity",
+    "dataset",
     "layer_table",
     "load_data",
     "load_parts",

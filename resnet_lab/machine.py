@@ -15,10 +15,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from resnet_lab.data.config import FOLDER_DATA, default_data_dir, prepare_command
+from resnet_lab.data.config import default_data_dir
+from resnet_lab.data.dataset import datasets
 from resnet_lab.errors import UserError
 from resnet_lab.files import user_path
-from resnet_lab.left_behind import is_left_behind
 from resnet_lab.runs.provenance import provenance
 
 WIDTH = 96
@@ -140,55 +140,8 @@ def _data(data_dir: Path) -> Iterator[Fact]:
     there = "" if data_dir.is_dir() else ", which does not exist yet"
     hint = "another: --data-dir DIR, or set RESNET_LAB_DATA"
     yield Fact("data directory", f"{data_dir}{there}", hint)
-    yield Fact("digits", "in scikit-learn, always there")
-    from resnet_lab.data.cifar_files import VERSIONS
-
-    for name, cifar in VERSIONS.items():
-        yield _cifar(name, data_dir / cifar.folder, cifar.records, cifar.record_bytes, data_dir)
-    for name in FOLDER_DATA:
-        yield _image_folders(name, data_dir)
-
-
-def _cifar(name: str, folder: Path, records: dict[str, int], size: int, data_dir: Path) -> Fact:
-    """Compare the files' sizes with those that they must have; contents are not read."""
-    sizes = {file: _file_size(folder / file) for file in records}
-    fetch = prepare_command(name, data_dir)
-    missing = [file for file, found in sizes.items() if found is None]
-    if len(missing) == len(records):
-        return Fact(name, "not there", fetch)
-    wrong = [file for file, found in sizes.items() if found not in (None, records[file] * size)]
-    if missing or wrong:
-        faults = [f"{file} missing" for file in missing]
-        faults += [
-            f"{file} has {sizes[file]:,} bytes, not {records[file] * size:,}" for file in wrong
-        ]
-        return Fact(name, f"not complete in {folder}: {', '.join(faults)}", fetch)
-    check = f"checksums: {prepare_command(name, data_dir, 'verify')}"
-    return Fact(name, f"complete in {folder}, by file sizes", check)
-
-
-def _file_size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
-
-
-def _image_folders(name: str, data_dir: Path) -> Fact:
-    """Count the class folders of both parts; images are not looked at."""
-    from resnet_lab.data.image_root import tree_root
-
-    root = tree_root(name, data_dir)
-    counts = {part: _class_folders(root / part) for part in ("train", "val")}
-    if not any(counts.values()):
-        hint = f"put train/CLASS/*.jpg and val/CLASS/*.jpg into {data_dir / name}"
-        return Fact(name, "not there", hint)
-    state = ", ".join(f"{count} classes in {root / part}" for part, count in counts.items())
-    if counts["train"] != counts["val"]:
-        return Fact(name, f"not complete: {state}", "both parts must have the same class folders")
-    return Fact(name, state, f"every file: {prepare_command(name, data_dir, 'verify')}")
-
-
-def _class_folders(folder: Path) -> int:
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sum(path.is_dir() and not is_left_behind(path.name) for path in found)
+    for name, dataset in datasets().items():
+        yield Fact(name, *dataset.presence(data_dir))
 
 
 def _tracking() -> Fact:

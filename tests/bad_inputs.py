@@ -42,7 +42,8 @@ from resnet_lab.cli.parsing import config_parser, parse_config
 from resnet_lab.cli.terminal import printable
 from resnet_lab.cli.wandb_flags import from_wandb
 from resnet_lab.data.checksums import write_checksums
-from resnet_lab.data.cifar import CifarVersion, read_cifar
+from resnet_lab.data.cifar import read_cifar
+from resnet_lab.data.datasets.cifar import Cifar
 from resnet_lab.data.download import unpack
 from resnet_lab.data.image_tree import ImageTree, read_trees
 from resnet_lab.documents import DocumentError, dump_yaml, load_json, load_yaml
@@ -653,7 +654,7 @@ def contents_of_weights(folder: Path) -> tuple[st.SearchStrategy[bytes], Feed]:
 # Data sets
 
 
-def cifar_files(folder: Path, version: CifarVersion, checksums: bool) -> tuple[Any, Feed]:
+def cifar_files(folder: Path, version: Cifar, checksums: bool) -> tuple[Any, Feed]:
     """With checksums nothing but the right bytes; without them the right size and labels."""
     records = write(version, folder)
     if checksums:
@@ -765,7 +766,7 @@ def image_files(folder: Path) -> tuple[st.SearchStrategy[bytes], Feed]:
         png(0, 0, b""),
         b"\0" * 99,
     ]
-    tree = ImageTree(folder, ("a",), (str(folder / "image.png"),), torch.tensor([0]))
+    tree = ImageTree(folder, ("a",), (str(folder / "image.png"),), (0,))
     sound = torch.from_numpy(pixels).permute(2, 0, 1)
 
     def feed(content: bytes) -> str:
@@ -818,7 +819,6 @@ def image_folders(folder: Path) -> tuple[st.SearchStrategy[list[tuple[str, str]]
             paths = [path for tree in trees for path in tree.paths]
             assert len({os.path.realpath(path) for path in paths}) == len(paths)
             for tree in trees:
-                tree.left_out()
                 tree.check_headers()
                 assert all(tree.read(k).shape == (3, 4, 4) for k in range(len(tree)))
         except UserError:

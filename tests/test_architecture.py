@@ -18,9 +18,10 @@ from tiny_runs import ROOT
 import resnet_lab
 
 MODULES = own_files("resnet_lab/**/*.py", "analysis/**/*.py")
-# What analysis may know of the laboratory: what runs hold, what networks are, mistakes, and how
-# scripts end.
+# What analysis may know of the laboratory: what runs hold, what networks and data sets are,
+# mistakes, and how scripts end.
 KNOWN_TO_ANALYSIS = {
+    "resnet_lab.data.dataset",
     "resnet_lab.errors",
     "resnet_lab.files",
     "resnet_lab.interpreter",
@@ -48,7 +49,10 @@ TORCH_FREE = [
     "resnet_lab.cli.wandb_flags",
     "resnet_lab.data.cifar_files",
     "resnet_lab.data.config",
+    "resnet_lab.data.dataset",
     "resnet_lab.data.fingerprint",
+    "resnet_lab.data.image_tree",
+    "resnet_lab.data.load",
     "resnet_lab.errors",
     "resnet_lab.field_types",
     "resnet_lab.files",

@@ -483,7 +483,7 @@ def test_weights_in_a_damaged_run_are_not_measured_with_other_data(
 
 def tree_of(content: bytes) -> ImageTree:
     Path("image.png").write_bytes(content)
-    return ImageTree(Path(), ("a",), ("image.png",), torch.tensor([0]))
+    return ImageTree(Path(), ("a",), ("image.png",), (0,))
 
 
 GREY = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000

@@ -15,7 +15,7 @@ import torch
 from tiny_runs import PAIR, PLAIN, RESIDUAL, ROOT, at_step, interrupt, member, resumed
 
 from resnet_lab.cli import COMMANDS, main
-from resnet_lab.data.cifar import CIFAR10
+from resnet_lab.data.datasets.cifar import CIFAR10
 from resnet_lab.networks.network import build_network
 from resnet_lab.networks.weights import save_weights
 

@@ -6,7 +6,8 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from resnet_lab.data.augmentation import AUGMENTATIONS, CropAndMirror
+from resnet_lab.data.augmentation import CropAndMirror
+from resnet_lab.data.dataset import datasets
 from resnet_lab.data.randomness import derived_generator
 
 
@@ -25,6 +26,11 @@ def naive(images: Tensor, draws: Tensor, pad: int) -> np.ndarray:
         crop = padded[:, top : top + height, left : left + width]
         cropped.append(crop[:, :, ::-1] if mirrored else crop)
     return np.stack(cropped)
+
+
+AUGMENTATIONS = {
+    name: CropAndMirror(one.pad, one.mirror) for name, one in datasets().items() if one.in_memory
+}
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "digits"])

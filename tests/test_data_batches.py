@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from resnet_lab.data.batches import batch_positions, epoch_permutation
 from resnet_lab.data.config import DataConfig
 from resnet_lab.data.load import load_data
 from resnet_lab.data.memory import InMemoryData, LabelledImages
 from resnet_lab.data.randomness import derived_seed
+from resnet_lab.data.sampler import batch_positions, epoch_permutation
 from resnet_lab.errors import UserError
 
 

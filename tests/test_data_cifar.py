@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from resnet_lab.data.checksums import file_checksum, write_checksums
-from resnet_lab.data.cifar import CIFAR10, CIFAR100, VERSIONS, CifarVersion, read_cifar
+from resnet_lab.data.cifar import read_cifar
 from resnet_lab.data.config import DataConfig
+from resnet_lab.data.dataset import DATASETS
+from resnet_lab.data.datasets.cifar import CIFAR10, CIFAR100, Cifar
 from resnet_lab.data.load import load_data
 from resnet_lab.data.prepare import prepare, verify
 from resnet_lab.errors import UserError
@@ -21,7 +23,7 @@ SMALL10 = replace(
 SMALL100 = replace(CIFAR100, train={"train.bin": 8}, test={"test.bin": 4})
 
 
-def write(version: CifarVersion, data_dir: Path) -> dict[str, np.ndarray]:
+def write(version: Cifar, data_dir: Path) -> dict[str, np.ndarray]:
     """Write random records as the data set's page describes them, and return them by file."""
     random = np.random.default_rng(0)
     folder = data_dir / version.folder
@@ -36,7 +38,7 @@ def write(version: CifarVersion, data_dir: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("version", [SMALL10, SMALL100], ids=["cifar10", "cifar100"])
-def test_what_is_written_is_read(version: CifarVersion, tmp_path: Path) -> None:
+def test_what_is_written_is_read(version: Cifar, tmp_path: Path) -> None:
     records = write(version, tmp_path)
     skip = len(version.label_limits)
     for part, files in zip(
@@ -51,11 +53,9 @@ def test_what_is_written_is_read(version: CifarVersion, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [SMALL10, SMALL100], ids=["cifar10", "cifar100"])
-def test_loading_by_name(
-    version: CifarVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loading_by_name(version: Cifar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(version, tmp_path)
-    monkeypatch.setitem(VERSIONS, version.name, version)
+    monkeypatch.setitem(DATASETS._known, version.name, version)
     monkeypatch.setenv("RESNET_LAB_DATA", str(tmp_path))
     data = load_data(DataConfig(version.name, protocol="full"))
     assert data.num_classes == version.num_classes
@@ -68,7 +68,7 @@ def test_loading_by_name(
 def test_the_real_files_have_the_published_sizes() -> None:
     sizes = {
         version.name: {f: n * version.record_bytes for f, n in version.records.items()}
-        for version in VERSIONS.values()
+        for version in (CIFAR10, CIFAR100)
     }
     batches = [f"data_batch_{number}.bin" for number in (1, 2, 3, 4, 5)]
     assert sizes["cifar10"] == dict.fromkeys([*batches, "test_batch.bin"], 30_730_000)
@@ -110,7 +110,7 @@ def test_the_folder_of_the_files_is_no_data_directory_and_the_right_one_is_named
         f"RESNET_LAB_DATA={tmp_path}"
     )
     assert missing(data_dir) == said
-    monkeypatch.setitem(VERSIONS, "cifar10", SMALL10)
+    monkeypatch.setitem(DATASETS._known, "cifar10", SMALL10)
     monkeypatch.delattr("urllib.request.urlopen")
     with pytest.raises(UserError) as error:
         prepare("cifar10", data_dir)

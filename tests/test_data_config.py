@@ -16,7 +16,7 @@ from resnet_lab.errors import UserError
         (
             {"name": "cifar"},
             "data: unknown name 'cifar', did you mean 'cifar10'? "
-            "(known: digits, cifar10, cifar100, imagenet, imagefolder)",
+            "(known: cifar10, cifar100, digits, imagenet, imagefolder)",
         ),
         ({"protocol": "test"}, "data: unknown protocol 'test' (known: validation, full)"),
         (

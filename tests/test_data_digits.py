@@ -4,7 +4,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from resnet_lab.data.config import DataConfig
-from resnet_lab.data.digits import read_digits
+from resnet_lab.data.datasets.digits import read_digits
 from resnet_lab.data.load import load_data
 
 

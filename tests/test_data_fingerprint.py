@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from test_data_cifar import SMALL100, write
 
-from resnet_lab.data import fingerprint as module
+from resnet_lab.data import image_tree as module
 from resnet_lab.data.checksums import write_checksums
-from resnet_lab.data.cifar_files import CIFAR10, VERSIONS
 from resnet_lab.data.config import DataConfig
-from resnet_lab.data.digits import read_digits
+from resnet_lab.data.dataset import DATASETS
+from resnet_lab.data.datasets.cifar import CIFAR10
+from resnet_lab.data.datasets.digits import read_digits
 from resnet_lab.data.fingerprint import fingerprint
 from resnet_lab.errors import UserError
 
@@ -51,7 +52,7 @@ def test_cifar_is_known_by_the_checksums_its_files_are_compared_with(
     assert fingerprint(DataConfig("cifar10", test=False), tmp_path) == expected
     with pytest.raises(UserError, match=r"cifar100 is not complete: train\.bin, test\.bin missing"):
         fingerprint(DataConfig("cifar100"), tmp_path)
-    monkeypatch.setitem(VERSIONS, "cifar100", SMALL100)
+    monkeypatch.setitem(DATASETS._known, "cifar100", SMALL100)
     write(SMALL100, tmp_path)
     read = fingerprint(DataConfig("cifar100"), tmp_path)
     write_checksums(tmp_path / SMALL100.folder, list(SMALL100.records))

@@ -18,12 +18,12 @@ from tiny_runs import ROOT, info
 from torch import Tensor
 from torchvision.transforms import v2
 
-from resnet_lab.data import views
+from resnet_lab.data import crops
 from resnet_lab.data.config import DataConfig
-from resnet_lab.data.data import Data
 from resnet_lab.data.image_batches import EvaluationReader, RawBatch, read_batches
 from resnet_lab.data.image_tree import read_trees
 from resnet_lab.data.load import load_data
+from resnet_lab.data.loader import Data
 from resnet_lab.data.prepare import prepare, verify
 from resnet_lab.data.randomness import derived_generator
 from resnet_lab.errors import RunFailed, UserError
@@ -74,19 +74,19 @@ def photograph(width: int = 300, height: int = 260) -> Image.Image:
 def test_ten_crops_and_the_centre_are_torchvisions() -> None:
     image = v2.functional.pil_to_tensor(photograph())
     resized = v2.Resize(256, antialias=True)(image)
-    crops = views.evaluation_views(image, "ten-crop")
-    assert len(crops) == 10
-    for crop, expected in zip(crops, v2.TenCrop(224)(resized), strict=True):
+    ten = crops.evaluation_views(image, "ten-crop")
+    assert len(ten) == 10
+    for crop, expected in zip(ten, v2.TenCrop(224)(resized), strict=True):
         assert torch.equal(crop, expected)
-    (centre,) = views.evaluation_views(image, "centre")
-    assert torch.equal(centre, crops[4])
+    (centre,) = crops.evaluation_views(image, "centre")
+    assert torch.equal(centre, ten[4])
     assert torch.equal(centre, v2.CenterCrop(224)(resized))
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 300), (224, 224)])
 def test_multi_scale_views_have_the_papers_shorter_sides(width: int, height: int) -> None:
     image = v2.functional.pil_to_tensor(photograph(width, height))
-    scaled = views.evaluation_views(image, "multi-scale")
+    scaled = crops.evaluation_views(image, "multi-scale")
     assert [min(view.shape[1:]) for view in scaled] == [224, 256, 384, 480, 640]
     for view in scaled:
         assert view.shape[2] / view.shape[1] == pytest.approx(width / height, abs=0.01)
@@ -102,19 +102,19 @@ def test_training_draws_every_scale_place_and_mirror_evenly(
         sides.append(side)
         return numbered
 
-    monkeypatch.setattr(views, "CROP", 4)
-    monkeypatch.setattr(views, "resize_shorter_side", resize)
-    crops = []
+    monkeypatch.setattr(crops, "CROP", 4)
+    monkeypatch.setattr(crops, "resize_shorter_side", resize)
+    drawn_crops = []
     for place in range(6750):
-        crop = views.training_view(numbered, derived_generator(0, "augment", 0, place))
-        crops.append(tuple(crop.flatten().tolist()))
+        crop = crops.training_view(numbered, derived_generator(0, "augment", 0, place))
+        drawn_crops.append(tuple(crop.flatten().tolist()))
     windows = [numbered[:, y : y + 4, x : x + 4] for y in range(3) for x in range(2)]
     expected = {
         tuple(view.flatten().tolist()) for window in windows for view in (window, window.flip(2))
     }
-    assert set(crops) == expected
+    assert set(drawn_crops) == expected
     assert set(sides) == set(range(256, 481))
-    for drawn, cells in ((sides, 225), (crops, 12)):
+    for drawn, cells in ((sides, 225), (drawn_crops, 12)):
         counts = np.unique(drawn, return_counts=True, axis=0)[1]
         mean = len(drawn) / cells
         assert ((counts - mean) ** 2 / mean).sum() < chi2.ppf(0.999, cells - 1)
@@ -123,19 +123,19 @@ def test_training_draws_every_scale_place_and_mirror_evenly(
 def test_the_training_view_depends_on_the_generator_alone() -> None:
     image = v2.functional.pil_to_tensor(photograph(500, 520))
     generator = derived_generator(1)
-    view = views.training_view(image, generator)
+    view = crops.training_view(image, generator)
     assert (view.dtype, view.shape) == (torch.uint8, (3, 224, 224))
-    assert torch.equal(view, views.training_view(image, derived_generator(1)))
-    assert not torch.equal(view, views.training_view(image, generator))
+    assert torch.equal(view, crops.training_view(image, derived_generator(1)))
+    assert not torch.equal(view, crops.training_view(image, generator))
 
 
 def test_colour_shifts_follow_the_published_components() -> None:
-    values, vectors = np.array([0.2175, 0.0188, 0.0045]), np.array(views.COLOUR_COMPONENTS)
+    values, vectors = np.array([0.2175, 0.0188, 0.0045]), np.array(crops.COLOUR_COMPONENTS)
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(3), atol=1e-3)
     alpha = 0.1 * torch.randn(3, generator=derived_generator(7)).numpy()
     shift = sum(alpha[i] * values[i] * vectors[:, i] for i in range(3))
-    np.testing.assert_allclose(views.colour_shift(derived_generator(7)), shift, atol=1e-7)
-    shifts = np.stack([views.colour_shift(derived_generator(seed)) for seed in range(4000)])
+    np.testing.assert_allclose(crops.colour_shift(derived_generator(7)), shift, atol=1e-7)
+    shifts = np.stack([crops.colour_shift(derived_generator(seed)) for seed in range(4000)])
     covariance = vectors @ np.diag((0.1 * values) ** 2) @ vectors.T
     np.testing.assert_allclose(np.cov(shifts.T), covariance, rtol=0.08)
     np.testing.assert_allclose(shifts.mean(0), 0, atol=4 * 0.1 * 0.2175 * 0.6 / 4000**0.5)
@@ -212,9 +212,9 @@ def test_the_colour_shift_is_all_that_colour_augmentation_adds(
     std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
     for place in range(4):
         generator = derived_generator(0, "augment", 0, place)
-        views.training_view(torch.zeros(3, 260, 300, dtype=torch.uint8), generator)
+        crops.training_view(torch.zeros(3, 260, 300, dtype=torch.uint8), generator)
         shift = ((x[place] - plain[place]) * std).mean((1, 2))
-        torch.testing.assert_close(shift, views.colour_shift(generator), atol=1e-6, rtol=0)
+        torch.testing.assert_close(shift, crops.colour_shift(generator), atol=1e-6, rtol=0)
 
 
 def test_evaluation_covers_every_image_once_over_processes_and_workers(data_dir: Path) -> None:

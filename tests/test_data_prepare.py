@@ -13,7 +13,8 @@ from urllib.response import addinfourl
 import pytest
 
 from resnet_lab.data.checksums import file_checksum
-from resnet_lab.data.cifar import CIFAR100, VERSIONS, CifarVersion
+from resnet_lab.data.dataset import DATASETS
+from resnet_lab.data.datasets.cifar import CIFAR100, Cifar
 from resnet_lab.data.download import unpack
 from resnet_lab.data.prepare import prepare, verify
 from resnet_lab.errors import UserError
@@ -44,7 +45,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def small(archive: Path, monkeypatch: pytest.MonkeyPatch) -> CifarVersion:
+def small(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Cifar:
     """CIFAR-100 of three images; fetching it reads a local file."""
     version = replace(
         CIFAR100,
@@ -52,7 +53,7 @@ def small(archive: Path, monkeypatch: pytest.MonkeyPatch) -> CifarVersion:
         test={"test.bin": 1},
         archive_md5=file_checksum(archive, "md5"),
     )
-    monkeypatch.setitem(VERSIONS, "cifar100", version)
+    monkeypatch.setitem(DATASETS._known, "cifar100", version)
 
     def open_url(url: str, timeout: float) -> addinfourl:
         assert url == "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"
@@ -64,7 +65,7 @@ def small(archive: Path, monkeypatch: pytest.MonkeyPatch) -> CifarVersion:
 
 
 @pytest.fixture
-def offline(small: CifarVersion, monkeypatch: pytest.MonkeyPatch) -> None:
+def offline(small: Cifar, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(url: str, timeout: float) -> BinaryIO:
         raise URLError("Name or service not known")
 
@@ -130,9 +131,7 @@ def test_an_archive_fetched_by_hand_is_used_and_kept(tmp_path: Path, archive: Pa
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_wrong_archive_is_refused_with_both_checksums(
-    tmp_path: Path, small: CifarVersion
-) -> None:
+def test_a_wrong_archive_is_refused_with_both_checksums(tmp_path: Path, small: Cifar) -> None:
     by_hand = tmp_path / "cifar-100-binary.tar.gz"
     by_hand.write_bytes(b"cut off")
     with pytest.raises(UserError) as error:
@@ -146,9 +145,9 @@ def test_a_wrong_archive_is_refused_with_both_checksums(
 
 
 def test_a_wrong_download_leaves_nothing_behind(
-    tmp_path: Path, small: CifarVersion, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small: Cifar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(VERSIONS, "cifar100", replace(small, archive_md5="0" * 32))
+    monkeypatch.setitem(DATASETS._known, "cifar100", replace(small, archive_md5="0" * 32))
     data_dir = tmp_path / "data"
     with pytest.raises(UserError, match="md5 expected 00000000000000000000000000000000, found"):
         prepare("cifar100", data_dir)
@@ -202,7 +201,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path, archive: Path) -> None:
         unpack(archive, FOLDER, ["train.bin"], tmp_path / "data")
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, small: CifarVersion) -> None:
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, small: Cifar) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=f"data: {tmp_path}/file/data cannot be written to"):
         prepare(small.name, tmp_path / "file" / "data")

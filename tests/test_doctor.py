@@ -20,7 +20,7 @@ from analysis.doctor.settings import value_text
 from analysis.statistics import seeds_to_decide
 from resnet_lab.cli import main
 from resnet_lab.cli.parsing import parse_config
-from resnet_lab.data.cifar import CIFAR10
+from resnet_lab.data.datasets.cifar import CIFAR10
 from resnet_lab.documents import dump_yaml
 from resnet_lab.machine import Fact, machine_facts
 from resnet_lab.runs.frames import Runs

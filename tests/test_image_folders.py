@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from bad_inputs import encoded, png
 from PIL import Image
 from test_bad_input import GREY, time_limit
 
 from resnet_lab.cli import main
-from resnet_lab.data import folders, prepare
+from resnet_lab.data import folders, image_tree
 from resnet_lab.data.config import DataConfig
 from resnet_lab.data.image_tree import ImageTree, read_trees
 from resnet_lab.data.load import load_data
@@ -188,7 +187,7 @@ def test_a_file_is_one_although_the_listing_does_not_tell_its_inode(
 ) -> None:
     """Some file systems in user space tell the same number of every file."""
     os.link(TRAIN / "a/2.png", TRAIN / "b/9.png")
-    from resnet_lab.data.reached_twice import Reached
+    from resnet_lab.data.links import Reached
 
     note = Reached.note
     monkeypatch.setattr(Reached, "note", lambda self, path, inode: note(self, path, 2**64 - 1))
@@ -249,7 +248,7 @@ def test_what_systems_and_editors_leave_behind_is_no_image_and_no_class() -> Non
     assert [tree.classes for tree in trees] == [("a", "b")] * 2
     names = {f"{name.split('/')[0]}/" if "/" in name else name for name in STRANGERS}
     expected = sorted(f"{folder}/{name}" for folder in (TRAIN, TRAIN / "a") for name in names)
-    assert trees[0].left_out() == expected
+    assert list(trees[0].left_out) == expected
     line = verify("imagefolder", Path("images"))[0]
     assert line.startswith(
         f"imagefolder: 6 images of 2 classes in {TRAIN}: every file is an image; 24 others are "
@@ -316,7 +315,7 @@ def test_verifying_loading_and_reading_say_the_same_of_a_file(
     said = f"data: 1 of 6 files in {TRAIN} are no images: {path} ({told}); replace them"
     assert refused(lambda: verify("imagefolder", Path("images"))) == said
     assert refused(counts) == said
-    monkeypatch.setattr(prepare, "MOST_DECODED", 0)
+    monkeypatch.setattr(image_tree, "MOST_DECODED", 0)
     assert refused(lambda: verify("imagefolder", Path("images"))) == said
     monkeypatch.setattr(folders, "MOST_OPENED", 0)
     assert counts() == {"train": 6, "test": 2}
@@ -326,7 +325,7 @@ def test_an_image_that_is_cut_off_is_found_by_verifying(monkeypatch: pytest.Monk
     path = VAL / "a/0.png"
     path.write_bytes(encoded(PIXELS[0, 0], "JPEG")[:-30])
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "MOST_DECODED", 1)
+        patch.setattr(image_tree, "MOST_DECODED", 1)
         assert verify("imagefolder", Path("images"))[1].endswith(
             f"2 images of 2 classes in {VAL}: every file has an image's header"
         )
@@ -379,7 +378,7 @@ def test_a_folder_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_colours_are_those_of_the_file_whatever_else_it_says(tmp_path: Path) -> None:
     """Degrees of transparency, and a camera's note that the image is to be turned."""
     path = tmp_path / "image"
-    tree = ImageTree(tmp_path, ("a",), (str(path),), torch.tensor([0]))
+    tree = ImageTree(tmp_path, ("a",), (str(path),), (0,))
     PALETTE.save(path, "PNG", transparency=bytes([0, 100, 255, 255]))
     expected = np.array(PALETTE.convert("RGB"))
     assert np.array_equal(tree.read(0).permute(1, 2, 0).numpy(), expected)

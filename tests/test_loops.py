@@ -23,8 +23,8 @@ from torch import Tensor
 
 from resnet_lab.configuration.config import Loop, TrainerConfig
 from resnet_lab.data.config import DataConfig
-from resnet_lab.data.data import Data
 from resnet_lab.data.load import load_data
+from resnet_lab.data.loader import Data
 from resnet_lab.errors import UserError
 from resnet_lab.training import cuda_graph, loop, stretches
 from resnet_lab.training import train as training

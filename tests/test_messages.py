@@ -166,10 +166,10 @@ VALUES = {
     "train experiments/digits.yaml": "unknown argument 'experiments/digits.yaml', did you mean "
     "'--config experiments/digits.yaml'?",
     "train --data.name CIFAR-100": "data: unknown name 'CIFAR-100', did you mean 'cifar100'? "
-    "(known: digits, cifar10, cifar100, imagenet, imagefolder)",
-    "train --data.name tiny-imagenet": "data: unknown name 'tiny-imagenet' (known: digits, cifar10,"
-    " cifar100, imagenet, imagefolder); imagefolder reads any images in folders train/CLASS and "
-    "val/CLASS of --data-dir",
+    "(known: cifar10, cifar100, digits, imagenet, imagefolder)",
+    "train --data.name tiny-imagenet": "data: unknown name 'tiny-imagenet' (known: cifar10, "
+    "cifar100, digits, imagenet, imagefolder); imagefolder reads any images in folders train/CLASS "
+    "and val/CLASS of --data-dir, and data sets of your own are loaded by --parts FILE.py",
     "data download cifar10": "action: unknown 'download', did you mean 'prepare'? "
     "(known: prepare, verify) (see resnet-lab data --help)",
     "data cifar10": "say first what to do with cifar10: resnet-lab data prepare cifar10, or "

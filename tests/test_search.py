@@ -17,7 +17,7 @@ from tiny_runs import PLAIN, RESIDUAL, at_step, info, interrupt, member, resumed
 
 from resnet_lab.cli import main
 from resnet_lab.cli.parsing import parse_config
-from resnet_lab.data.cifar import VERSIONS
+from resnet_lab.data.dataset import DATASETS
 from resnet_lab.sweeps.local import outcome
 from resnet_lab.sweeps.queue import FLAGS, RUN, SLOT, Queue, Slot, open_study
 from resnet_lab.sweeps.sampling import pruner, sampler
@@ -465,7 +465,7 @@ def test_a_search_never_reads_test_images(tmp_path: Path, monkeypatch: pytest.Mo
     """CIFAR-10 without its test file: whoever opened it would fail."""
     write(SMALL10, tmp_path)
     (tmp_path / SMALL10.folder / "test_batch.bin").unlink()
-    monkeypatch.setitem(VERSIONS, "cifar10", SMALL10)
+    monkeypatch.setitem(DATASETS._known, "cifar10", SMALL10)
     cifar = {"data.name": {"value": "cifar10"}, "data.validation_size": {"value": 8}}
     cifar |= {"recording.probe_size": {"value": 16}, "recipe.test_curve": {"value": True}}
     file = search_file(parameters=cifar)

@@ -18,7 +18,7 @@ from checkout import own_files
 from tiny_runs import PLAIN, ROOT, tiny
 
 from resnet_lab.cli import main
-from resnet_lab.data.cifar import VERSIONS
+from resnet_lab.data.datasets.cifar import CIFAR10, CIFAR100
 from resnet_lab.data.download import fetched_archive, unpack
 from resnet_lab.errors import UserError
 from resnet_lab.networks.network import build_network
@@ -116,7 +116,7 @@ def test_a_sweep_cannot_name_code_either(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_downloads_are_over_https_with_a_checksum() -> None:
-    for version in VERSIONS.values():
+    for version in (CIFAR10, CIFAR100):
         assert version.url.startswith("https://")
         assert len(version.archive_md5) == 32
 

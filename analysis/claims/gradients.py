@@ -15,7 +15,7 @@ from analysis.claims.growth import Growth, growth_text, plain_growth, stages_tex
 from analysis.claims.thresholds import RATE_MARGIN
 from analysis.groups import Group
 from analysis.layer_dynamics import FIT_NEEDS, FROZEN_BELOW, STEM, first_last_ratio, freezes
-from analysis.padding import SIDES, kept, sides
+from analysis.padding import kept, side_of, sides
 from analysis.theory import bounded, gradient_growth
 from resnet_lab.networks.spec import NetworkSpec
 
@@ -101,7 +101,7 @@ def _comparison(found: Growth, theory: float) -> str:
 
 def _maps(group: Group, found: Growth) -> list[str]:
     """Return for each stage what padding alone would keep on its maps; empty for unknown images."""
-    side = SIDES.get(str(group.settings["data"]))
+    side = side_of(str(group.settings["data"]))
     if side is None or not bounded(group):
         return []
     members = group.members
@@ -112,7 +112,7 @@ def _maps(group: Group, found: Growth) -> list[str]:
 
 def _padding_text(group: Group) -> str:
     """Say what the padding numbers of `_maps` are."""
-    if str(group.settings["data"]) not in SIDES or not bounded(group):
+    if side_of(str(group.settings["data"])) is None or not bounded(group):
         return ""
     return (
         " The theory has no border. Zero padding lowers the growth, most where maps are small: "

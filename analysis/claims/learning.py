@@ -16,14 +16,13 @@ from analysis.claims.evidence import Contrast
 from analysis.claims.thresholds import CHANCE_SHARE
 from analysis.groups import Group
 from analysis.statistics import rate_interval, rates_p
-
-CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "imagenet": 1000}
-"""Classes of the data sets that have a fixed number of them."""
+from resnet_lab.data.dataset import DATASETS
 
 
 def chance_error(settings: Mapping[str, object]) -> float:
     """Return the error of guessing, percent; NaN where the number of classes is not known."""
-    classes = settings.get("num_classes") or CLASSES.get(str(settings["data"]))
+    dataset = DATASETS.find(str(settings["data"]))
+    classes = settings.get("num_classes") or (dataset and dataset.num_classes)
     return 100 * (1 - 1 / int(str(classes))) if classes else float("nan")
 
 

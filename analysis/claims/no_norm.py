@@ -21,7 +21,7 @@ from analysis.claims.findings import factor_finding
 from analysis.claims.growth import activation_growth, growth_text
 from analysis.claims.thresholds import VANISHING
 from analysis.groups import Group
-from analysis.padding import SIDES, padding_growth
+from analysis.padding import padding_growth, side_of
 from resnet_lab.networks.spec import NetworkSpec
 
 MARGIN = float(-np.log(VANISHING))
@@ -29,7 +29,7 @@ MARGIN = float(-np.log(VANISHING))
 
 def vanishing_gradients(group: Group) -> Finding | None:
     """Test whether gradients vanish beyond padding in the deepest plain net without norm."""
-    side = SIDES.get(str(group.settings["data"]))
+    side = side_of(str(group.settings["data"]))
     found = activation_growth(group) if group.settings["norm"] == "none" and side else None
     if found is None or side is None:
         return None
@@ -94,7 +94,7 @@ NO_NORM = Claim(
     statement="Without batch norm, at He's initialisation, the gradients of a plain network vanish "
     "towards the input by more than zero padding alone takes.",
     needs="recordings of activation_gradient_norm at step 0 of a plain network without norm, on "
-    f"images of a known size ({', '.join(SIDES)})",
+    "images of a known size",
     rule="The growth a layer of the norm of the loss's gradient with respect to activations, from "
     "the output of the last block back to the stem's, in the deepest plain network without norm, "
     "over the growth that zero padding alone predicts for that network and image size. A settled "

@@ -21,8 +21,8 @@ from resnet_lab.files import with_home
 
 if TYPE_CHECKING:
     from resnet_lab.data.config import DataConfig
-    from resnet_lab.data.data import Data
     from resnet_lab.data.inputs import Inputs
+    from resnet_lab.data.loader import Data
     from resnet_lab.networks.spec import NetworkSpec
     from resnet_lab.networks.weights import Weights
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
-from resnet_lab.data.config import FOLDER_DATA, DataConfig, NormaliseKind
+from resnet_lab.data.config import DataConfig, NormaliseKind
+from resnet_lab.data.dataset import DATASETS
 from resnet_lab.errors import UserError, suggest
 
 if TYPE_CHECKING:
@@ -140,12 +140,10 @@ def _assumed(file: str, data: DataConfig, authors: str | None, spec: NetworkSpec
 
 def _is_known(data: str, authors: str, spec: NetworkSpec) -> bool:
     """Torchvision trains on ImageNet, akamaster on CIFAR-10; others use their names for more."""
-    habits: Mapping[str, tuple[tuple[str, ...], str, str]] = {
-        "torchvision": (FOLDER_DATA, "imagenet", "7x7"),
-        "akamaster": (("cifar10",), "cifar", "3x3"),
-    }
-    names, layout, stem = habits[authors]
-    return data in names and spec.layout == layout and spec.stem == stem
+    if authors == "torchvision":
+        return not DATASETS.get(data).in_memory and (spec.layout, spec.stem) == ("imagenet", "7x7")
+    assert authors == "akamaster"
+    return data == "cifar10" and (spec.layout, spec.stem) == ("cifar", "3x3")
 
 
 def _of_numbers(given: Numbers) -> Normalisation:

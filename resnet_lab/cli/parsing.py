@@ -17,7 +17,7 @@ from resnet_lab.cli.accepted import Accepted, unknown
 from resnet_lab.cli.mistakes import check_given, explain, flags_with_values
 from resnet_lab.cli.parts import split_parts
 from resnet_lab.cli.terminal import check_arguments
-from resnet_lab.data.config import KNOWN_DATA
+from resnet_lab.data.dataset import datasets
 from resnet_lab.documents import DocumentError, check_values, check_yaml, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest_path
 from resnet_lab.files import with_home
@@ -235,7 +235,7 @@ def _check_section(name: str, values: Any) -> None:
     """Raise UserError where a section of a configuration has a value instead of keys."""
     if not isinstance(values, dict):
         first = fields(_sections()[name])[0].name
-        given = f": {values}" if name == "data" and values in KNOWN_DATA else ""
+        given = f": {values}" if name == "data" and values in datasets() else ""
         raise UserError(f"{name} is {values!r}: give its keys, such as {name}.{first}{given}")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from resnet_lab.cli.parsing import config_files, parse_config
 from resnet_lab.cli.wandb_flags import from_wandb
+from resnet_lab.data.dataset import DATASETS
 from resnet_lab.data.fingerprint import check_there
 from resnet_lab.environment import variables_kept
 from resnet_lab.errors import RunFailed, UserError
@@ -125,6 +126,10 @@ def _train_and_tell(config: Config) -> int:
     return 0 if under_agent() else 1
 
 
+SMALL_IMAGE = 64
+"""Pixels a side up to which a 7x7 stem leaves too few."""
+
+
 def notes(config: Config) -> list[str]:
     """What to say of a run's settings before it is trained."""
     untracked = not_tracked(config)
@@ -133,7 +138,8 @@ def notes(config: Config) -> list[str]:
 
 def size_notes(config: Config) -> list[str]:
     """What to know of networks that are made for larger images than the data set has."""
-    if not config.data.in_memory:
+    shape = DATASETS.get(config.data.name).image_shape
+    if shape is None or shape[-1] > SMALL_IMAGE:
         return []
     return [
         f"note: {spec.name} is made for images of 224 pixels and {config.data.name} has small "

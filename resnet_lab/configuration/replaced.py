@@ -14,6 +14,7 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.configuration.optimizers import OPTIMIZERS
+from resnet_lab.data.dataset import DATASETS
 from resnet_lab.networks.registry import AXES
 from resnet_lab.parts.content import foreign_content, hash_of_code, told
 
@@ -39,10 +40,11 @@ def replaced_code() -> dict[str, str]:
 def foreign_parts(config: Config) -> dict[str, str]:
     """Hash of each part that a run uses and that is not the project's, by its kind and name."""
     parts = [getattr(spec.parts, axis) for spec in config.specs() for axis in AXES]
-    origins = {f"{PARTS}{one.axis}.{one.name}": one.origin for one in parts}
+    contents = {f"{PARTS}{one.axis}.{one.name}": foreign_content(one.origin) for one in parts}
     optimizer = OPTIMIZERS.get(config.recipe.optimizer)
-    origins[f"{PARTS}optimizer.{optimizer.name}"] = optimizer.origin
-    contents = {name: foreign_content(origin) for name, origin in origins.items()}
+    contents[f"{PARTS}optimizer.{optimizer.name}"] = foreign_content(optimizer.origin)
+    data = DATASETS.get(config.data.name)
+    contents[f"{PARTS}dataset.{data.name}"] = foreign_content(data.origin, data.options)
     return {name: content for name, content in contents.items() if content is not None}
 
 

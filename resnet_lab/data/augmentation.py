@@ -42,10 +42,3 @@ def _source_pixels(draws: Tensor, height: int, width: int, padded_width: int) ->
     column = torch.arange(width, device=draws.device)
     columns = column_offset + torch.where(mirrored.bool(), column.flip(0), column)
     return rows.unsqueeze(2) * padded_width + columns.unsqueeze(1)
-
-
-AUGMENTATIONS = {
-    "digits": CropAndMirror(pad=1, mirror=False),
-    "cifar10": CropAndMirror(pad=4, mirror=True),
-    "cifar100": CropAndMirror(pad=4, mirror=True),
-}

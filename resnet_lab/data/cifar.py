@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in their own binary version: label bytes, then 3,072 pixel bytes.
+"""Reading CIFAR's own binary version: label bytes, then 3,072 pixel bytes a record.
 
 Nothing is unpickled. Before a file's bytes are used its checksum is compared: CIFAR-10's are built
 in, CIFAR-100's are written beside the files when the verified archive is unpacked.
@@ -13,23 +13,15 @@ import torch
 from torch import Tensor
 
 from resnet_lab.data.checksums import file_checksum
-from resnet_lab.data.cifar_files import (
-    CIFAR10,
-    CIFAR100,
-    VERSIONS,
-    CifarVersion,
-    check_files_exist,
-    known_checksums,
-)
+from resnet_lab.data.cifar_files import check_files_exist, known_checksums
 from resnet_lab.data.config import prepare_command
+from resnet_lab.data.datasets.cifar import Cifar
 from resnet_lab.data.memory import LabelledImages
 from resnet_lab.errors import UserError
 
-__all__ = ["CIFAR10", "CIFAR100", "VERSIONS", "CifarVersion", "read_cifar"]
-
 
 def read_cifar(
-    version: CifarVersion, data_dir: Path, *, test: bool = True
+    dataset: Cifar, data_dir: Path, *, test: bool = True
 ) -> tuple[LabelledImages, LabelledImages]:
     """Return training and test images, uint8 (N, 3, 32, 32) in RGB, with their (fine) labels.
 
@@ -40,30 +32,30 @@ def read_cifar(
         UserError: files are missing, or damaged: a checksum, a size or a label is not as it
             must be. The message names the file.
     """
-    wanted = version.records if test else version.train
-    check_files_exist(version, data_dir, wanted)
-    folder = data_dir / version.folder
-    expected = known_checksums(version, folder)
+    wanted = dataset.records if test else dataset.train
+    check_files_exist(dataset, data_dir, wanted)
+    folder = data_dir / dataset.folder
+    expected = known_checksums(dataset, folder)
     read = {
-        file: _read_file(version, folder / file, records, expected.get(file))
+        file: _read_file(dataset, folder / file, records, expected.get(file))
         for file, records in wanted.items()
     }
-    train = _join([read[file] for file in version.train])
-    return train, _join([read[file] for file in version.test]) if test else train.none()
+    train = _join([read[file] for file in dataset.train])
+    return train, _join([read[file] for file in dataset.test]) if test else train.none()
 
 
 def _read_file(
-    version: CifarVersion, path: Path, records: int, sha256: str | None
+    dataset: Cifar, path: Path, records: int, sha256: str | None
 ) -> tuple[Tensor, Tensor]:
-    fault = _file_fault(path, records * version.record_bytes, sha256)
+    fault = _file_fault(path, records * dataset.record_bytes, sha256)
     if fault:
-        raise _damage(version, path, fault)
+        raise _damage(dataset, path, fault)
     content = torch.from_numpy(np.fromfile(path, dtype=np.uint8)).view(records, -1)
-    labels = content[:, : len(version.label_limits)].long()
-    fault = _label_fault(labels, version.label_limits)
+    labels = content[:, : len(dataset.label_limits)].long()
+    fault = _label_fault(labels, dataset.label_limits)
     if fault:
-        raise _damage(version, path, fault)
-    return content[:, len(version.label_limits) :].reshape(-1, 3, 32, 32), labels[:, -1]
+        raise _damage(dataset, path, fault)
+    return content[:, len(dataset.label_limits) :].reshape(-1, 3, 32, 32), labels[:, -1]
 
 
 def _file_fault(path: Path, size: int, sha256: str | None) -> str | None:
@@ -84,10 +76,10 @@ def _label_fault(labels: Tensor, limits: tuple[int, ...]) -> str | None:
     return f"record {record} has label {label}, which must be below {limit}"
 
 
-def _damage(version: CifarVersion, path: Path, fault: str) -> UserError:
+def _damage(dataset: Cifar, path: Path, fault: str) -> UserError:
     return UserError(
         f"data: {path} is damaged: {fault}. "
-        f"`{prepare_command(version.name, path.parents[1])}` replaces it"
+        f"`{prepare_command(dataset.name, path.parents[1])}` replaces it"
     )
 
 

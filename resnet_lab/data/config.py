@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from resnet_lab.data.dataset import DATASETS, Dataset, datasets
 from resnet_lab.errors import UserError, suggest
 from resnet_lab.field_types import check_fields, refusal
 from resnet_lab.files import user_path
@@ -17,18 +18,10 @@ NormaliseKind = Literal["pixel-mean", "channel", "imagenet"]
 AugmentKind = Literal["paper", "none"]
 TestView = Literal["centre", "ten-crop", "multi-scale"]
 
-IN_MEMORY_DATA = ("digits", "cifar10", "cifar100")
-FOLDER_DATA = ("imagenet", "imagefolder")
-KNOWN_DATA = (*IN_MEMORY_DATA, *FOLDER_DATA)
-IMAGENET_NAMES = ("imagenet1k", "ilsvrc", "ilsvrc2012", "ilsvrc12", "imagenet2012", "imnet")
-OTHER_DATA = (
-    *("tinyimagenet", "miniimagenet", "imagenet100", "imagenet21k", "imagenet22k", "imagenetv2"),
-    *("imagenet32", "imagenet64", "cifar20", "cifar101", "cifar10c", "cifar100c"),
+OWN_IMAGES = (
+    "imagefolder reads any images in folders train/CLASS and val/CLASS of --data-dir, and data "
+    "sets of your own are loaded by --parts FILE.py"
 )
-"""Images whose names are like those of KNOWN_DATA, letters and digits alone."""
-OWN_IMAGES = "imagefolder reads any images in folders train/CLASS and val/CLASS of --data-dir"
-
-VALIDATION_SIZES = {"cifar10": 5_000, "cifar100": 5_000, "imagenet": 50_000}
 
 
 @dataclass(frozen=True)
@@ -36,7 +29,7 @@ class DataConfig:
     """A data set, the protocol that splits it, and how images become network inputs.
 
     Args:
-        name: digits, cifar10, cifar100, imagenet or imagefolder.
+        name: digits, cifar10, cifar100, imagenet, imagefolder, or one of your own (--parts).
         protocol: "validation" holds images out of the training data to choose things by,
             "full" trains on all of it. Test images never choose anything.
         validation_size: number of training images held out; by default 5,000 of CIFAR's,
@@ -49,7 +42,8 @@ class DataConfig:
             folders a fixed sample of 4,096 training images is measured.
         augment: "paper" is R 4.2 for CIFAR (4-pixel padding, crop, mirror) and R 3.4 for image
             folders (scale, 224 crop, mirror, colour); digits are padded by one pixel and not
-            mirrored, as a mirrored digit is another sign. "none" takes images as they are.
+            mirrored, as a mirrored digit is another sign; your own say it themselves. "none" takes
+            images as they are.
         test_view: how imagenet and imagefolder are evaluated (R 3.4): the centre crop, ten
             crops, or the whole image at five scales.
         test: whether there are test images at all. False keeps them out of reach, unread, as every
@@ -79,7 +73,7 @@ class DataConfig:
     @property
     def in_memory(self) -> bool:
         """Whether the data set is small enough to be held in memory as a whole."""
-        return self.name in IN_MEMORY_DATA
+        return DATASETS.get(self.name).in_memory
 
     def _check_numbers(self) -> None:
         if self.validation_size is not None and self.validation_size < 1:
@@ -96,14 +90,22 @@ class DataConfig:
             raise UserError(f"data: workers is {self.workers}; it must be 0 or more")
 
     def _check_fit(self) -> None:
-        if self.in_memory and self.test_view != "centre":
+        dataset = DATASETS.get(self.name)
+        if self.test_view not in dataset.test_views:
+            others = [one.name for one in datasets().values() if self.test_view in one.test_views]
             raise UserError(
-                f"data: test_view '{self.test_view}' needs imagenet or imagefolder; "
+                f"data: test_view '{self.test_view}' needs {' or '.join(others)}; "
                 f"{self.name} has the single view 'centre'"
             )
-        if self.name == "digits" and self.normalise == "imagenet":
+        if dataset.image_shape is not None:
+            self.check_channels(dataset.image_shape[0])
+
+    def check_channels(self, channels: int) -> None:
+        """Raise UserError if `normalise` is for images of other channels."""
+        if self.normalise == "imagenet" and channels != 3:
+            have = "are grey" if channels == 1 else f"have {channels} channels"
             raise UserError(
-                "data: normalise 'imagenet' needs colour images and digits are grey; "
+                f"data: normalise 'imagenet' needs colour images and {self.name} {have}; "
                 "use 'pixel-mean' or 'channel'"
             )
 
@@ -116,7 +118,7 @@ def default_validation_size(name: str, images: int | None) -> int | None:
         images: number of its training images, if it is known.
     """
     tenth = None if images is None else max(1, images // 10)
-    return VALIDATION_SIZES.get(name, tenth)
+    return DATASETS.get(name).validation_size or tenth
 
 
 def default_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -137,6 +139,11 @@ def default_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
         ) from error
 
 
+def folder_of(dataset: Dataset, data_dir: str | os.PathLike[str] | None) -> Path:
+    """Return the data directory for a data set; any for one that needs none."""
+    return Path() if dataset.in_package else default_data_dir(data_dir)
+
+
 def prepare_command(name: str, data_dir: Path, action: str = "prepare") -> str:
     """The command that fetches a data set into a folder, or verifies it there."""
     return f"resnet-lab data {action} {name} --data-dir {shlex.quote(str(data_dir))}"
@@ -144,15 +151,18 @@ def prepare_command(name: str, data_dir: Path, action: str = "prepare") -> str:
 
 def check_data_name(name: str) -> None:
     """Raise UserError, naming the nearest, unless `name` is a known data set."""
-    if name not in KNOWN_DATA:
+    if name not in datasets():
         near = _near_data(name)
         own = "" if near else f"; {OWN_IMAGES}"
-        raise UserError(f"data: unknown name '{name}'{near} (known: {', '.join(KNOWN_DATA)}){own}")
+        raise UserError(f"data: unknown name '{name}'{near} (known: {', '.join(datasets())}){own}")
 
 
 def _near_data(name: str) -> str:
     """A suggestion; none where the name is that of other images, however like it is."""
     plain = "".join(one for one in str(name).lower() if one.isalnum())
-    if plain in IMAGENET_NAMES:
-        return ", did you mean 'imagenet'?"
-    return "" if plain in OTHER_DATA else suggest(name, KNOWN_DATA)
+    for one in datasets().values():
+        if plain in one.aliases:
+            return f", did you mean '{one.name}'?"
+        if plain in one.confusable:
+            return ""
+    return suggest(name, datasets())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from resnet_lab.data.config import TestView
+from resnet_lab.data.crops import colour_shift, evaluation_views, training_view
 from resnet_lab.data.image_tree import ImageTree
 from resnet_lab.data.randomness import derived_generator
-from resnet_lab.data.views import colour_shift, evaluation_views, training_view
 from resnet_lab.documents import one_line
 from resnet_lab.errors import RunFailed, UserError
 
@@ -55,6 +55,10 @@ class BatchReader(Generic[Plan], Dataset[Any]):
     def __init__(self, tree: ImageTree) -> None:
         self.tree = tree
 
+    def labels(self, images: Sequence[int]) -> Tensor:
+        """Return the labels of images: int64 (b,)."""
+        return torch.tensor([self.tree.labels[image] for image in images])
+
     def read(self, plan: Plan) -> list[RawBatch]:
         """Return the batches of `plan`; raise UserError for an image that cannot be read."""
         raise NotImplementedError
@@ -88,7 +92,7 @@ class TrainingReader(BatchReader[TrainingPlan]):
         self._augment = augment
 
     def read(self, plan: TrainingPlan) -> list[RawBatch]:
-        labels = self.tree.labels[plan.images]
+        labels = self.labels(plan.images)
         if not self._augment:
             views = [evaluation_views(self.tree.read(image), "centre")[0] for image in plan.images]
             return [RawBatch([torch.stack(views)], labels)]
@@ -120,7 +124,7 @@ class EvaluationReader(BatchReader[list[int]]):
         views, images = zip(*samples, strict=True)
         return RawBatch(
             [torch.stack(view) for view in zip(*views, strict=True)],
-            self.tree.labels[list(images)],
+            self.labels(images),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from resnet_lab.data.reached_twice import Reached
+from resnet_lab.data.links import Reached
 from resnet_lab.errors import UserError
 from resnet_lab.left_behind import is_left_behind
 
@@ -16,7 +16,7 @@ class Listing:
     """Lists folders, and keeps what it leaves out.
 
     Attributes:
-        left_out: as in `ImageIndex`.
+        left_out: as in `ImageTree`.
         faults: path and reason of broken links, and of what is named as an image and is no file.
     """
 

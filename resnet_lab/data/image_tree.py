@@ -1,18 +1,34 @@
-"""A folder of images, one subfolder a class, as ImageNet is usually kept."""
+"""The images below a folder, one subfolder a class, as ImageNet is usually kept.
+
+Names tell what is an image: no file is opened before it is read or checked. No torch until then.
+"""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+import os
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from resnet_lab.data.image_file import UNKNOWN, decode, fault, header_fault, pixel_fault
-from resnet_lab.data.image_index import ImageIndex, no_images, read_index
+from resnet_lab.data.checksums import file_checksum
+from resnet_lab.data.fingerprint import hash_files
+from resnet_lab.data.image_listing import ENDINGS, Listing
+from resnet_lab.data.image_root import LAYOUT, check_part, tree_root
+from resnet_lab.data.links import Reached
 from resnet_lab.errors import UserError
+from resnet_lab.left_behind import is_left_behind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOST_BYTES = 64 * 2**20
+"""Files of a part that together are no larger have their contents read: in less than a second."""
+MOST_DECODED = 10_000
+"""Images that are decoded to verify them, in a minute or two."""
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -23,21 +39,16 @@ class ImageTree:
         folder: where the class folders are.
         classes: their names, sorted; a class is its place in this tuple.
         paths: the image files.
-        labels: int64 (N,), the class of each.
-        others: what else lies below the folder; see `ImageIndex.left_out`.
+        labels: the class of each.
+        left_out: everything else, sorted: paths of files, and, with a slash at the end, of folders
+            that nobody's data is in (`resnet_lab.left_behind`).
     """
 
     folder: Path
     classes: tuple[str, ...]
     paths: tuple[str, ...]
-    labels: Tensor
-    others: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, index: ImageIndex) -> ImageTree:
-        """The images that an index has found."""
-        labels = torch.tensor(index.labels, dtype=torch.int64)
-        return cls(index.folder, index.classes, index.paths, labels, index.left_out)
+    labels: tuple[int, ...]
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -48,6 +59,8 @@ class ImageTree:
         Raises:
             UserError: the file is missing or damaged; the message names it.
         """
+        from resnet_lab.data.image_file import decode, fault
+
         path = self.paths[index]
         try:
             return decode(path)
@@ -58,39 +71,159 @@ class ImageTree:
                 f"data: {path} is not a readable image ({fault(path, error)}); replace it"
             ) from error
 
-    def left_out(self) -> list[str]:
-        """Files and folders below the folder that are no image by their names, sorted."""
-        return list(self.others)
-
     def check_headers(self) -> None:
         """Open every file and read its header; raise UserError that names the first bad ones."""
+        from resnet_lab.data.image_file import header_fault
+
         self._check(header_fault)
 
-    def check_pixels(self) -> None:
-        """Decode every file; raise UserError that names the first bad ones."""
-        self._check(pixel_fault)
+    def verify(self) -> str:
+        """Read every header, decode every image where there are not too many, and say so.
+
+        Raises:
+            UserError: as `check_headers`.
+        """
+        from resnet_lab.data.image_file import pixel_fault
+
+        whole = len(self) <= MOST_DECODED
+        if whole:
+            self._check(pixel_fault)
+        else:
+            self.check_headers()
+        found = "every file is an image" if whole else "every file has an image's header"
+        others = f"; {len(self.left_out)} others are left out: " if self.left_out else ""
+        return (
+            f"{len(self)} images of {len(self.classes)} classes in {self.folder}: "
+            f"{found}{others}{_listed(self.left_out)}"
+        )
 
     def _check(self, look: Callable[[str], str | None]) -> None:
+        from resnet_lab.data.image_file import UNKNOWN
+
         found = [(path, reason) for path in self.paths if (reason := look(path)) is not None]
         if found:
-            raise no_images(
-                [(path, "" if reason == UNKNOWN else reason) for path, reason in found],
-                len(self),
-                self.folder,
-            )
+            faults = [(path, "" if reason == UNKNOWN else reason) for path, reason in found]
+            raise _no_images(faults, len(self), self.folder)
+
+    def fingerprint(self) -> str:
+        """Return a checksum of names and contents; of names and sizes where there are many bytes.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        top = len(str(self.folder)) + 1
+        names = [os.fsencode(path[top:].replace(os.sep, "/")) for path in self.paths]
+        try:
+            sizes = [os.stat(path).st_size for path in self.paths]
+            if sum(sizes) > MOST_BYTES:
+                return f"sizes:{hash_files(zip(names, map(str, sizes), strict=True))}"
+            contents = [file_checksum(Path(path), "sha256") for path in self.paths]
+        except OSError as error:
+            raise UserError(f"data: {error.filename} cannot be read: {error.strerror}") from error
+        return f"contents:{hash_files(zip(names, contents, strict=True))}"
 
 
 def read_trees(name: str, data_dir: Path, *, test: bool = True) -> tuple[ImageTree, ImageTree]:
     """Index the training images, ``train/``, and the test images, ``val/``, of a data set.
 
-    See `image_index.read_index`, which does it. ImageNet's public validation images are the test
-    part here; a validation part is held out of the training images.
+    See `image_root.tree_root` for the folder that holds both. ImageNet's public validation images
+    are the test part here; a validation part is held out of the training images.
 
     Args:
         test: False leaves ``val/`` alone: the second tree is empty.
 
     Raises:
-        UserError: as `read_index`.
+        UserError: a folder is missing, empty or cannot be read, the two have different classes, or
+            a link leads to an image that counts already.
     """
-    train, val = read_index(name, data_dir, test=test)
-    return ImageTree.of(train), ImageTree.of(val)
+    root = tree_root(name, data_dir)
+    tops = [root / "train", root / "val"][: 1 + test]
+    for top in tops:
+        check_part(name, data_dir, top)
+    reached = Reached(tops)
+    parts = [_index(name, top, reached) for top in tops]
+    reached.check_files()
+    if not test:
+        return parts[0], ImageTree(root / "val", parts[0].classes, (), ())
+    _check_same_classes(name, root, *parts)
+    return parts[0], parts[1]
+
+
+def classes_of(name: str, data_dir: Path) -> tuple[str, ...]:
+    """The class folders of the training images; what they hold is not looked at.
+
+    Raises:
+        UserError: the folder is missing or cannot be read.
+    """
+    top = tree_root(name, data_dir) / "train"
+    check_part(name, data_dir, top)
+    return tuple(sorted(Listing(Reached([top])).open(str(top))))
+
+
+def _no_images(faults: list[tuple[str, str]], count: int, folder: Path) -> UserError:
+    """What is said of files that are named as images and are none.
+
+    Args:
+        faults: path and reason of each; an empty reason says no more than that.
+        count: of all files looked at.
+        folder: that holds them.
+    """
+    named = [f"{path} ({reason})" if reason else path for path, reason in faults]
+    return UserError(
+        f"data: {len(faults)} of {count} files in {folder} are no images: {_listed(named)}; "
+        "replace them"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"
+
+
+def _check_same_classes(name: str, root: Path, train: ImageTree, test: ImageTree) -> None:
+    unshared = sorted(set(train.classes) ^ set(test.classes))
+    if unshared:
+        raise UserError(
+            f"data: {name}: train and val in {root} must have the same class folders; "
+            f"only one of them has {', '.join(unshared[:5])}{_nearly_the_same(unshared)}"
+        )
+
+
+def _nearly_the_same(names: list[str]) -> str:
+    """Say which of these names look alike, as they do where case is ignored."""
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            return f". {other!a} and {name!a} are two names: spell them alike"
+    return ""
+
+
+def _index(name: str, folder: Path, reached: Reached) -> ImageTree:
+    listing = Listing(reached)
+    classes = sorted(listing.open(str(folder)))
+    found = {one: listing.images(os.path.join(folder, one)) for one in classes}
+    paths = tuple(path for one in classes for path in found[one])
+    if listing.faults:
+        raise _no_images(listing.faults, len(paths) + len(listing.faults), folder)
+    empty = [one for one, images in found.items() if not images]
+    if empty or not classes:
+        raise UserError(
+            f"data: {name}: Found {_lack(folder, empty, listing.left_out)} in {folder}. "
+            f"Known endings are {', '.join(ENDINGS)}. It must hold {LAYOUT}"
+        )
+    labels = tuple(label for label, one in enumerate(classes) for _ in found[one])
+    return ImageTree(folder, tuple(classes), paths, labels, tuple(sorted(listing.left_out)))
+
+
+def _lack(folder: Path, empty: list[str], left_out: list[str]) -> str:
+    """Say which classes have no image, and what they have instead; or that there is no class."""
+    if not empty:
+        loose = sum(path.lower().endswith(ENDINGS) for path in left_out)
+        return "no class folder" + (f" ({loose} images lie in none)" if loose else "")
+    inside = tuple(os.path.join(folder, one, "") for one in empty)
+    names = [os.path.basename(path) for path in left_out if path.startswith(inside)]
+    others = [name for name in names if name and not is_left_behind(name)]
+    endings = sorted({Path(name).suffix.lower() or "none" for name in others})
+    said = f" ({len(others)} files of other endings: {', '.join(endings)})" if others else ""
+    return f"no valid file for the classes {_listed(empty)}{said}"

@@ -8,18 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from resnet_lab.data.augmentation import AUGMENTATIONS
-from resnet_lab.data.batches import (
-    Batches,
-    batch_positions,
-    check_training_batch,
-    evaluation_positions,
-    rank_slice,
-)
-from resnet_lab.data.config import DataConfig
-from resnet_lab.data.data import Data, Device, EvaluationBatch, TrainingBatch
-from resnet_lab.data.normalisation import Normalisation, fit_normalisation, scale_pixels
-from resnet_lab.data.protocol import split_training_data
+from resnet_lab.data.augmentation import CropAndMirror
+from resnet_lab.data.config import DataConfig, TestView
+from resnet_lab.data.dataset import DATASETS
+from resnet_lab.data.loader import CPU, Data, Device, EvaluationBatch, TrainingBatch
+from resnet_lab.data.normalisation import Normalisation, scale_pixels
 from resnet_lab.data.randomness import derived_generator
 
 
@@ -42,15 +35,6 @@ class LabelledImages:
         return LabelledImages(self.images.to(device), self.labels.to(device))
 
 
-@dataclass(frozen=True)
-class _Resident:
-    """Everything a device needs to make batches without the host."""
-
-    train: LabelledImages
-    test: LabelledImages
-    normalise: Normalisation
-
-
 class InMemoryData(Data):
     """Data held as uint8 tensors, copied once to each device that asks for batches."""
 
@@ -61,39 +45,23 @@ class InMemoryData(Data):
         test: LabelledImages,
         num_classes: int,
         normalisation: Normalisation | None = None,
+        classes: tuple[str, ...] | None = None,
     ) -> None:
-        self._split = split_training_data(len(train), config)
         channels, height, width = train.images.shape[1:]
         super().__init__(
             config,
             num_classes=num_classes,
             image_shape=(channels, height, width),
-            split=self._split,
+            train_count=len(train),
             test_count=len(test),
+            classes=classes,
+            normalisation=normalisation,
         )
-        self._augmentation = AUGMENTATIONS[config.name] if config.augment == "paper" else None
-        if normalisation is None:
-            chunks = (train.images[part] for part in torch.split(self._split.train, 4096))
-            normalisation = fit_normalisation(config.normalise, chunks)
-        self._residents = {torch.device("cpu"): _Resident(train, test, normalisation)}
-
-    @property
-    def normalisation(self) -> Normalisation:
-        return self._residents[torch.device("cpu")].normalise
-
-    def train_batch(
-        self,
-        step: int,
-        *,
-        seed: int,
-        batch_size: int,
-        rank: int = 0,
-        world_size: int = 1,
-        device: Device = "cpu",
-    ) -> TrainingBatch:
-        check_training_batch(batch_size, self.counts["train"], world_size)
-        plan = self.train_plan(step, seed=seed, batch_size=batch_size)
-        return self.planned_batch(plan[:, rank_slice(batch_size, rank, world_size)], device)
+        dataset = DATASETS.get(config.name)
+        augment = config.augment == "paper"
+        self._augmentation = CropAndMirror(dataset.pad, dataset.mirror) if augment else None
+        self._residents = {CPU: (train, test)}
+        self._normalise(CPU)
 
     def train_plan(self, step: int, *, seed: int, batch_size: int) -> Tensor:
         """Return all that chance decides of a step, on the host: `planned_batch` does the rest.
@@ -102,7 +70,7 @@ class InMemoryData(Data):
             int64 (rows, batch_size): which image stands where and, with augmentation, three more
             rows of how it is cropped and mirrored.
         """
-        positions = self._split.train[batch_positions(step, batch_size, self.counts["train"], seed)]
+        positions = self._train_positions(step, seed, batch_size)
         if self._augmentation is None:
             return positions[None]
         draws = self._augmentation.draw(batch_size, derived_generator(seed, "augment", step))
@@ -117,47 +85,46 @@ class InMemoryData(Data):
         x, y = self._gather("train", plan[0], device)
         return (x if self._augmentation is None else self._augmentation.apply(x, plan[1:])), y
 
-    def evaluation_batches(
+    def _measured(self) -> Iterable[Tensor]:
+        train, _ = self._residents[CPU]
+        return (train.images[part] for part in torch.split(self._split.train, 4096))
+
+    def _training(
+        self,
+        steps: Iterable[int],
+        seed: int,
+        batch_size: int,
+        share: slice,
+        device: Device,
+        *,
+        ahead: bool,
+    ) -> Iterator[TrainingBatch]:
+        for step in steps:
+            plan = self.train_plan(step, seed=seed, batch_size=batch_size)
+            yield self.planned_batch(plan[:, share], device)
+
+    def _evaluation(
         self,
         split: str,
+        plans: Iterable[Tensor],
+        view: TestView,
+        device: Device,
         *,
-        batch_size: int,
-        rank: int = 0,
-        world_size: int = 1,
-        device: Device = "cpu",
-    ) -> Iterable[EvaluationBatch]:
-        self._check_evaluation(split, batch_size)
-        mine = self._positions(split)[evaluation_positions(self.counts[split], rank, world_size)]
-
-        def batches() -> Iterator[EvaluationBatch]:
-            for positions in torch.split(mine, batch_size) if len(mine) else ():
-                x, y = self._gather(split, positions, device)
-                yield [x], y
-
-        return Batches(batches)
-
-    def probe_batch(self, size: int, seed: int = 0, device: Device = "cpu") -> TrainingBatch:
-        order = torch.randperm(self.counts["train"], generator=derived_generator(seed, "probe"))
-        return self._gather("train", self._split.train[order[:size]], device)
-
-    def _positions(self, split: str) -> Tensor:
-        if split == "test":
-            return torch.arange(self.counts["test"])
-        return self._split.train if split == "train" else self._split.validation
+        ahead: bool,
+    ) -> Iterator[EvaluationBatch]:
+        for positions in plans:
+            x, y = self._gather(split, positions, device)
+            yield [x], y
 
     def _gather(self, split: str, positions: Tensor, device: Device) -> TrainingBatch:
-        resident = self._resident(torch.device(device))
-        source = resident.test if split == "test" else resident.train
-        positions = _to_device(positions, device)
-        return resident.normalise(scale_pixels(source.images[positions])), source.labels[positions]
-
-    def _resident(self, device: torch.device) -> _Resident:
-        if device not in self._residents:
-            host = self._residents[torch.device("cpu")]
-            self._residents[device] = _Resident(
-                host.train.to(device), host.test.to(device), host.normalise.to(device)
-            )
-        return self._residents[device]
+        place = torch.device(device)
+        if place not in self._residents:
+            train, test = self._residents[CPU]
+            self._residents[place] = train.to(place), test.to(place)
+        source = self._residents[place][split == "test"]
+        positions = _to_device(positions, place)
+        x = self._normalise(place)(scale_pixels(source.images[positions]))
+        return x, source.labels[positions]
 
 
 def _to_device(plan: Tensor, device: Device) -> Tensor:

@@ -11,25 +11,26 @@ from typing import Any
 PROJECT = ("resnet_lab.", "analysis.")
 
 
-def foreign_content(origin: Any) -> str | None:
+def foreign_content(origin: Any, options: tuple[object, ...] = ()) -> str | None:
     """Return a hash of what defines a class or function; None if it is the project's own.
 
-    Of the whole file, which is what else it needs; of its own code where there is no file, as in a
-    notebook.
+    Of the whole file, which is what else it needs; of its own code and the `options` that it was
+    registered with where there is no file, as in a notebook.
     """
     if origin.__module__.startswith(PROJECT):
         return None
     file = getattr(sys.modules.get(origin.__module__), "__file__", None)
     if file is None or not Path(file).is_file():
-        return hash_of_code(origin)
+        return hash_of_code(origin, options)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
 
 
-def hash_of_code(value: Any) -> str:
-    """Hash a function's code, or that of all that a class defines."""
+def hash_of_code(value: Any, options: tuple[object, ...] = ()) -> str:
+    """Hash a function's code, or that of all that a class defines; and options, if there are."""
     members = vars(value).values() if isinstance(value, type) else [value]
     codes = [told(one.__code__) for one in members if hasattr(one, "__code__")]
-    return hashlib.sha256(repr(codes).encode()).hexdigest()[:16]
+    said = repr((codes, options)) if options else repr(codes)
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def told(code: CodeType) -> tuple[Any, ...]:

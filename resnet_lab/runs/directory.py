@@ -26,7 +26,7 @@ from resnet_lab.configuration.config import Config
 from resnet_lab.configuration.identity import FORMAT, Identity, identify, identify_format_1
 from resnet_lab.configuration.replaced import PARTS
 from resnet_lab.data.config import default_data_dir
-from resnet_lab.data.image_index import classes_of
+from resnet_lab.data.image_tree import classes_of
 from resnet_lab.documents import dump_yaml, load_json, load_yaml, read_text
 from resnet_lab.errors import UserError
 from resnet_lab.files import is_sealed, remove_leftovers, seal, write_json, write_text

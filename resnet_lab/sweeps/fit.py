@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 
 from resnet_lab.configuration.config import Config
+from resnet_lab.data.dataset import DATASETS
 from resnet_lab.errors import UserError
 from resnet_lab.sweeps.command import FixedFlags, value_given
-from resnet_lab.sweeps.cost import SHAPES
 from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.verdict import split_metric
 from resnet_lab.sweeps.work import setting
@@ -34,7 +34,7 @@ def check_choice(sweep: Sweep, config: Config) -> None:
             f"metric is '{sweep.metric.name}', but data.protocol 'full' holds no validation images "
             "out: choose data.protocol 'validation'"
         )
-    classes = SHAPES.get(config.data.name, (TOP5_CLASSES,))[0]
+    classes = DATASETS.get(config.data.name).num_classes or TOP5_CLASSES
     if classes < TOP5_CLASSES and sweep.metric.name.endswith("validation_top5_error"):
         raise UserError(
             f"metric is '{sweep.metric.name}', but {config.data.name} has only {classes} classes: "

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resnet_lab.configuration.config import Config
-from resnet_lab.data.data import Data
+from resnet_lab.data.loader import Data
 from resnet_lab.errors import UserError
 from resnet_lab.networks.complexity import layer_table
 from resnet_lab.networks.spec import NetworkSpec

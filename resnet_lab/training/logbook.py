@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from resnet_lab.configuration.schedules import after_validation_error
-from resnet_lab.data.data import Data
+from resnet_lab.data.loader import Data
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.runs.provenance import now
 from resnet_lab.training.batch_norm import estimate_precisely

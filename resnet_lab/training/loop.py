@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from resnet_lab.configuration.config import Loop, TrainerConfig
-from resnet_lab.data.data import Data
+from resnet_lab.data.loader import Data
 from resnet_lab.data.memory import InMemoryData
 from resnet_lab.errors import UserError
 

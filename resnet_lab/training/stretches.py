@@ -16,8 +16,8 @@ from typing import Any
 
 from resnet_lab.configuration.config import Config
 from resnet_lab.configuration.recipe import RecipeConfig
-from resnet_lab.data.batches import Batches
 from resnet_lab.data.memory import InMemoryData
+from resnet_lab.data.sampler import Batches
 from resnet_lab.networks.network import Network
 from resnet_lab.training.cohort import Cohort
 from resnet_lab.training.cuda_graph import CudaGraph

@@ -16,10 +16,10 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from resnet_lab.configuration.config import Config, Loop
 from resnet_lab.configuration.recipe import RecipeConfig
-from resnet_lab.data.batches import check_training_batch
-from resnet_lab.data.data import Data
 from resnet_lab.data.load import load_data
+from resnet_lab.data.loader import Data
 from resnet_lab.data.memory import InMemoryData
+from resnet_lab.data.sampler import check_training_batch
 from resnet_lab.errors import RunFailed, UserError
 from resnet_lab.networks.complexity import Complexity, complexity
 from resnet_lab.networks.network import Network, build_network

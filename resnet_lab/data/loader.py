@@ -1,4 +1,4 @@
-"""What training and evaluation see of any data set."""
+"""What training and evaluation read batches from, whatever the data set."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from resnet_lab.data.batches import Batches, check_training_batch
-from resnet_lab.data.config import DataConfig
+from resnet_lab.data.config import DataConfig, TestView
 from resnet_lab.data.inputs import Inputs
-from resnet_lab.data.normalisation import Normalisation
-from resnet_lab.data.protocol import Split
+from resnet_lab.data.normalisation import Normalisation, fit_normalisation
+from resnet_lab.data.protocol import split_training_data
+from resnet_lab.data.randomness import derived_generator
+from resnet_lab.data.sampler import (
+    Batches,
+    batch_positions,
+    check_training_batch,
+    evaluation_positions,
+    rank_slice,
+)
 from resnet_lab.errors import UserError, suggest
 
 Device: TypeAlias = str | torch.device
 TrainingBatch: TypeAlias = tuple[Tensor, Tensor]
 EvaluationBatch: TypeAlias = tuple[list[Tensor], Tensor]
+CPU = torch.device("cpu")
 MOST = 1_000_000
 """Images of an evaluation batch."""
 
@@ -43,19 +51,24 @@ class Data(ABC):
         *,
         num_classes: int,
         image_shape: tuple[int, int, int],
-        split: Split,
+        train_count: int,
         test_count: int,
         classes: tuple[str, ...] | None = None,
+        normalisation: Normalisation | None = None,
     ) -> None:
+        config.check_channels(image_shape[0])
+        self._split = split_training_data(train_count, config)
+        self._normalisations = {} if normalisation is None else {CPU: normalisation}
         self.config = config
         self.name = config.name
         self.num_classes = num_classes
         self.image_shape = image_shape
         self.classes = classes
-        self.protocol = split.label
-        held_out = {"validation": len(split.validation)} if len(split.validation) else {}
+        self.protocol = self._split.label
+        validation = len(self._split.validation)
+        held_out = {"validation": validation} if validation else {}
         test = {"test": test_count} if config.test else {}
-        self.counts = {"train": len(split.train), **held_out, **test}
+        self.counts = {"train": len(self._split.train), **held_out, **test}
 
     def describe(self) -> dict[str, Any]:
         """Return what a result needs to say about its data, ready for JSON."""
@@ -72,9 +85,17 @@ class Data(ABC):
         }
 
     @property
-    @abstractmethod
     def normalisation(self) -> Normalisation:
         """How pixels / 255 become inputs, on the CPU."""
+        return self._normalise(CPU)
+
+    def _normalise(self, device: torch.device) -> Normalisation:
+        """Return the normalisation on a device; it is measured when it is first asked for."""
+        if device not in self._normalisations:
+            host = self._normalisations.get(CPU)
+            host = host or fit_normalisation(self.config.normalise, self._measured())
+            self._normalisations |= {CPU: host, device: host.to(device)}
+        return self._normalisations[device]
 
     def inputs(self) -> Inputs:
         """Return what weights that are trained on these data must say of their inputs."""
@@ -88,7 +109,6 @@ class Data(ABC):
             classes=self.classes,
         )
 
-    @abstractmethod
     def train_batch(
         self,
         step: int,
@@ -112,6 +132,9 @@ class Data(ABC):
             UserError: the batch is larger than the training part, or does not divide over
                 `world_size` processes.
         """
+        check_training_batch(batch_size, self.counts["train"], world_size)
+        share = rank_slice(batch_size, rank, world_size)
+        return next(self._training([step], seed, batch_size, share, device, ahead=False))
 
     def train_batches(
         self,
@@ -129,21 +152,13 @@ class Data(ABC):
         `start` is called each time an iteration begins, so the same value serves a resumed run.
         """
         check_training_batch(batch_size, self.counts["train"], world_size)
+        share = rank_slice(batch_size, rank, world_size)
+        return Batches(
+            lambda: self._training(
+                range(start(), stop), seed, batch_size, share, device, ahead=True
+            )
+        )
 
-        def batches() -> Iterator[TrainingBatch]:
-            for step in range(start(), stop):
-                yield self.train_batch(
-                    step,
-                    seed=seed,
-                    batch_size=batch_size,
-                    rank=rank,
-                    world_size=world_size,
-                    device=device,
-                )
-
-        return Batches(batches)
-
-    @abstractmethod
     def evaluation_batches(
         self,
         split: str,
@@ -168,10 +183,56 @@ class Data(ABC):
             UserError: there is no such part, it is not held out under this protocol, or a batch
                 would be empty.
         """
+        self._check_evaluation(split, batch_size)
+        mine = self._positions(split)[evaluation_positions(self.counts[split], rank, world_size)]
+        plans = torch.split(mine, batch_size) if len(mine) else ()
+        view = self.config.test_view
+        return Batches(lambda: self._evaluation(split, plans, view, device, ahead=True))
 
-    @abstractmethod
     def probe_batch(self, size: int, seed: int = 0, device: Device = "cpu") -> TrainingBatch:
         """Return `size` fixed, unaugmented training images chosen by `seed` (all, if fewer)."""
+        order = torch.randperm(self.counts["train"], generator=derived_generator(seed, "probe"))
+        chosen = self._split.train[order[:size]]
+        (x,), y = next(self._evaluation("train", [chosen], "centre", device, ahead=False))
+        return x, y
+
+    @abstractmethod
+    def _measured(self) -> Iterable[Tensor]:
+        """Return the training images that the normalisation is measured on, uint8, in chunks."""
+
+    @abstractmethod
+    def _training(
+        self,
+        steps: Iterable[int],
+        seed: int,
+        batch_size: int,
+        share: slice,
+        device: Device,
+        *,
+        ahead: bool,
+    ) -> Iterator[TrainingBatch]:
+        """Yield a share of the batch of each step; `ahead` of use where that is quicker."""
+
+    @abstractmethod
+    def _evaluation(
+        self,
+        split: str,
+        plans: Iterable[Tensor],
+        view: TestView,
+        device: Device,
+        *,
+        ahead: bool,
+    ) -> Iterator[EvaluationBatch]:
+        """Yield the images at the positions of each plan, in one batch or several."""
+
+    def _train_positions(self, step: int, seed: int, batch_size: int) -> Tensor:
+        """Return the images of a step's global batch, by their places in the training data."""
+        return self._split.train[batch_positions(step, batch_size, self.counts["train"], seed)]
+
+    def _positions(self, split: str) -> Tensor:
+        if split == "test":
+            return torch.arange(self.counts["test"])
+        return self._split.train if split == "train" else self._split.validation
 
     def _check_evaluation(self, split: str, batch_size: int) -> None:
         if batch_size < 1:

@@ -1,0 +1,163 @@
+"""The user's own data sets: a function that becomes one by a decorator, in a file of parts.
+
+    @rl.dataset("mine", mirror=False)              # data.name mine
+    def mine(data_dir):
+        return rl.Images(train=(images, labels), test=(images, labels))
+
+The function is called once a process, when its images are first needed. See `own_images` for what
+it may return.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from resnet_lab.data.dataset import DATASETS, InMemoryDataset
+from resnet_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from resnet_lab.data.config import DataConfig
+    from resnet_lab.data.loader import Data
+    from resnet_lab.data.memory import LabelledImages
+    from resnet_lab.data.normalisation import Normalisation
+
+MOST_PADDED = 64
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}", re.ASCII)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """What a function of `dataset` returns.
+
+    Attributes:
+        train: (images, labels), or a map-style torch Dataset of (image, label), or a function
+            without arguments that returns one of them. Images are uint8 (N, C, H, W), or floats of
+            0 to 1, which become bytes; labels are whole numbers from 0. NumPy arrays will do.
+        test: the same. Where data.test is false a Dataset is not read and a function not called.
+    """
+
+    train: Any
+    test: Any = None
+
+
+Reader: TypeAlias = Callable[[Path], Images]
+R = TypeVar("R", bound=Reader)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnDataset(InMemoryDataset):
+    """A data set of the user's.
+
+    Attributes:
+        reader: the user's function of the data directory.
+        classes: names of the classes in the order of the labels; None where they have none.
+    """
+
+    reader: Reader
+    classes: tuple[str, ...] | None = None
+
+    @property
+    def origin(self) -> Reader:
+        """The user's function."""
+        return self.reader
+
+    @property
+    def options(self) -> tuple[object, ...]:
+        """What the decorator says and results depend on."""
+        return self.pad, self.mirror
+
+    def read(self, data_dir: Path, *, test: bool) -> tuple[LabelledImages, LabelledImages]:
+        """Return training and test images; see `own_images.read_own`."""
+        from resnet_lab.data.own_images import read_own
+
+        return read_own(self, data_dir, test=test)
+
+    def load(self, config: DataConfig, data_dir: Path, normalisation: Normalisation | None) -> Data:
+        """Read it; raise UserError where the function fails or its images cannot be used."""
+        from resnet_lab.data.memory import InMemoryData
+
+        train, test = self.read(data_dir, test=config.test)
+        count = int(train.labels.max()) + 1
+        return InMemoryData(config, train, test, count, normalisation, self.classes)
+
+    def fingerprint(self, data_dir: Path, *, test: bool) -> dict[str, Any]:
+        """Tell it by the SHA-256 of its pixels and labels."""
+        from resnet_lab.data.own_images import checksum
+
+        train, tested = self.read(data_dir, test=test)
+        known = {"images": len(train), "train": checksum(train)}
+        return known | ({"test": checksum(tested)} if test else {})
+
+    def check_there(self, data_dir: Path, *, test: bool) -> None:
+        """Read it, as there is no other way to know."""
+        self.read(data_dir, test=test)
+
+    def verify(self, data_dir: Path) -> list[str]:
+        """Read it and say what it is."""
+        train, test = self.read(data_dir, test=True)
+        shape = "x".join(map(str, train.images.shape[1:]))
+        return [
+            f"{self.name}: {len(train)} training and {len(test)} test images of {shape}, "
+            f"{int(train.labels.max()) + 1} classes"
+        ]
+
+    def presence(self, data_dir: Path) -> tuple[str, str]:
+        """Say whose it is; the function is not called."""
+        file = self.reader.__code__.co_filename
+        return f"your own, in {file}", f"resnet-lab data verify {self.name} --parts {file}"
+
+
+def dataset(
+    name: str,
+    *,
+    pad: int = 4,
+    mirror: bool = True,
+    classes: Sequence[str] | None = None,
+    validation_size: int | None = None,
+) -> Callable[[R], R]:
+    """Make a function of the data directory a data set: a decorator.
+
+    Args:
+        name: what data.name says.
+        pad: pixels of zeros around each image from which augmentation crops (R 4.2: 4).
+        mirror: whether augmentation mirrors half of the images; False where a mirrored image is of
+            another class, as of digits and letters.
+        classes: names of the classes in the order of the labels.
+        validation_size: training images that protocol "validation" holds out; a tenth by default.
+
+    Raises:
+        UserError: the name is taken or cannot be one, or an option is out of its range.
+    """
+    about = f"data set '{name}'"
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UserError(f"{about}: give small letters, digits, - and _, a letter first, 40 at most")
+    if not isinstance(pad, int) or not 0 <= pad <= MOST_PADDED:
+        raise UserError(f"{about}: pad is {pad!r}: give 0 to {MOST_PADDED}")
+    if validation_size is not None and validation_size < 1:
+        raise UserError(f"{about}: validation_size is {validation_size}: give 1 or more")
+    if isinstance(classes, str):
+        raise UserError(f"{about}: classes is '{classes}': give a list of names")
+    names = None if classes is None else tuple(map(str, classes))
+    if names is not None and len(set(names)) < len(names):
+        twice = next(one for one in names if names.count(one) > 1)
+        raise UserError(f"{about}: two classes are called '{twice}'")
+
+    def decorate(reader: R) -> R:
+        if not hasattr(reader, "__code__"):
+            raise UserError(f"{about}: {reader!r} is no function of the data directory")
+        own = OwnDataset(
+            name=name,
+            pad=pad,
+            mirror=bool(mirror),
+            classes=names,
+            validation_size=validation_size,
+            reader=reader,
+        )
+        DATASETS.add(name, own)
+        return reader
+
+    return decorate
