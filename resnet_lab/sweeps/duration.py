@@ -85,12 +85,12 @@ def measured_speeds(configs: Iterable[Config], folder: Path, runs_dir: Path) -> 
         runs_dir: the folder below which other runs lie; they are read where the study lacks a kind.
     """
     wanted = {key_of(config): [spec.name for spec in config.specs()] for config in configs}
-    here = _measured(_runs(folder.glob("*/run.json"), wanted), wanted)
+    here = _measured(folder.glob("*/run.json"), wanted)
     missing = {key: names for key, names in wanted.items() if key not in here}
     if not missing:
         return Speeds(here)
     others = (file for file in _files(runs_dir) if folder not in file.parents)
-    return Speeds(here, _measured(_runs(others, missing), missing))
+    return Speeds(here, _measured(others, missing))
 
 
 def _files(runs_dir: Path) -> Iterator[Path]:
@@ -99,29 +99,21 @@ def _files(runs_dir: Path) -> Iterator[Path]:
             yield file
 
 
-def _runs(
-    files: Iterable[Path], wanted: Mapping[Key, Sequence[str]]
-) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """Yield the folder and contents of finished runs of the wanted networks; others are no help."""
-    cohorts = [list(names) for names in wanted.values()]
+def _measured(files: Iterable[Path], wanted: Mapping[Key, Sequence[str]]) -> dict[Key, Measured]:
+    """What the finished runs among these run.json took, kind by kind, of the wanted kinds."""
+    found: dict[Key, list[tuple[str, str, float, int]]] = {}
     for file in files:
         try:
             info = read_info(file.parent)
             names = [one["network"] for one in info["networks"]]
         except (OSError, UserError, KeyError, TypeError):
             continue
-        if info.get("status") == "finished" and names in cohorts:
-            yield file.parent, info
-
-
-def _measured(
-    runs: Iterable[tuple[Path, Mapping[str, Any]]], wanted: Mapping[Key, object]
-) -> dict[Key, Measured]:
-    found: dict[Key, list[tuple[str, str, float, int]]] = {}
-    for folder, info in runs:
         seconds = seconds_an_iteration(info)
-        key = _key(folder) if seconds is not None else None
-        if seconds is not None and key is not None and key in wanted:
+        # The networks tell cheaply that a run is no help, without its configuration.
+        useful = info.get("status") == "finished" and names in wanted.values()
+        config = _config(file.parent) if useful and seconds is not None else None
+        key = "" if config is None else key_of(config)
+        if seconds is not None and key in wanted:
             origin = info["provenance"]
             when = str(origin.get("updated") or origin.get("created"))
             row = (when, str(origin.get("device")), seconds, int(info["step"]))
@@ -136,9 +128,10 @@ def _mean(found: Sequence[tuple[str, str, float, int]]) -> Measured:
     return Measured(mean, len(alike), device, max(steps for _, steps in alike))
 
 
-def _key(folder: Path) -> Key | None:
+def _config(folder: Path) -> Config | None:
+    """The configuration of a run; None where it cannot be read."""
     try:
-        return key_of(Config.from_stored(load_yaml(read_text(folder / "config.yaml"))))
+        return Config.from_stored(load_yaml(read_text(folder / "config.yaml")))
     except (OSError, DocumentError, TypeError, UserError):
         return None
 
@@ -156,7 +149,7 @@ def shared(seconds: Sequence[float], workers: int) -> float:
     return max(sum(seconds) / workers, max(seconds, default=0.0))
 
 
-def in_words(seconds: float) -> str:
+def duration_in_words(seconds: float) -> str:
     """Write a duration: "2.4 hours", "12 minutes", "40 seconds"."""
     if seconds >= 3 * 86_400:
         return f"{seconds / 86_400:.1f} days"
@@ -167,9 +160,9 @@ def in_words(seconds: float) -> str:
     return f"{max(1, round(seconds))} second{'s' * (round(seconds) > 1)}"
 
 
-def workers_in_words(workers: int) -> str:
-    """Write a number of workers."""
-    return f"{workers} worker{'s' * (workers > 1)}"
+def estimate(seconds: float, workers: int) -> str:
+    """Write how long workers will take: "about 12 minutes with 2 workers"."""
+    return f"about {duration_in_words(seconds)} with {workers} worker{'s' * (workers > 1)}"
 
 
 @dataclass
@@ -197,11 +190,10 @@ class Clock:
         """Take in how long a run took that has ended."""
         try:
             info = read_info(self.folder / run)
-            config = Config.from_stored(load_yaml(read_text(self.folder / run / "config.yaml")))
-        except (OSError, DocumentError, TypeError, UserError):
+        except UserError:
             return
-        seconds = seconds_an_iteration(info)
-        if seconds is None:
+        config, seconds = _config(self.folder / run), seconds_an_iteration(info)
+        if config is None or seconds is None:
             return
         self._took.append(seconds * int(info["step"]))
         self._own.setdefault(key_of(config), []).append(seconds)
