@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from resnet_lab.configuration.config import Config
@@ -123,9 +125,8 @@ def _measured(files: Iterable[Path], wanted: Mapping[Key, Sequence[str]]) -> dic
 
 def _mean(found: Sequence[tuple[str, str, float, int]]) -> Measured:
     device = max(found)[1]
-    alike = [(seconds, steps) for _, where, seconds, steps in found if where == device]
-    mean = sum(seconds for seconds, _ in alike) / len(alike)
-    return Measured(mean, len(alike), device, max(steps for _, steps in alike))
+    seconds, steps = zip(*((one, n) for _, where, one, n in found if where == device), strict=True)
+    return Measured(fmean(seconds), len(seconds), device, max(steps))
 
 
 def _config(folder: Path) -> Config | None:
@@ -184,7 +185,6 @@ class Clock:
     _took: list[float] = field(default_factory=list)
     _own: dict[Key, list[float]] = field(default_factory=dict)
     _work: list[float] = field(default_factory=list)
-    _kinds: dict[str, tuple[Key, int]] = field(default_factory=dict)
 
     def note(self, run: str) -> None:
         """Take in how long a run took that has ended."""
@@ -209,25 +209,22 @@ class Clock:
         Args:
             left: slot -> share of the run that is still to be trained, 0 to 1.
         """
-        known = [self._slot(slot, share) for slot, share in left.items()]
-        if None in known:
-            return None
-        return shared([one for one in known if one is not None], self.workers)
+        whole = {slot: self._whole(slot) for slot in left}
+        seconds = [left[slot] * one for slot, one in whole.items() if one is not None]
+        return shared(seconds, self.workers) if len(seconds) == len(left) else None
 
-    def _slot(self, slot: str, share: float) -> float | None:
+    def _whole(self, slot: str) -> float | None:
+        """Seconds of a whole run."""
         if slot not in self.configs:
-            return share * sum(self._took) / len(self._took) if self._took else None
-        key, work = self._kind(slot)
-        own = self._own.get(key)
-        measured = self.speeds.at(key)
+            return fmean(self._took) if self._took else None
+        key, work = self._kinds[slot]
+        own, measured = self._own.get(key), self.speeds.at(key)
         if own or measured:
-            seconds = sum(own) / len(own) if own else measured.seconds if measured else 0.0
-            return share * seconds * self.configs[slot].recipe.iterations
-        return share * work * sum(self._work) / len(self._work) if work and self._work else None
+            seconds = fmean(own) if own else measured.seconds if measured else 0.0
+            return seconds * self.configs[slot].recipe.iterations
+        return work * fmean(self._work) if work and self._work else None
 
-    def _kind(self, slot: str) -> tuple[Key, int]:
-        """What decides a run's time, and its multiply-adds (0: not known); worked out once."""
-        if slot not in self._kinds:
-            config = self.configs[slot]
-            self._kinds[slot] = key_of(config), multiply_adds(config) or 0
-        return self._kinds[slot]
+    @cached_property
+    def _kinds(self) -> dict[str, tuple[Key, int]]:
+        """Slot -> what decides its run's time, and its multiply-adds (0: not known)."""
+        return {slot: (key_of(one), multiply_adds(one) or 0) for slot, one in self.configs.items()}

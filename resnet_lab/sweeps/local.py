@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resnet_lab.errors import UserError
 from resnet_lab.files import NO_ROOM
@@ -23,7 +23,7 @@ from resnet_lab.sweeps.outcome import Outcome, outcome
 from resnet_lab.sweeps.parent_death import end_with
 from resnet_lab.sweeps.progress import View
 from resnet_lab.sweeps.queue import MAX_DEATHS, Queue, Slot
-from resnet_lab.sweeps.worker import run_worker, target_reached, use_devices
+from resnet_lab.sweeps.worker import Tickets, run_worker, target_reached, use_devices
 from resnet_lab.training.interruption import Interruption, let_signals_in, signals_held_back
 
 if TYPE_CHECKING:
@@ -190,7 +190,9 @@ def _end_at_once() -> None:
             process.kill()
 
 
-def _work_in_a_process(job: Job, mouth: Connection, tickets: Any, devices: Sequence[str]) -> None:
+def _work_in_a_process(
+    job: Job, mouth: Connection, tickets: Tickets | None, devices: Sequence[str]
+) -> None:
     command = multiprocessing.parent_process()
     assert command is not None
 

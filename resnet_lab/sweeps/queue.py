@@ -25,7 +25,7 @@ from resnet_lab.sweeps.storage import away, close, patiently
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial, TrialState
+    from optuna.trial import FrozenTrial
 
 SLOT = "slot"
 RUN = "run"
@@ -132,12 +132,11 @@ class Queue:
             left: keys of slots to pass over.
         """
         import optuna
-        from optuna.trial import TrialState
 
         for frozen in sorted(self.waiting(), key=lambda trial: trial.number):
             if frozen.user_attrs.get(SLOT) in left:
                 continue
-            mine = self._change(frozen, TrialState.RUNNING)
+            mine = self._change(frozen, "RUNNING")
             if mine and not self._give_up_duplicate(frozen):
                 # Optuna's cache of a database takes no value of a trial that it has not read yet.
                 patiently(partial(self.study.get_trials, deepcopy=False))
@@ -148,23 +147,19 @@ class Queue:
 
     def _give_up_duplicate(self, mine: FrozenTrial) -> bool:
         """Of several attempts at a slot that have not failed the first one counts."""
-        from optuna.trial import TrialState
-
         numbers = range(mine.user_attrs.get(AGAIN, -1) + 1, mine.number)
         for other in self._all():
             same = other.user_attrs.get(SLOT) == mine.user_attrs[SLOT]
-            if same and other.number in numbers and other.state != TrialState.FAIL:
+            if same and other.number in numbers and other.state.name != "FAIL":
                 self.note(mine, DUPLICATE, other.number)
-                self._change(mine, TrialState.FAIL)
+                self._change(mine, "FAIL")
                 return True
         return False
 
     def put_back(self, trial: Trial) -> None:
         """Let an interrupted run of this worker's wait again."""
-        from optuna.trial import TrialState
-
         self.note(trial, OWNER, "")
-        self._change(trial, TrialState.WAITING)
+        self._change(trial, "WAITING")
 
     def note(self, trial: FrozenTrial | Trial, name: str, value: Any) -> None:
         """Set a user attribute of a trial that this worker has; nothing if it was taken away."""
@@ -174,19 +169,21 @@ class Queue:
             number = self._id(trial)
             patiently(partial(self.storage.set_trial_user_attr, number, name, value))
 
-    def end(
-        self, trial: Trial, value: float | None = None, state: TrialState | None = None
-    ) -> FrozenTrial:
+    def end(self, trial: Trial, state: str, value: float | None = None) -> FrozenTrial:
         """Say how a run of this worker's has ended; nothing if it was taken away."""
-        tell = partial(self.study.tell, trial, value, state, skip_if_finished=True)
-        return patiently(tell)
+        from optuna.trial import TrialState
 
-    def _change(self, trial: FrozenTrial | Trial, state: TrialState) -> bool:
+        tell = partial(self.study.tell, skip_if_finished=True)
+        return patiently(partial(tell, trial, value, TrialState[state]))
+
+    def _change(self, trial: FrozenTrial | Trial, state: str) -> bool:
         """Change a trial's state; False where it has ended already, or another worker has it."""
         from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
 
+        change = partial(self.storage.set_trial_state_values, self._id(trial))
         with suppress(UpdateFinishedTrialError):
-            return patiently(partial(self.storage.set_trial_state_values, self._id(trial), state))
+            return patiently(partial(change, TrialState[state]))
         return False
 
     def _id(self, trial: FrozenTrial | Trial) -> int:
@@ -194,13 +191,13 @@ class Queue:
         find = self.storage.get_trial_id_from_study_id_trial_number
         return patiently(partial(find, self._study_id, trial.number))
 
-    def retry(self, trial: FrozenTrial, attributes: Mapping[str, Any] | None = None) -> None:
-        """Queue a run once more, with the same values, and these attributes added."""
-        self._queue_again(trial, attributes or {}, {})
-
-    def _queue_again(
-        self, trial: FrozenTrial, attributes: Mapping[str, Any], evaluations: Mapping[int, float]
+    def retry(
+        self,
+        trial: FrozenTrial,
+        attributes: Mapping[str, Any] | None = None,
+        evaluations: Mapping[int, float] | None = None,
     ) -> None:
+        """Queue a run once more, with the same values, and these attributes and evaluations."""
         import optuna
 
         past = (OWNER, ERROR, FAILURES, DEATHS)
@@ -209,8 +206,8 @@ class Queue:
             state=optuna.trial.TrialState.WAITING,
             params=trial.params,
             distributions=trial.distributions,
-            user_attrs={**kept, **attributes},
-            intermediate_values=dict(evaluations),
+            user_attrs={**kept, **(attributes or {})},
+            intermediate_values=dict(evaluations or {}),
         )
         patiently(partial(self.study.add_trial, once_more))
 
@@ -239,16 +236,14 @@ class Queue:
 
     def requeue_dead(self) -> None:
         """Queue again what workers were training that are dead: seen to be, or silent too long."""
-        from optuna.trial import TrialState
-
         for trial in self.running():
             # Another one may have seen it first, and has queued it then.
             dead = _has_died(trial) or self._silence(trial) > self.grace
-            if dead and self._change(trial, TrialState.FAIL):
-                known = trial.user_attrs
-                if known.get(DEATHS, 0) < MAX_DEATHS:
-                    counts = {FAILURES: known.get(FAILURES, 0), DEATHS: known.get(DEATHS, 0) + 1}
-                    self._queue_again(trial, counts, trial.intermediate_values)
+            if dead and self._change(trial, "FAIL"):
+                failures, deaths = (trial.user_attrs.get(name, 0) for name in (FAILURES, DEATHS))
+                if deaths < MAX_DEATHS:
+                    counts = {FAILURES: failures, DEATHS: deaths + 1}
+                    self.retry(trial, counts, trial.intermediate_values)
 
     def _silence(self, trial: FrozenTrial) -> float:
         """Seconds since this process has seen a new sign of life: clocks of machines differ."""

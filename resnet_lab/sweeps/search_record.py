@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.sweeps.distributions import as_flag
 from resnet_lab.sweeps.metric import split_metric
-from resnet_lab.sweeps.queue import DUPLICATE, FLAGS, RUN, SLOT
+from resnet_lab.sweeps.queue import FLAGS, RUN, Queue
 from resnet_lab.sweeps.storage import VARIABLE, close, open_storage
 from resnet_lab.sweeps.study_name import read_study
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
 
 JOURNAL = "study.journal"
 _SEED = re.compile(r" seed (\d+)")
@@ -163,45 +164,46 @@ def stored_trials(folder: Path, storage: str | None = None) -> list[StoredTrial]
     """
     if importlib.util.find_spec("optuna") is None:
         return []
-    if storage is None and not (folder / JOURNAL).is_file():
-        return []
-    found: dict[str, StoredTrial] = {}
-    for trial in _frozen(folder, storage):
-        attributes = trial.user_attrs
-        if SLOT in attributes and DUPLICATE not in attributes:
-            found[str(attributes[SLOT])] = StoredTrial(
-                number=int(attributes[SLOT]),
-                state=trial.state.name,
-                run=str(attributes.get(RUN, "")),
-                flags=str(attributes.get(FLAGS, "")),
-            )
-    return sorted(found.values(), key=lambda one: one.number)
+    found = [
+        StoredTrial(
+            number=int(slot),
+            state=trial.state.name,
+            run=str(trial.user_attrs.get(RUN, "")),
+            flags=str(trial.user_attrs.get(FLAGS, "")),
+        )
+        for slot, trial in _attempts(folder, storage).items()
+    ]
+    return sorted(found, key=lambda one: one.number)
 
 
-def _frozen(folder: Path, storage: str | None) -> list[Any]:
-    """All of a study's trials. A journal is only read here: nothing in it is mended."""
+def _attempts(folder: Path, storage: str | None) -> dict[str, FrozenTrial]:
+    """The last attempt at each slot. A journal is only read here: nothing in it is mended."""
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if storage is None:
-        try:
-            journal = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
-            names = [one.study_name for one in journal.get_all_studies()]
-        except Exception:  # whatever a damaged journal makes Optuna raise
-            return []
-        return _trials(journal, names[0]) if names else []
-    opened = open_storage(storage, folder)
+    if storage is not None:
+        opened = open_storage(storage, folder)
+        return _of_study(opened, str(read_study(folder).get("study", folder.name)))
+    if not (folder / JOURNAL).is_file():
+        return {}
     try:
-        return _trials(opened, str(read_study(folder).get("study", folder.name)))
-    except KeyError:  # it has no such study
-        return []
+        journal = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+        names = [one.study_name for one in journal.get_all_studies()]
+    except Exception:  # whatever a damaged journal makes Optuna raise
+        return {}
+    return _of_study(journal, names[0]) if names else {}
+
+
+def _of_study(storage: BaseStorage, study: str) -> dict[str, FrozenTrial]:
+    import optuna
+
+    try:
+        return Queue(optuna.load_study(study_name=study, storage=storage), storage).attempts()
+    except KeyError:  # the storage has no such study
+        return {}
     finally:
-        close(opened)
-
-
-def _trials(storage: BaseStorage, study: str) -> list[Any]:
-    return storage.get_all_trials(storage.get_study_id_from_name(study), deepcopy=False)
+        close(storage)
 
 
 def usual_storage() -> str | None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from resnet_lab.configuration.config import Config
 from resnet_lab.errors import RunHeld, UserError
@@ -30,26 +30,19 @@ from resnet_lab.sweeps.storage import patiently
 from resnet_lab.training.interruption import Interruption
 
 if TYPE_CHECKING:
+    import threading
+    from multiprocessing import synchronize
+
     from optuna import Trial
 
 Tell = Callable[[str, str, str], None]
 """Told of what happens: (kind, run, detail); kinds are begun, finished, stopped, interrupted,
 failed, left, when another process trains the run, and refused, when the user has to act first: the
 first run cannot begin by a mistake, or the journal's disk is full."""
+Tickets: TypeAlias = "threading.Semaphore | synchronize.Semaphore"
+"""How many more runs may begin, over all workers."""
 LONGEST_PAUSE = 60.0
 """Seconds after which a run that another process trains is looked at again, at the latest."""
-
-
-class Tickets(Protocol):
-    """How many more runs may begin, over all workers: a semaphore."""
-
-    def acquire(self, block: bool = ...) -> bool:
-        """Take one; False when none is left."""
-        ...
-
-    def release(self) -> None:
-        """Give one back."""
-        ...
 
 
 class _Stopped(Exception):
@@ -195,15 +188,13 @@ class _Worker:
 
     def conclude(self, trial: Trial, info: Mapping[str, Any]) -> None:
         """Write down how a run has ended, and say it."""
-        from optuna.trial import TrialState
-
         name, status, metric = info["name"], info["status"], self.job.sweep.metric.name
         if status == "finished":
             self.queue.note(trial, RESULTS, results(info, metric))
-            self.queue.end(trial, final_value(info, metric))
+            self.queue.end(trial, "COMPLETE", final_value(info, metric))
             self.tell("finished", name, result_in_words(info, metric))
         elif status == "stopped":
-            self.queue.end(trial, state=TrialState.PRUNED)
+            self.queue.end(trial, "PRUNED")
             self.tell("stopped", name, f"at step {info['step']:,}")
         else:
             self.queue.put_back(trial)
@@ -215,8 +206,6 @@ class _Worker:
 
         Before the command has trained anything, a mistake of the user's is no failure: it is said.
         """
-        from optuna.trial import TrialState
-
         if isinstance(error, UserError) and not self.others_train(trial):
             self.queue.put_back(trial)
             self.tell("refused", name, str(error))
@@ -224,7 +213,7 @@ class _Worker:
         text = f"{type(error).__name__}: {error}"
         failures = trial.user_attrs.get(FAILURES, 0)
         self.queue.note(trial, ERROR, text)
-        ended = self.queue.end(trial, state=TrialState.FAIL)
+        ended = self.queue.end(trial, "FAIL")
         if failures < self.job.retries:
             self.queue.retry(ended, {FAILURES: failures + 1})
             text += f" (trying again, {failures + 1} of {self.job.retries})"
