@@ -24,7 +24,7 @@ from analysis.search_importance import importances
 from resnet_lab.errors import UserError
 from resnet_lab.files import user_path
 from resnet_lab.runs.frames import Runs, load_runs
-from resnet_lab.sweeps.searched import (
+from resnet_lab.sweeps.search_record import (
     Definition,
     Range,
     StoredTrial,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from resnet_lab.sweeps.searched import Range
+from resnet_lab.sweeps.search_record import Range
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -12,7 +12,7 @@ from analysis.search import Search
 from analysis.search_importance import NEEDED
 from analysis.statistics import noise_floor
 from analysis.tables import aligned, mean_text
-from resnet_lab.sweeps.searched import as_flags
+from resnet_lab.sweeps.search_record import as_flags
 
 WORDS = {"stopped": "stopped early"}
 """Status of a trial -> how it is said, where that is not the status itself."""

@@ -97,7 +97,7 @@ def read_search(folder: Path, name: str) -> list[tuple[int, float | None]]:
     """Iterations and final validation error of each run of a finished search, in order."""
     import optuna
 
-    storage = open_storage(None, folder, 60)
+    storage = open_storage(None, folder)
     study = optuna.load_study(study_name=name, storage=storage)
     with contextlib.closing(Queue(study, storage)) as queue:
         trials = sorted(queue.attempts().values(), key=lambda trial: int(trial.user_attrs[SLOT]))

@@ -32,15 +32,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import optuna  # noqa: F401  # these are imported before anything is forked
     import sklearn.datasets  # noqa: F401
     import torch
     from fault_commands import Command
-    from fault_runs import Case, check_run, contents, runs_in
+    from fault_runs import Case, check_run, contents, runs_in, write_grid
     from report import save, table
 
     import resnet_lab.cli.study
@@ -54,20 +52,8 @@ PATIENCE = 120.0
 """Seconds in which a command that was asked to stop must have ended."""
 LINGER = 3.0
 """Seconds that helpers of Python's own (its resource tracker) have to see that it has ended."""
-GRID: dict[str, Any] = {
-    "program": "resnet-lab",
-    "name": "study",
-    "method": "grid",
-    "parameters": {
-        "network": {"values": ["plain-8-x0.25", "resnet-8-x0.25"]},
-        "seed": {"values": [0, 1]},
-        "recipe.batch_size": {"value": 16},
-        "recipe.evaluate_every": {"value": 50},
-        "recording.probe_size": {"value": 16},
-        "trainer.device": {"value": "cpu"},
-        "trainer.progress": {"value": False},
-    },
-}
+SETTINGS = {"recipe.log_every": 100, "recipe.evaluate_every": 50, "trainer.checkpoint_steps": 0}
+"""Where the grid of four runs is another than that of the fault tally: it writes rarely."""
 SWEEP = ["sweep", "grid.yaml"]
 
 
@@ -205,10 +191,10 @@ def main() -> int:
     given = _arguments()
     cells: list[Cell] = []
     with tempfile.TemporaryDirectory(prefix="stops-") as place:
-        GRID["parameters"]["recipe.iterations"] = {"value": given.iterations}
-        study = _undisturbed(Path(place) / "undisturbed")
+        settings = {**SETTINGS, "recipe.iterations": given.iterations}
+        study = _undisturbed(Path(place) / "undisturbed", settings)
         for choice in itertools.product(given.moments, given.workers, given.signals, given.to):
-            folder = _fresh(Path(place) / str(len(cells)))
+            folder = _fresh(Path(place) / str(len(cells)), settings)
             cells.append(cell := stop(folder, study, *choice))
             line = f"{cell.moment:g} s, {cell.workers} workers, {cell.signal} to the {cell.to}"
             print("\n  ".join([f"{line}: {cell.told}", *cell.problems]), flush=True)
@@ -230,16 +216,16 @@ def cells_table(cells: list[Cell]) -> str:
     return table(titles, lines)
 
 
-def _undisturbed(folder: Path) -> dict[str, Path]:
-    command = Command(SWEEP, _fresh(folder))
+def _undisturbed(folder: Path, settings: dict[str, Any]) -> dict[str, Path]:
+    command = Command(SWEEP, _fresh(folder, settings))
     if command.wait() != 0:
         raise RuntimeError(f"the undisturbed study failed: {command.told}")
     return runs_in(folder)
 
 
-def _fresh(folder: Path) -> Path:
+def _fresh(folder: Path, settings: dict[str, Any]) -> Path:
     folder.mkdir()
-    (folder / "grid.yaml").write_text(yaml.safe_dump(GRID))
+    write_grid(folder, **settings)
     return folder
 
 

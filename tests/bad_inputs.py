@@ -476,7 +476,7 @@ def journals(folder: Path) -> tuple[st.SearchStrategy[bytes], Feed]:
 
 
 def opened_study(folder: Path) -> Queue:
-    storage = open_storage(None, folder, 30)
+    storage = open_storage(None, folder)
     return Queue(open_study("study", storage, "space"), storage)
 
 

@@ -32,7 +32,7 @@ KNOWN_TO_ANALYSIS = {
     "resnet_lab.plotting",
     "resnet_lab.recording.schedule",
     "resnet_lab.runs.frames",
-    "resnet_lab.sweeps.searched",
+    "resnet_lab.sweeps.search_record",
 }
 # The house from the ground: nothing knows what stands in a later line, or beside it in its own.
 FLOORS = [

@@ -76,7 +76,7 @@ def test_the_python_interface_reads_paths_as_the_commands_do(
     figure = plot_error_vs_depth(demo_runs())
     assert figure is not None
     style.save_png(figure, Path("~/one.png"))
-    open_storage("~/one.journal", Path("study"), 30)
+    open_storage("~/one.journal", Path("study"))
     monkeypatch.setenv("RESNET_LAB_DATA", "~/data")
     assert default_data_dir() == home / "data"
     assert default_data_dir("~/mine") == home / "mine"

@@ -19,19 +19,19 @@ from resnet_lab.cli import main
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.data.dataset import DATASETS
 from resnet_lab.sweeps.local import outcome
-from resnet_lab.sweeps.queue import FLAGS, RUN, SLOT, Queue, Slot, open_study
-from resnet_lab.sweeps.sampling import pruner, sampler
-from resnet_lab.sweeps.space import Hyperband, Metric, Sweep, read_sweep
-from resnet_lab.sweeps.storage import open_storage
-from resnet_lab.sweeps.verdict import (
+from resnet_lab.sweeps.metric import (
     RESULTS,
-    TrialJudge,
     cohort_value,
     final_value,
     has_result,
     result_in_words,
     results,
 )
+from resnet_lab.sweeps.pruning import TrialJudge, pruner
+from resnet_lab.sweeps.queue import FLAGS, RUN, SLOT, Queue, Slot, open_study
+from resnet_lab.sweeps.sampler import sampler
+from resnet_lab.sweeps.space import Hyperband, Metric, Sweep, read_sweep
+from resnet_lab.sweeps.storage import open_storage
 from resnet_lab.sweeps.worker import target_reached
 
 SEARCH: dict[str, Any] = {
@@ -61,7 +61,7 @@ def search_file(**changes: Any) -> Path:
 
 
 def study(sweep: Sweep, seed: int, name: str = "study") -> closing[Queue]:
-    storage = open_storage(None, Path(name), 60)
+    storage = open_storage(None, Path(name))
     opened = open_study(name, storage, None)
     opened.sampler = sampler(sweep.method, seed)
     return closing(Queue(opened, storage))
@@ -69,7 +69,7 @@ def study(sweep: Sweep, seed: int, name: str = "study") -> closing[Queue]:
 
 def trials(name: str = "search") -> list[Any]:
     """The trials of a study, in order of their slots."""
-    storage = open_storage(None, Path("runs", name), 60)
+    storage = open_storage(None, Path("runs", name))
     with closing(Queue(optuna.load_study(study_name=name, storage=storage), storage)) as queue:
         return sorted(queue.attempts().values(), key=lambda trial: int(trial.user_attrs[SLOT]))
 

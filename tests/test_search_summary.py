@@ -17,8 +17,8 @@ from analysis.search import Search, load_search, without_searches
 from resnet_lab.cli import main
 from resnet_lab.errors import UserError
 from resnet_lab.runs.frames import load_runs
-from resnet_lab.sweeps.naming import FILE
-from resnet_lab.sweeps.searched import parse_fingerprint
+from resnet_lab.sweeps.search_record import parse_fingerprint
+from resnet_lab.sweeps.study_name import FILE
 
 FIXED: dict[str, Any] = {
     "data.test": {"value": False},

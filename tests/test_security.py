@@ -185,7 +185,7 @@ def test_a_storage_that_cannot_be_used_keeps_its_password(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(UserError) as refused:
-        open_storage(url, Path(), 30)
+        open_storage(url, Path())
     assert SECRET not in str(refused.value)
     assert refused.value.__cause__ is None
     Path("s.yaml").write_text("method: grid\nparameters: {seed: {value: 0}}\n")
@@ -262,7 +262,7 @@ def test_files_have_the_permissions_that_the_user_wants(umask: int) -> None:
         member.mode, member.size = 0o4777, 3
         archive.addfile(member, BytesIO(b"abc"))
     unpack(Path("archive.tar"), "d", ["a.bin"], Path("data"))
-    open_storage(None, Path("study"), 30)
+    open_storage(None, Path("study"))
     written = [path for path in Path().rglob("*") if path.is_file() and not path.is_symlink()]
     assert len(written) >= 9
     for path in Path().rglob("*"):

@@ -16,9 +16,10 @@ from optuna.storages import BaseStorage
 from tiny_runs import PLAIN, info
 
 from resnet_lab.cli import main
-from resnet_lab.sweeps import naming, worker
+from resnet_lab.sweeps import worker
 from resnet_lab.sweeps.queue import PLACE, Queue, open_study
 from resnet_lab.sweeps.storage import close, open_storage
+from resnet_lab.sweeps.study_name import read_study
 
 FIXED: dict[str, Any] = {
     "network": {"value": PLAIN},
@@ -65,7 +66,7 @@ def finished(folder: str) -> list[Path]:
 
 
 def names(url: str) -> list[str]:
-    storage = open_storage(url, Path.cwd(), 60)
+    storage = open_storage(url, Path.cwd())
     found = sorted(optuna.get_all_study_names(storage))
     close(storage)
     return found
@@ -163,8 +164,8 @@ def test_a_study_that_an_earlier_version_began_goes_on_under_its_name(
 
     note: Callable[..., None] = Queue.note
     with monkeypatch.context() as earlier:
-        earlier.setattr("resnet_lab.sweeps.work.shared_name", only_name)
-        earlier.setattr("resnet_lab.sweeps.work.note_study", lambda *given: None)
+        earlier.setattr("resnet_lab.sweeps.job.shared_name", only_name)
+        earlier.setattr("resnet_lab.sweeps.job.note_study", lambda *given: None)
         earlier.setattr(
             Queue,
             "note",
@@ -201,12 +202,12 @@ def test_a_study_of_an_earlier_version_in_another_runs_dir_is_not_taken_for_fini
 
 
 def test_what_a_study_is_called_does_not_depend_on_what_else_the_storage_holds(url: str) -> None:
-    storage = open_storage(url, Path.cwd(), 60)
+    storage = open_storage(url, Path.cwd())
     with closing(Queue(open_study("s", storage, "of somebody else"), storage)):
         pass
     assert sweep(SEARCH, "mine", url) == 0
     [mine] = [name for name in names(url) if name != "s"]
-    assert naming._read(Path("mine/s"))["study"] == mine
+    assert read_study(Path("mine/s"))["study"] == mine
     Path("s.yaml").write_text(yaml.safe_dump({"program": "resnet-lab", **SEARCH}))
     assert main(["sweep", "s.yaml", "--runs-dir", "fresh"]) == 0
     assert len(finished("fresh/s")) == 2

@@ -17,7 +17,7 @@ from resnet_lab.configuration.config import Config
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.sweeps.cost import multiply_adds
-from resnet_lab.sweeps.duration import Clock, in_words, measured_speeds, shared
+from resnet_lab.sweeps.duration import Clock, duration_in_words, measured_speeds, shared
 
 PLAIN, RESIDUAL, DEEP = "plain-8-x0.25", "resnet-8-x0.25", "plain-20-x0.25"
 SHORT = {
@@ -182,7 +182,7 @@ def test_workers_share_runs_but_no_run() -> None:
     ],
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert duration_in_words(seconds) == words
 
 
 def test_a_clock_takes_networks_without_a_run_to_be_as_fast_a_multiply_add(

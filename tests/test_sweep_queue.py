@@ -18,9 +18,20 @@ from optuna.trial import TrialState
 
 from resnet_lab.errors import UserError
 from resnet_lab.runs.owner import Owner
-from resnet_lab.sweeps.heartbeat import Heartbeat
-from resnet_lab.sweeps.queue import DUPLICATE, ERROR, FAILURES, OWNER, SLOT, Queue, Slot, open_study
-from resnet_lab.sweeps.storage import DEATHS, GRACE, open_storage
+from resnet_lab.sweeps.queue import (
+    DUPLICATE,
+    ERROR,
+    FAILURES,
+    GRACE,
+    HEARTBEAT,
+    MAX_DEATHS,
+    OWNER,
+    SLOT,
+    Queue,
+    Slot,
+    open_study,
+)
+from resnet_lab.sweeps.storage import open_storage
 
 SLOTS = [Slot(key, {"network": key}) for key in ("a", "b", "c")]
 GONE = f"{str(Owner.here()).rsplit(' ', 2)[0]} 1 0"
@@ -34,8 +45,8 @@ def storage_url(request: pytest.FixtureRequest) -> str | None:
 
 
 def opened(url: str | None, name: str = "study", heartbeat: int = 60) -> closing[Queue]:
-    storage = open_storage(url, Path.cwd(), heartbeat)
-    return closing(Queue(open_study(name, storage, None), storage))
+    storage = open_storage(url, Path.cwd())
+    return closing(Queue(open_study(name, storage, None), storage, heartbeat))
 
 
 @pytest.fixture
@@ -135,7 +146,7 @@ def test_the_run_of_a_dead_process_is_queued_again_at_once(queue: Queue) -> None
 
 
 def test_a_run_that_kills_its_workers_is_given_up(queue: Queue) -> None:
-    for _ in range(DEATHS + 1):
+    for _ in range(MAX_DEATHS + 1):
         trial = take(queue)
         while slot(trial) != "a":
             trial = take(queue)
@@ -152,10 +163,10 @@ def test_a_worker_elsewhere_that_is_silent_is_taken_for_dead(
         silent, lively = take(queue), take(queue)
         for trial in (silent, lively):
             trial.set_user_attr(OWNER, "another-host pid:[1] 7 123")
-        queue.storage.record_heartbeat(silent._trial_id)  # type: ignore[attr-defined]
         queue.requeue_dead()
-        with Heartbeat(queue.storage, lively, 1):
+        with queue.heartbeat(lively):
             time.sleep(GRACE + 1.5)
+            assert queue.dead() == set()  # the silent one never gave a sign
             queue.requeue_dead()
             assert states(queue) == {"a": "WAITING", "b": "RUNNING"}
 
@@ -170,7 +181,7 @@ def test_a_clock_that_jumps_makes_nobody_dead(
         trial.set_user_attr(OWNER, "another-host pid:[1] 7 123")
         for jump in (1e6, -1e6, 1e9):
             monkeypatch.setattr(time, "time", lambda jump=jump: clock() + jump)
-            queue.storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
+            queue.storage.set_trial_system_attr(trial._trial_id, HEARTBEAT, time.time())
             queue.requeue_dead()
         assert states(queue) == {"a": "RUNNING"}
 
@@ -209,7 +220,7 @@ def test_processes_that_race_take_each_slot_once(storage_url: str | None, tmp_pa
 def test_a_journal_does_not_move_with_the_working_directory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    storage = open_storage(None, Path("study"), 60)
+    storage = open_storage(None, Path("study"))
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     open_study("study", storage, None)
@@ -217,7 +228,7 @@ def test_a_journal_does_not_move_with_the_working_directory(
 
 
 def test_a_search_cannot_change_its_parameters_on_its_way() -> None:
-    storage = open_storage(None, Path.cwd(), 60)
+    storage = open_storage(None, Path.cwd())
     open_study("study", storage, "lr from 0 to 1")
     open_study("study", storage, "lr from 0 to 1")
     with pytest.raises(UserError, match="study 'study' was begun with other parameters"):

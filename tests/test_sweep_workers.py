@@ -19,9 +19,9 @@ import yaml
 from tiny_runs import PLAIN, RESIDUAL, ROOT, assert_same_result, at_step, info
 
 from resnet_lab.cli import main
-from resnet_lab.sweeps.naming import FILE
 from resnet_lab.sweeps.queue import ERROR, OWNER, RUN, Queue
 from resnet_lab.sweeps.storage import open_storage
+from resnet_lab.sweeps.study_name import FILE
 
 PATIENCE = 120.0
 """Seconds after which a test gives up on what it waits for."""
@@ -88,7 +88,7 @@ def until(what: Callable[[], Any]) -> Any:
 
 @contextmanager
 def study(url: str | None, name: str = "study") -> Iterator[Queue]:
-    storage = open_storage(url, Path("runs", name), 60)
+    storage = open_storage(url, Path("runs", name))
     if url is not None:  # in a shared storage a study is called by what it is, too
         name = json.loads(Path("runs", name, FILE).read_text())["study"]
     with closing(Queue(optuna.load_study(study_name=name, storage=storage), storage)) as queue:

@@ -19,9 +19,9 @@ from resnet_lab.cli.study import Study, by_identity, searched_again
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import read_info
 from resnet_lab.sweeps.command import FixedFlags
+from resnet_lab.sweeps.metric import has_result
 from resnet_lab.sweeps.queue import RUN
 from resnet_lab.sweeps.space import Metric
-from resnet_lab.sweeps.verdict import has_result
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -63,9 +63,9 @@ def confirmation(search: Study) -> Study:
     chosen = _best(search, attempts, search.given.confirm)
     used = _used_seeds(search, attempts)
     seeds = fresh_seeds(search.given.seeds, used)
-    name = f"{search.work.study}{ENDING}"
-    work = search.work
-    places = [f"--runs-dir={work.folder}", f"--study={name}"]
+    name = f"{search.job.study}{ENDING}"
+    job = search.job
+    places = [f"--runs-dir={job.folder}", f"--study={name}"]
     places += [f"--data-dir={search.given.data_dir}"] if search.given.data_dir else []
     extra = (*search.extra, *places)
     flags = [
@@ -84,13 +84,13 @@ def confirmation(search: Study) -> Study:
         run_cap=None,
     )
     again = replace(
-        work,
+        job,
         sweep=grid,
         points=points,
         extra=extra,
         fixed=FixedFlags(),
         study=name,
-        folder=work.folder / name,
+        folder=job.folder / name,
     )
     return Study(search.given, grid, again, configs, directories, search.extra)
 
@@ -143,7 +143,7 @@ def _check_finished(search: Study, attempts: Mapping[str, FrozenTrial]) -> None:
     ended = sum(trial.state.is_finished() for trial in attempts.values())
     if not attempts or (ended < total and not search.target_is_reached()):
         raise UserError(
-            f"--confirm: {ended} of {total or 'no'} runs of the search '{search.work.study}' have "
+            f"--confirm: {ended} of {total or 'no'} runs of the search '{search.job.study}' have "
             f"ended, so its best are not known: first give `{searched_again(search)}`"
         )
 
@@ -156,11 +156,11 @@ def _best(search: Study, attempts: Mapping[str, FrozenTrial], count: int) -> lis
     )
     if not sound:
         raise UserError(
-            f"--confirm: no run of the search '{search.work.study}' came to its end with a number"
+            f"--confirm: no run of the search '{search.job.study}' came to its end with a number"
         )
     of_network: dict[str, list[Path]] = {}
     for trial in sound:
-        run = search.work.folder / str(trial.user_attrs[RUN])
+        run = search.job.folder / str(trial.user_attrs[RUN])
         try:
             networks = "+".join(one["network"] for one in read_info(run)["networks"])
         except UserError as error:

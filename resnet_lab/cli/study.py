@@ -22,17 +22,23 @@ from resnet_lab.configuration.replaced import foreign_parts, replaced_code
 from resnet_lab.data.fingerprint import check_there, fingerprint
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory
-from resnet_lab.sweeps.choices import cost_choices
 from resnet_lab.sweeps.command import FixedFlags, read_command
+from resnet_lab.sweeps.conflicts import (
+    check_choice,
+    check_early_termination,
+    check_places,
+    check_varied,
+)
+from resnet_lab.sweeps.cost import cost_choices
 from resnet_lab.sweeps.duration import Clock, Speeds, measured_speeds
-from resnet_lab.sweeps.fit import check_choice, check_places, check_varied
-from resnet_lab.sweeps.local import Outcome, print_outcome, run_locally
-from resnet_lab.sweeps.plan import Costs, check_early_termination, plan_lines, search_lines
-from resnet_lab.sweeps.presence import Absent, absent, absent_lines, check_runs_dir
+from resnet_lab.sweeps.job import Job, Train, flags_as_read
+from resnet_lab.sweeps.local import run_locally
+from resnet_lab.sweeps.missing_runs import MissingRuns, check_runs_dir, missing_lines, missing_runs
+from resnet_lab.sweeps.outcome import Outcome, print_outcome
+from resnet_lab.sweeps.plan import plan_lines, search_lines
 from resnet_lab.sweeps.queue import Slot
 from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.storage import VARIABLE, without_secrets
-from resnet_lab.sweeps.work import Train, Work, flags_as_read
 from resnet_lab.sweeps.worker import target_reached
 
 if TYPE_CHECKING:
@@ -66,7 +72,7 @@ class Study:
     Attributes:
         given: what the command line says.
         sweep: the file.
-        work: for the workers.
+        job: for the workers.
         configs: of a grid: slot -> configuration. Of a search: what its extreme runs are like.
         places: of a grid: slot -> run directory.
         extra: flags of `train` that the command line gives to every run.
@@ -74,7 +80,7 @@ class Study:
 
     given: argparse.Namespace
     sweep: Sweep
-    work: Work
+    job: Job
     configs: dict[str, Config]
     places: dict[str, RunDirectory]
     extra: tuple[str, ...] = ()
@@ -105,7 +111,7 @@ class Study:
         for config in configs.values():
             check_early_termination(sweep, config)
             check_choice(sweep, config)
-        work = Work(
+        job = Job(
             sweep=sweep,
             points=points,
             extra=added,
@@ -119,7 +125,7 @@ class Study:
             seed=given.seed,
             fixed=fixed,
         )
-        return cls(given, sweep, work, configs, places, tuple(extra))
+        return cls(given, sweep, job, configs, places, tuple(extra))
 
     def run(self) -> int:
         """Train what remains, say how it went, and return the exit code.
@@ -128,15 +134,15 @@ class Study:
             UserError: data are missing, the first run cannot begin, or this machine has the study's
                 runs in another runs directory.
         """
-        missing = self._absent()
-        check_runs_dir(missing, self.work.study, self.work.folder)
-        self.work.note()
+        missing = self._missing()
+        check_runs_dir(missing, self.job.study, self.job.folder)
+        self.job.note()
         for key, place in self.places.items():
             if place.data_is_missing() and not place.is_finished():
                 fingerprint(self.configs[key].data, self.configs[key].data_dir)
         devices = [one for one in (self.given.devices or "").split(",") if one]
         result = run_locally(
-            self.work,
+            self.job,
             self.slots(),
             again=missing.gone,
             workers=self.given.workers,
@@ -166,7 +172,7 @@ class Study:
     def slots(self) -> list[Slot]:
         """What stands in the queue: the points of a grid, or the draws of a search."""
         if not self.sweep.searches:
-            points = self.work.points.items()
+            points = self.job.points.items()
             return [Slot(key, _settings(flags, self.configs[key])) for key, flags in points]
         total = self.sweep.run_cap
         if total is None:
@@ -179,41 +185,41 @@ class Study:
         counts = Counter(states.values())
         if self.sweep.searches:
             choices = [
-                (share, parse_config([*self.work.fixed.around(point), *self.work.extra], "sweep"))
+                (share, parse_config([*self.job.fixed.around(point), *self.job.extra], "sweep"))
                 for share, point in cost_choices(self.sweep)
             ]
-            costs = Costs(self._speeds([config for _, config in choices]), self.given.workers)
-            return search_lines(choices, counts, costs)
+            speeds = self._speeds([config for _, config in choices])
+            return search_lines(choices, counts, speeds, self.given.workers)
         runs = [(states[key], config, self.places[key]) for key, config in self.configs.items()]
         left = [config for state, config, _ in runs if state != "finished"]
-        return plan_lines(runs, counts, Costs(self._speeds(left), self.given.workers))
+        return plan_lines(runs, counts, self._speeds(left), self.given.workers)
 
     def _speeds(self, configs: Sequence[Config]) -> Speeds:
         """What earlier runs took, of the study or elsewhere below its folder of runs."""
-        return measured_speeds(configs, self.work.folder, Path(self.given.runs_dir))
+        return measured_speeds(configs, self.job.folder, Path(self.given.runs_dir))
 
     def _clock(self) -> Clock:
         """What says how long this sweep still takes, while it runs."""
         if self.sweep.searches:
-            return Clock(self.work.folder, self.given.workers)
+            return Clock(self.job.folder, self.given.workers)
         left = [one for key, one in self.configs.items() if not self.places[key].is_finished()]
-        return Clock(self.work.folder, self.given.workers, self.configs, self._speeds(left))
+        return Clock(self.job.folder, self.given.workers, self.configs, self._speeds(left))
 
     def attempts(self) -> dict[str, FrozenTrial]:
         """The last attempt at each slot; none where the study has not begun."""
-        if not self.work.exists():
+        if not self.job.exists():
             return {}
-        with closing(self.work.open()) as queue:
+        with closing(self.job.open()) as queue:
             return queue.attempts()
 
     def _states(self) -> dict[str, str]:
         attempts: dict[str, FrozenTrial] = {}
         dead: set[int] = set()
-        if self.work.exists():
-            with closing(self.work.open()) as queue:
+        if self.job.exists():
+            with closing(self.job.open()) as queue:
                 attempts, dead = queue.attempts(), queue.dead()
-        missing = self._absent(attempts)
-        check_runs_dir(missing, self.work.study, self.work.folder)
+        missing = self._missing(attempts)
+        check_runs_dir(missing, self.job.study, self.job.folder)
         states = {}
         for slot in self.slots():
             trial = attempts.get(slot.key)
@@ -224,29 +230,29 @@ class Study:
             states[slot.key] = "finished" if done else known
         return states
 
-    def _absent(self, attempts: Mapping[str, FrozenTrial] | None = None) -> Absent:
+    def _missing(self, attempts: Mapping[str, FrozenTrial] | None = None) -> MissingRuns:
         """The runs that the study has as done and that are not in this runs directory."""
-        return absent(
+        return missing_runs(
             self.attempts() if attempts is None else attempts,
             [slot.key for slot in self.slots()],
             {key: place.path for key, place in self.places.items()},
-            self.work.folder,
-            self.work.storage is not None,
+            self.job.folder,
+            self.job.storage is not None,
         )
 
     def _here(self, result: Outcome) -> tuple[Outcome, list[str]]:
         """The outcome with those runs only that are here, and where the others are."""
         attempts = self.attempts()
-        found = self._absent(attempts)
+        found = self._missing(attempts)
         states = [attempts[slot].state.name for slot in found.slots]
         return (
             dataclasses.replace(
                 result,
                 finished=result.finished - states.count("COMPLETE"),
                 stopped=result.stopped - states.count("PRUNED"),
-                absent=len(states),
+                missing=len(states),
             ),
-            absent_lines(found),
+            missing_lines(found),
         )
 
     def found(self) -> list[str]:
@@ -255,7 +261,7 @@ class Study:
         from analysis.search_text import summary
 
         try:
-            search = load_search(self.work.folder, self.work.storage)
+            search = load_search(self.job.folder, self.job.storage)
         except UserError:
             return ["no run has come to its end"]
         lines = summary(search)
@@ -272,8 +278,8 @@ class Study:
 
     def target_is_reached(self) -> bool:
         """Whether the metric's target is, so that no further run is needed."""
-        with closing(self.work.open()) as queue:
-            return target_reached(self.work, queue)
+        with closing(self.job.open()) as queue:
+            return target_reached(self.job, queue)
 
 
 def searched_again(study: Study, *flags: str) -> str:

@@ -85,7 +85,7 @@ def _train_all(given: argparse.Namespace, study: Study) -> int:
     """Train what remains, and say at the end what comes next."""
     code = _run_on_wandb(given, study) if given.engine == "wandb" else study.run()
     if code == 0 and not study.sweep.searches:
-        print(ending(study.work.folder, study.places.values(), smoke=given.smoke))
+        print(ending(study.job.folder, study.places.values(), smoke=given.smoke))
     return code
 
 
@@ -180,8 +180,8 @@ def _run_on_wandb(given: argparse.Namespace, study: Study) -> int:
         study.sweep.content,
         workers=given.workers,
         count=given.count,
-        flags=study.work.extra,
-        study=study.work.folder,
+        flags=study.job.extra,
+        study=study.job.folder,
         place=_place(study),
     )
     print("\n".join(outcome_lines(result)))
@@ -194,7 +194,7 @@ def _place(study: Study) -> dict[str, str]:
     for name in ("entity", "project"):
         given = {str(getattr(one.wandb, name)) for one in study.configs.values()}
         given -= {str(getattr(WandbConfig(), name))}
-        said = value_given(study.work.extra, f"wandb.{name}")
+        said = value_given(study.job.extra, f"wandb.{name}")
         if said is None and len(given) > 1:
             raise UserError(f"wandb.{name} is {' and '.join(sorted(given))}: a sweep has one")
         if said is not None or given:

@@ -20,7 +20,7 @@ from resnet_lab.environment import variables_kept
 from resnet_lab.errors import RunFailed, UserError
 from resnet_lab.interpreter import no_garbage_collection
 from resnet_lab.rank import is_first_process
-from resnet_lab.sweeps.parent import COMMAND, command_here, end_with, end_with_command
+from resnet_lab.sweeps.parent_death import COMMAND, command_here, end_with, end_with_command
 from resnet_lab.tracking.agent import (
     in_the_sweeps_place,
     may_end_early,

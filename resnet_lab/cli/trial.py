@@ -1,4 +1,4 @@
-"""One process of a sweep's run that several train together; started by `sweeps.group` alone."""
+"""One process of a sweep's run that several train together; started by `sweeps.ranks` alone."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from resnet_lab.cli.train import train_illustrated
 from resnet_lab.configuration.config import Config
 from resnet_lab.errors import RunHeld, UserError
 from resnet_lab.rank import is_first_process
-from resnet_lab.sweeps.group import HELD, MISTAKE, VARIABLE
-from resnet_lab.sweeps.parent import end_with
-from resnet_lab.sweeps.verdict import TrialJudge
+from resnet_lab.sweeps.parent_death import end_with
+from resnet_lab.sweeps.ranks import HELD, MISTAKE, VARIABLE
 
 if TYPE_CHECKING:
     from resnet_lab.training.logbook import Judge
@@ -39,15 +38,16 @@ def _judge(config: Config, told: dict[str, Any]) -> Judge:
         return lambda step, scores: False  # never asked: the first process tells the others
     import optuna
 
-    from resnet_lab.sweeps.sampling import pruner
+    from resnet_lab.sweeps.pruning import TrialJudge, pruner
     from resnet_lab.sweeps.space import Hyperband
     from resnet_lab.sweeps.storage import open_storage
 
     halving = Hyperband(**told["halving"]) if told["halving"] else None
-    storage = open_storage(told["storage"], Path(told["folder"]), told["heartbeat"])
+    storage = open_storage(told["storage"], Path(told["folder"]))
     study = optuna.load_study(study_name=told["study"], storage=storage, pruner=pruner(halving))
-    trial = optuna.Trial(study, told["trial"])
-    return TrialJudge(trial, config, told["metric"], halving is not None)
+    study_id = storage.get_study_id_from_name(told["study"])
+    trial = storage.get_trial_id_from_study_id_trial_number(study_id, told["trial"])
+    return TrialJudge(optuna.Trial(study, trial), config, told["metric"], halving is not None)
 
 
 if __name__ == "__main__":

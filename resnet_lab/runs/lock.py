@@ -7,6 +7,9 @@ by watching whether the file is touched: clocks are never compared, as they jump
 
 A dead holder's lock is not deleted first, as of two processes that do so the second may delete the
 first one's new lock. The next number is taken instead, which again one process only can do.
+
+filelock's leases (4.2) promise less: they take over a dead holder's lock by exchanging two files,
+which NFS and SMB refuse, so that there it would stay for ever; nor do they say since when.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import random
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +115,7 @@ def _take(folder: Path) -> Path:
     try:
         while True:
             dead = {path: _dead(folder, path) for path in _locks(folder)}
-            mine = folder / f".lock-{max(map(_number, dead), default=0) + 1}"
+            mine = folder / f".lock-{max((int(path.name[6:]) for path in dead), default=0) + 1}"
             if _create(mine):
                 others = {path: _Seen.at(path) for path in _locks(folder) if path != mine}
                 if all(seen is None or dead.get(path) == seen for path, seen in others.items()):
@@ -129,10 +133,6 @@ def _take(folder: Path) -> Path:
 
 def _locks(folder: Path) -> list[Path]:
     return [path for path in folder.glob(".lock-*") if path.name[6:].isdigit()]
-
-
-def _number(path: Path) -> int:
-    return int(path.name[6:])
 
 
 def _create(path: Path) -> bool:
@@ -158,35 +158,31 @@ def _dead(folder: Path, path: Path) -> _Seen | None:
     Raises:
         RunHeld: its holder lives.
     """
-    seen = _written(path)
+    seen = _watch(path, MOMENT, 0.01, lambda seen: not seen.text)  # it may be about to write
     if seen is None or (seen.owner is not None and seen.owner.is_dead()):
         return seen
+    latest: _Seen | None = seen
     alive = seen.owner is not None and seen.owner.is_alive()
-    if alive or _shows_life(folder, path, seen):
+    if not alive:
+        warnings.warn(
+            f"{folder} was being trained by {seen}: waiting up to {SILENCE:.0f} s for a sign of "
+            "life",
+            stacklevel=2,
+        )
+        latest = _watch(path, SILENCE, min(1.0, BEAT / 4), lambda found: found == seen)
+    if alive or latest not in (None, seen):
         raise RunHeld(
             f"{folder} is being trained by {seen}: wait for it or end it, and the same command "
             "continues"
         )
+    return latest
+
+
+def _watch(
+    path: Path, seconds: float, pause: float, goes_on: Callable[[_Seen], bool]
+) -> _Seen | None:
+    """Read a lock again and again, as long as there is one that is to be watched further."""
+    deadline = time.monotonic() + seconds
+    while (seen := _Seen.at(path)) is not None and goes_on(seen) and time.monotonic() < deadline:
+        time.sleep(pause)
     return seen
-
-
-def _written(path: Path) -> _Seen | None:
-    """Read a lock; its holder is given a moment to write who it is."""
-    deadline = time.monotonic() + MOMENT
-    while (seen := _Seen.at(path)) is not None and not seen.text and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return seen
-
-
-def _shows_life(folder: Path, path: Path, seen: _Seen) -> bool:
-    warnings.warn(
-        f"{folder} was being trained by {seen}: waiting up to {SILENCE:.0f} s for a sign of life",
-        stacklevel=2,
-    )
-    deadline = time.monotonic() + SILENCE
-    while time.monotonic() < deadline:
-        time.sleep(min(1.0, BEAT / 4))
-        now_seen = _Seen.at(path)
-        if now_seen != seen:
-            return now_seen is not None
-    return False

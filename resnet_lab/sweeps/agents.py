@@ -21,7 +21,7 @@ from resnet_lab.environment import variables_kept
 from resnet_lab.errors import UserError
 from resnet_lab.files import write_json
 from resnet_lab.runs.directory import read_info
-from resnet_lab.sweeps.parent import command_here, module_command
+from resnet_lab.sweeps.parent_death import command_here, module_command
 from resnet_lab.sweeps.points import UNSAID, HandedOut, Point, command, environment, handed_out
 from resnet_lab.tracking.claim import is_cut_off
 from resnet_lab.tracking.outcome import DIVERGED, diverged

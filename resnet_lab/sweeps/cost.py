@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterator
+
 from resnet_lab.configuration.config import Config
 from resnet_lab.data.dataset import DATASETS
 from resnet_lab.networks.complexity import complexity
+from resnet_lab.sweeps.distributions import Choices, Distribution
+from resnet_lab.sweeps.space import Sweep, flags
+
+DECIDE = ("config", "network", "data.name", "recipe.iterations", "recipe.batch_size")
+"""Parameters by which runs of one search can differ in cost."""
+MAX_CHOICES = 500
+"""Choices that are looked at; of more, the first ones stand for all."""
 
 
 def multiply_adds(config: Config) -> int | None:
@@ -24,3 +35,35 @@ def multiply_adds(config: Config) -> int | None:
         for spec in config.specs()
     )
     return image * config.recipe.batch_size * config.recipe.iterations
+
+
+def cost_choices(sweep: Sweep) -> list[tuple[float, list[str]]]:
+    """Return (probability, flags) of every combination of what decides the cost of a search's run.
+
+    A range is represented by its two ends, so that the mean of what is proportional to it is exact
+    where it is uniform. What decides nothing has its first value.
+    """
+    columns = [
+        list(_weighted(values))
+        if name.replace("-", "_") in DECIDE
+        else [(1.0, values.extremes()[0])]
+        for name, values in sweep.parameters.items()
+    ]
+    found = [
+        (
+            math.prod(weight for weight, _ in point),
+            flags(dict(zip(sweep.parameters, (value for _, value in point), strict=True))),
+        )
+        for point in itertools.islice(itertools.product(*columns), MAX_CHOICES)
+    ]
+    total = sum(weight for weight, _ in found)
+    return [(weight / total, point) for weight, point in found]
+
+
+def _weighted(values: Distribution) -> Iterator[tuple[float, str]]:
+    if isinstance(values, Choices):
+        weights = values.probabilities or [1 / len(values.values)] * len(values.values)
+        yield from zip(weights, values.values, strict=True)
+    else:
+        ends = values.extremes()
+        yield from ((1 / len(ends), end) for end in ends)

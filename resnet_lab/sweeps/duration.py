@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from resnet_lab.configuration.config import Config
@@ -85,12 +87,12 @@ def measured_speeds(configs: Iterable[Config], folder: Path, runs_dir: Path) -> 
         runs_dir: the folder below which other runs lie; they are read where the study lacks a kind.
     """
     wanted = {key_of(config): [spec.name for spec in config.specs()] for config in configs}
-    here = _measured(_runs(folder.glob("*/run.json"), wanted), wanted)
+    here = _measured(folder.glob("*/run.json"), wanted)
     missing = {key: names for key, names in wanted.items() if key not in here}
     if not missing:
         return Speeds(here)
     others = (file for file in _files(runs_dir) if folder not in file.parents)
-    return Speeds(here, _measured(_runs(others, missing), missing))
+    return Speeds(here, _measured(others, missing))
 
 
 def _files(runs_dir: Path) -> Iterator[Path]:
@@ -99,29 +101,21 @@ def _files(runs_dir: Path) -> Iterator[Path]:
             yield file
 
 
-def _runs(
-    files: Iterable[Path], wanted: Mapping[Key, Sequence[str]]
-) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """Yield the folder and contents of finished runs of the wanted networks; others are no help."""
-    cohorts = [list(names) for names in wanted.values()]
+def _measured(files: Iterable[Path], wanted: Mapping[Key, Sequence[str]]) -> dict[Key, Measured]:
+    """What the finished runs among these run.json took, kind by kind, of the wanted kinds."""
+    found: dict[Key, list[tuple[str, str, float, int]]] = {}
     for file in files:
         try:
             info = read_info(file.parent)
             names = [one["network"] for one in info["networks"]]
         except (OSError, UserError, KeyError, TypeError):
             continue
-        if info.get("status") == "finished" and names in cohorts:
-            yield file.parent, info
-
-
-def _measured(
-    runs: Iterable[tuple[Path, Mapping[str, Any]]], wanted: Mapping[Key, object]
-) -> dict[Key, Measured]:
-    found: dict[Key, list[tuple[str, str, float, int]]] = {}
-    for folder, info in runs:
         seconds = seconds_an_iteration(info)
-        key = _key(folder) if seconds is not None else None
-        if seconds is not None and key is not None and key in wanted:
+        # The networks tell cheaply that a run is no help, without its configuration.
+        useful = info.get("status") == "finished" and names in wanted.values()
+        config = _config(file.parent) if useful and seconds is not None else None
+        key = "" if config is None else key_of(config)
+        if seconds is not None and key in wanted:
             origin = info["provenance"]
             when = str(origin.get("updated") or origin.get("created"))
             row = (when, str(origin.get("device")), seconds, int(info["step"]))
@@ -131,14 +125,14 @@ def _measured(
 
 def _mean(found: Sequence[tuple[str, str, float, int]]) -> Measured:
     device = max(found)[1]
-    alike = [(seconds, steps) for _, where, seconds, steps in found if where == device]
-    mean = sum(seconds for seconds, _ in alike) / len(alike)
-    return Measured(mean, len(alike), device, max(steps for _, steps in alike))
+    seconds, steps = zip(*((one, n) for _, where, one, n in found if where == device), strict=True)
+    return Measured(fmean(seconds), len(seconds), device, max(steps))
 
 
-def _key(folder: Path) -> Key | None:
+def _config(folder: Path) -> Config | None:
+    """The configuration of a run; None where it cannot be read."""
     try:
-        return key_of(Config.from_stored(load_yaml(read_text(folder / "config.yaml"))))
+        return Config.from_stored(load_yaml(read_text(folder / "config.yaml")))
     except (OSError, DocumentError, TypeError, UserError):
         return None
 
@@ -156,7 +150,7 @@ def shared(seconds: Sequence[float], workers: int) -> float:
     return max(sum(seconds) / workers, max(seconds, default=0.0))
 
 
-def in_words(seconds: float) -> str:
+def duration_in_words(seconds: float) -> str:
     """Write a duration: "2.4 hours", "12 minutes", "40 seconds"."""
     if seconds >= 3 * 86_400:
         return f"{seconds / 86_400:.1f} days"
@@ -167,9 +161,9 @@ def in_words(seconds: float) -> str:
     return f"{max(1, round(seconds))} second{'s' * (round(seconds) > 1)}"
 
 
-def workers_in_words(workers: int) -> str:
-    """Write a number of workers."""
-    return f"{workers} worker{'s' * (workers > 1)}"
+def estimate(seconds: float, workers: int) -> str:
+    """Write how long workers will take: "about 12 minutes with 2 workers"."""
+    return f"about {duration_in_words(seconds)} with {workers} worker{'s' * (workers > 1)}"
 
 
 @dataclass
@@ -191,17 +185,15 @@ class Clock:
     _took: list[float] = field(default_factory=list)
     _own: dict[Key, list[float]] = field(default_factory=dict)
     _work: list[float] = field(default_factory=list)
-    _kinds: dict[str, tuple[Key, int]] = field(default_factory=dict)
 
     def note(self, run: str) -> None:
         """Take in how long a run took that has ended."""
         try:
             info = read_info(self.folder / run)
-            config = Config.from_stored(load_yaml(read_text(self.folder / run / "config.yaml")))
-        except (OSError, DocumentError, TypeError, UserError):
+        except UserError:
             return
-        seconds = seconds_an_iteration(info)
-        if seconds is None:
+        config, seconds = _config(self.folder / run), seconds_an_iteration(info)
+        if config is None or seconds is None:
             return
         self._took.append(seconds * int(info["step"]))
         self._own.setdefault(key_of(config), []).append(seconds)
@@ -217,25 +209,22 @@ class Clock:
         Args:
             left: slot -> share of the run that is still to be trained, 0 to 1.
         """
-        known = [self._slot(slot, share) for slot, share in left.items()]
-        if None in known:
-            return None
-        return shared([one for one in known if one is not None], self.workers)
+        whole = {slot: self._whole(slot) for slot in left}
+        seconds = [left[slot] * one for slot, one in whole.items() if one is not None]
+        return shared(seconds, self.workers) if len(seconds) == len(left) else None
 
-    def _slot(self, slot: str, share: float) -> float | None:
+    def _whole(self, slot: str) -> float | None:
+        """Seconds of a whole run."""
         if slot not in self.configs:
-            return share * sum(self._took) / len(self._took) if self._took else None
-        key, work = self._kind(slot)
-        own = self._own.get(key)
-        measured = self.speeds.at(key)
+            return fmean(self._took) if self._took else None
+        key, work = self._kinds[slot]
+        own, measured = self._own.get(key), self.speeds.at(key)
         if own or measured:
-            seconds = sum(own) / len(own) if own else measured.seconds if measured else 0.0
-            return share * seconds * self.configs[slot].recipe.iterations
-        return share * work * sum(self._work) / len(self._work) if work and self._work else None
+            seconds = fmean(own) if own else measured.seconds if measured else 0.0
+            return seconds * self.configs[slot].recipe.iterations
+        return work * fmean(self._work) if work and self._work else None
 
-    def _kind(self, slot: str) -> tuple[Key, int]:
-        """What decides a run's time, and its multiply-adds (0: not known); worked out once."""
-        if slot not in self._kinds:
-            config = self.configs[slot]
-            self._kinds[slot] = key_of(config), multiply_adds(config) or 0
-        return self._kinds[slot]
+    @cached_property
+    def _kinds(self) -> dict[str, tuple[Key, int]]:
+        """Slot -> what decides its run's time, and its multiply-adds (0: not known)."""
+        return {slot: (key_of(one), multiply_adds(one) or 0) for slot, one in self.configs.items()}

@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from resnet_lab.configuration.config import Config
-from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.sweeps.cost import multiply_adds
-from resnet_lab.sweeps.duration import Speeds, in_words, shared, workers_in_words
-from resnet_lab.sweeps.space import Sweep
+from resnet_lab.sweeps.duration import Speeds, estimate, shared
 
-
-@dataclass(frozen=True)
-class Costs:
-    """By what the work that remains is turned into hours.
-
-    Attributes:
-        speeds: measured in earlier runs.
-        workers: how many runs train at the same time.
-    """
-
-    speeds: Speeds = field(default_factory=Speeds)
-    workers: int = 1
+MAX_NAMED = 4
+"""Most measurements, or networks without one, that a plan names."""
 
 
 def plan_lines(
     runs: Sequence[tuple[str, Config, RunDirectory | None]],
     states: Mapping[str, int],
-    costs: Costs | None = None,
+    speeds: Speeds,
+    workers: int,
 ) -> list[str]:
     """The plan of a grid: a line a run, and the sums of what remains.
 
     Args:
         runs: (state, configuration, place) of each run, in order.
         states: number of slots in each state: "finished", "failed", "running", "to do".
-        costs: what is measured.
+        speeds: measured in earlier runs.
+        workers: how many runs train at the same time.
     """
-    costs = costs or Costs()
     lines = [f"{state:<8} {_cost(config)}{_label(place)}" for state, config, place in runs]
     left = [(config, place) for state, config, place in runs if state != "finished"]
     work = [multiply_adds(config) for config, _ in left]
@@ -47,21 +35,24 @@ def plan_lines(
         _counts(states),
         f"remaining: {len(left)} runs, {iterations:,} iterations, {_work(work)}",
     ]
-    shares = [_share_left(config, place) for config, place in left]
-    return [*lines, *time_left([config for config, _ in left], shares, costs)]
+    shares = [(_share_left(config, place), config) for config, place in left]
+    return [*lines, *_time(shares, speeds, workers)]
 
 
 def search_lines(
-    choices: Sequence[tuple[float, Config]], states: Mapping[str, int], costs: Costs | None = None
+    choices: Sequence[tuple[float, Config]],
+    states: Mapping[str, int],
+    speeds: Speeds,
+    workers: int,
 ) -> list[str]:
     """The plan of a search: what one of its runs costs on average, and what remains.
 
     Args:
         choices: (probability, configuration) of everything that decides what a run costs.
         states: number of slots in each state.
-        costs: what is measured.
+        speeds: measured in earlier runs.
+        workers: how many runs train at the same time.
     """
-    costs = costs or Costs()
     remaining = sum(states.values()) - states.get("finished", 0)
     iterations = sum(share * config.recipe.iterations for share, config in choices)
     work = [multiply_adds(config) for _, config in choices]
@@ -79,7 +70,7 @@ def search_lines(
         _counts(states),
         f"remaining: {remaining} runs, {round(remaining * iterations):,} iterations, {total}",
     ]
-    return [*lines, *_search_time(choices, remaining, costs)]
+    return [*lines, *_time(choices, speeds, workers, remaining)]
 
 
 def _counts(states: Mapping[str, int]) -> str:
@@ -103,8 +94,7 @@ def _range(choices: Sequence[tuple[float, Config]]) -> str:
         return f"{min(counts):,} to {max(counts):,} iterations"
     ends = [pick(known, key=lambda each: each[0]) for pick in (min, max)]
     return " to ".join(
-        f"{cost:.3g} for {'+'.join(spec.name for spec in config.specs())} in "
-        f"{config.recipe.iterations:,} iterations"
+        f"{cost:.3g} for {_cohort(config)} in {config.recipe.iterations:,} iterations"
         for cost, config in ends
     )
 
@@ -116,69 +106,56 @@ def _share_left(config: Config, place: RunDirectory | None) -> float:
     return max(0.0, 1 - step / config.recipe.iterations)
 
 
-def time_left(configs: Sequence[Config], shares: Sequence[float], costs: Costs) -> list[str]:
-    """Say how long runs take, by measured ones; of which nothing was measured is said too."""
-    if not configs:
-        return []
-    found = [costs.speeds.of(config) for config in configs]
-    seconds = [
-        share * config.recipe.iterations * one.seconds
-        for config, share, one in zip(configs, shares, found, strict=True)
-        if one is not None
-    ]
-    unknown = [config for config, one in zip(configs, found, strict=True) if one is None]
-    if not seconds:
-        return [_nothing_measured(unknown)]
-    for_some = f" for {len(seconds)} of these runs" if unknown else ""
-    line = (
-        f"time: about {in_words(shared(seconds, costs.workers))} with "
-        f"{workers_in_words(costs.workers)}{for_some} ({_sources(configs, costs.speeds)})"
-    )
-    return [line, *([_nothing_measured(unknown)] if unknown else [])]
-
-
-def _search_time(
-    choices: Sequence[tuple[float, Config]], remaining: int, costs: Costs
+def _time(
+    parts: Sequence[tuple[float, Config]], speeds: Speeds, workers: int, draws: int | None = None
 ) -> list[str]:
-    if not remaining:
+    """Say how long runs take, by measured ones; of which nothing was measured is said too.
+
+    Args:
+        parts: (share still to be trained, configuration) of each run; of a search, (probability,
+            configuration) of each choice.
+        draws: of a search, how many of its runs remain.
+    """
+    if not parts or draws == 0:
         return []
-    found = [(share, config, costs.speeds.of(config)) for share, config in choices]
-    unknown = [config for _, config, one in found if one is None]
-    known = [(share, config, one) for share, config, one in found if one is not None]
+    unknown = [config for _, config in parts if speeds.of(config) is None]
+    known = [(share, config, one) for share, config in parts if (one := speeds.of(config))]
+    missing = [f"time: nothing was measured yet of {_names(unknown)} with these settings"]
     if not known:
-        return [_nothing_measured(unknown)]
-    weight = sum(share for share, _, _ in known)
-    each = sum(share * config.recipe.iterations * one.seconds for share, config, one in known)
-    total = shared([each / weight] * remaining, costs.workers)
-    sources = _sources([config for _, config in choices], costs.speeds)
-    line = f"time: about {in_words(total)} with {workers_in_words(costs.workers)} ({sources})"
-    return [line, *([_nothing_measured(unknown)] if unknown else [])]
+        return missing
+    seconds = [share * config.recipe.iterations * one.seconds for share, config, one in known]
+    for_some = f" for {len(seconds)} of these runs" if unknown and draws is None else ""
+    if draws is not None:
+        seconds = [sum(seconds) / sum(share for share, _, _ in known)] * draws
+    told = estimate(shared(seconds, workers), workers)
+    line = f"time: {told}{for_some} ({_sources([config for _, config, _ in known], speeds)})"
+    return [line, *(missing if unknown else [])]
 
 
 def _sources(configs: Iterable[Config], speeds: Speeds) -> str:
     """Say which runs were measured: the study's own, and those elsewhere."""
-    found: dict[str, str] = {}
+    found: dict[str, None] = {}
     for config in configs:
         measured = speeds.of(config)
         if measured is not None:
-            own = measured in speeds.here.values()
-            name = "+".join(spec.name for spec in config.specs())
-            where = "of this study" if own else "elsewhere"
-            found.setdefault(f"{name}: {measured.text(where)}", name)
+            where = "of this study" if measured in speeds.here.values() else "elsewhere"
+            found[f"{_cohort(config)}: {measured.text(where)}"] = None
     texts = list(found)
     if len(texts) == 1:
         return texts[0].partition(": ")[2]
-    return "; ".join(texts[:MOST_SOURCES]) + (", ..." if texts[MOST_SOURCES:] else "")
+    return _first(texts, "; ")
 
 
-MOST_SOURCES = 4
-"""Most measurements that a plan names."""
+def _names(configs: Sequence[Config]) -> str:
+    return _first(list(dict.fromkeys(map(_cohort, configs))), ", ")
 
 
-def _nothing_measured(configs: Sequence[Config]) -> str:
-    names = dict.fromkeys("+".join(spec.name for spec in config.specs()) for config in configs)
-    told = ", ".join(list(names)[:MOST_SOURCES]) + (", ..." if list(names)[MOST_SOURCES:] else "")
-    return f"time: nothing was measured yet of {told} with these settings"
+def _cohort(config: Config) -> str:
+    return "+".join(spec.name for spec in config.specs())
+
+
+def _first(texts: Sequence[str], comma: str) -> str:
+    return comma.join(texts[:MAX_NAMED]) + (", ..." if texts[MAX_NAMED:] else "")
 
 
 def _cost(config: Config) -> str:
@@ -189,17 +166,3 @@ def _cost(config: Config) -> str:
 
 def _label(place: RunDirectory | None) -> str:
     return f"  {place.path}" if place is not None else ""
-
-
-def check_early_termination(sweep: Sweep, config: Config) -> None:
-    """Raise UserError if no run would ever reach the first evaluation that could stop it."""
-    if sweep.early_terminate is None:
-        return
-    recipe = config.recipe
-    evaluations = (recipe.iterations - 1) // recipe.evaluate_every
-    if sweep.early_terminate.first > evaluations:
-        raise UserError(
-            f"early_terminate would stop runs at evaluation {sweep.early_terminate.first}, but a "
-            f"run has only {evaluations} before its last: lower min_iter or recipe.evaluate_every "
-            f"({recipe.evaluate_every})"
-        )

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from resnet_lab.sweeps.duration import Clock, in_words, workers_in_words
+from resnet_lab.sweeps.duration import Clock, estimate
+from resnet_lab.sweeps.metric import best_value, metric_in_words
 from resnet_lab.sweeps.queue import EVALUATIONS, RUN, SLOT
-from resnet_lab.sweeps.verdict import best_value
-from resnet_lab.sweeps.verdict import in_words as metric_in_words
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -115,7 +114,7 @@ class View:
         seconds = self._clock.seconds_left(left) if self._clock is not None and left else None
         if seconds is None or self._clock is None:
             return ""
-        return f"about {in_words(seconds)} with {workers_in_words(self._clock.workers)}"
+        return estimate(seconds, self._clock.workers)
 
     def _number(self, run: str) -> int:
         """How many runs had begun, and not been put back, when this one did, with itself."""

@@ -3,26 +3,29 @@
 A slot is a run that the study wants: a point of a grid, known by its run's identity, or the n-th
 draw of a search. An attempt at it is an Optuna trial, which waits in the storage until one worker,
 and one only, takes it. A slot's last attempt says how it stands.
+
+Grids use a study too: their Hyperband, retries, dashboards and machines without a shared disk need
+one, so that finished directories and locks alone would be a second way beside it.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-import warnings
-from collections.abc import Container, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.errors import UserError
 from resnet_lab.runs.owner import Owner
-from resnet_lab.sweeps.storage import GRACE, OWNER, close, patiently, retry_after_death
+from resnet_lab.sweeps.storage import away, close, patiently
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial, TrialState
+    from optuna.trial import FrozenTrial
 
 SLOT = "slot"
 RUN = "run"
@@ -31,12 +34,21 @@ FLAGS = "flags"
 EVALUATIONS = "evaluations"
 ERROR = "error"
 FAILURES = "failures"
+DEATHS = "deaths"
 AGAIN = "again_after"
 DUPLICATE = "duplicate_of"
-"""User attributes of trials, beside OWNER: the slot's key, the run directory's name, the machine
-and folder that it was written to, what a search has drawn, how many evaluations make the run, what
-went wrong, how often it had before, the attempts that no longer count, and the attempt that counts
-instead of this one."""
+OWNER = "owner"
+"""User attributes of trials: the slot's key, the run directory's name, the machine and folder that
+it was written to, what a search has drawn, how many evaluations make the run, what went wrong, how
+often it had before, how many of its workers had died before, the attempts that no longer count, the
+attempt that counts instead of this one, and the worker's process (empty while no worker has it)."""
+HEARTBEAT = "heartbeat"
+"""System attribute of a trial: when its worker last said that it lives, in seconds since 1970."""
+GRACE = 3
+"""Heartbeats that a worker may miss before it counts as dead."""
+MAX_DEATHS = 3
+"""How often a run whose worker died is tried again: one that kills its workers must not do so
+for ever."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +74,12 @@ class Queue:
     """
 
     def __init__(self, study: Study, storage: BaseStorage, heartbeat: int = 30) -> None:
-        self._heartbeat = heartbeat
         self.study = study
         self.storage = storage
-        self._id = storage.get_study_id_from_name(study.study_name)
-        self._ownerless: dict[int, float] = {}
+        self.grace = GRACE * heartbeat
+        self._heartbeat = heartbeat
+        self._study_id = storage.get_study_id_from_name(study.study_name)
+        self._heard: dict[int, tuple[float | None, float]] = {}
 
     def close(self) -> None:
         """Close the connections of this process to a database; a journal has none."""
@@ -77,29 +90,37 @@ class Queue:
         every = self._all()
         return [t for t in every if SLOT in t.user_attrs and DUPLICATE not in t.user_attrs]
 
-    def _all(self, states: tuple[TrialState, ...] | None = None) -> list[FrozenTrial]:
-        """Everything in the study, to be looked at only."""
-        return patiently(
-            lambda: self.storage.get_all_trials(self._id, deepcopy=False, states=states)
-        )
-
     def attempts(self) -> dict[str, FrozenTrial]:
         """The last attempt at each slot."""
         return {trial.user_attrs[SLOT]: trial for trial in self.trials()}
+
+    def waiting(self) -> list[FrozenTrial]:
+        """The runs that no worker has."""
+        return self._all("WAITING")
+
+    def running(self) -> list[FrozenTrial]:
+        """The runs that workers have, the dead ones' among them."""
+        return self._all("RUNNING")
+
+    def _all(self, state: str | None = None) -> list[FrozenTrial]:
+        """Everything in the study, to be looked at only."""
+        from optuna.trial import TrialState
+
+        states = None if state is None else (TrialState[state],)
+        read = partial(self.storage.get_all_trials, deepcopy=False, states=states)
+        return patiently(partial(read, self._study_id))
 
     def fill(self, slots: Iterable[Slot], again: Iterable[str] = ()) -> None:
         """Queue every slot that has no attempt yet, whose last failed, or that is asked for again.
 
         Two commands may fill the same study at once: `take` sorts that out.
         """
-        from optuna.trial import TrialState
-
         known, again = self.attempts(), set(again)
         for slot in slots:
             last = known.get(slot.key)
             if last is None:
                 self.study.enqueue_trial({}, user_attrs={SLOT: slot.key, **slot.settings})
-            elif last.state == TrialState.FAIL:
+            elif last.state.name == "FAIL":
                 self.retry(last)
             elif slot.key in again and last.state.is_finished():
                 self.retry(last, {AGAIN: last.number})
@@ -111,113 +132,143 @@ class Queue:
             left: keys of slots to pass over.
         """
         import optuna
-        from optuna.trial import TrialState
 
         for frozen in sorted(self.waiting(), key=lambda trial: trial.number):
             if frozen.user_attrs.get(SLOT) in left:
                 continue
-            mine = self._change(frozen, TrialState.RUNNING)
+            mine = self._change(frozen, "RUNNING")
             if mine and not self._give_up_duplicate(frozen):
                 # Optuna's cache of a database takes no value of a trial that it has not read yet.
                 patiently(partial(self.study.get_trials, deepcopy=False))
-                trial = patiently(partial(optuna.Trial, self.study, frozen._trial_id))
+                trial = patiently(partial(optuna.Trial, self.study, self._id(frozen)))
                 self.note(trial, OWNER, str(Owner.here()))
                 return trial
         return None
 
     def _give_up_duplicate(self, mine: FrozenTrial) -> bool:
         """Of several attempts at a slot that have not failed the first one counts."""
-        from optuna.trial import TrialState
-
         numbers = range(mine.user_attrs.get(AGAIN, -1) + 1, mine.number)
         for other in self._all():
             same = other.user_attrs.get(SLOT) == mine.user_attrs[SLOT]
-            if same and other.number in numbers and other.state != TrialState.FAIL:
+            if same and other.number in numbers and other.state.name != "FAIL":
                 self.note(mine, DUPLICATE, other.number)
-                self._change(mine, TrialState.FAIL)
+                self._change(mine, "FAIL")
                 return True
         return False
 
     def put_back(self, trial: Trial) -> None:
         """Let an interrupted run of this worker's wait again."""
-        from optuna.trial import TrialState
-
         self.note(trial, OWNER, "")
-        self._change(trial, TrialState.WAITING)
+        self._change(trial, "WAITING")
 
     def note(self, trial: FrozenTrial | Trial, name: str, value: Any) -> None:
         """Set a user attribute of a trial that this worker has; nothing if it was taken away."""
         from optuna.exceptions import UpdateFinishedTrialError
 
         with suppress(UpdateFinishedTrialError):
-            patiently(lambda: self.storage.set_trial_user_attr(trial._trial_id, name, value))
+            number = self._id(trial)
+            patiently(partial(self.storage.set_trial_user_attr, number, name, value))
 
-    def _change(self, trial: FrozenTrial | Trial, state: TrialState) -> bool:
-        """Change a trial's state; False where it has ended already, or another worker has it."""
-        from optuna.exceptions import UpdateFinishedTrialError
-
-        with suppress(UpdateFinishedTrialError):
-            return patiently(lambda: self.storage.set_trial_state_values(trial._trial_id, state))
-        return False
-
-    def retry(self, trial: FrozenTrial, attributes: Mapping[str, Any] | None = None) -> None:
-        """Queue a run once more, with the same values, and these attributes added."""
-        import optuna
+    def end(self, trial: Trial, state: str, value: float | None = None) -> FrozenTrial:
+        """Say how a run of this worker's has ended; nothing if it was taken away."""
         from optuna.trial import TrialState
 
-        past = (OWNER, ERROR, FAILURES)
+        tell = partial(self.study.tell, skip_if_finished=True)
+        return patiently(partial(tell, trial, value, TrialState[state]))
+
+    def _change(self, trial: FrozenTrial | Trial, state: str) -> bool:
+        """Change a trial's state; False where it has ended already, or another worker has it."""
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
+
+        change = partial(self.storage.set_trial_state_values, self._id(trial))
+        with suppress(UpdateFinishedTrialError):
+            return patiently(partial(change, TrialState[state]))
+        return False
+
+    def _id(self, trial: FrozenTrial | Trial) -> int:
+        """What the storage knows a trial by."""
+        find = self.storage.get_trial_id_from_study_id_trial_number
+        return patiently(partial(find, self._study_id, trial.number))
+
+    def retry(
+        self,
+        trial: FrozenTrial,
+        attributes: Mapping[str, Any] | None = None,
+        evaluations: Mapping[int, float] | None = None,
+    ) -> None:
+        """Queue a run once more, with the same values, and these attributes and evaluations."""
+        import optuna
+
+        past = (OWNER, ERROR, FAILURES, DEATHS)
         kept = {name: value for name, value in trial.user_attrs.items() if name not in past}
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.WAITING,
-                params=trial.params,
-                distributions=trial.distributions,
-                user_attrs={**kept, **(attributes or {})},
-            )
+        once_more = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs={**kept, **(attributes or {})},
+            intermediate_values=dict(evaluations or {}),
         )
+        patiently(partial(self.study.add_trial, once_more))
+
+    @contextmanager
+    def heartbeat(self, trial: Trial) -> Iterator[None]:
+        """While entered, say again and again that this trial's worker lives."""
+        done = threading.Event()
+        arguments = self._id(trial), done
+        thread = threading.Thread(target=self._beat, args=arguments, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _beat(self, trial_id: int, done: threading.Event) -> None:
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        while True:
+            # The storage is away, and the next may reach it; or others took this one for dead.
+            with suppress(*away(), UpdateFinishedTrialError):
+                self.storage.set_trial_system_attr(trial_id, HEARTBEAT, time.time())
+            if done.wait(self._heartbeat):
+                return
 
     def requeue_dead(self) -> None:
         """Queue again what workers were training that are dead: seen to be, or silent too long."""
-        from optuna.storages import fail_stale_trials
-        from optuna.trial import TrialState
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            patiently(lambda: fail_stale_trials(self.study))
         for trial in self.running():
             # Another one may have seen it first, and has queued it then.
-            if self._is_dead(trial) and self._change(trial, TrialState.FAIL):
-                patiently(partial(retry_after_death(), self.study, trial))
+            dead = _has_died(trial) or self._silence(trial) > self.grace
+            if dead and self._change(trial, "FAIL"):
+                failures, deaths = (trial.user_attrs.get(name, 0) for name in (FAILURES, DEATHS))
+                if deaths < MAX_DEATHS:
+                    counts = {FAILURES: failures, DEATHS: deaths + 1}
+                    self.retry(trial, counts, trial.intermediate_values)
+
+    def _silence(self, trial: FrozenTrial) -> float:
+        """Seconds since this process has seen a new sign of life: clocks of machines differ."""
+        sign, now = trial.system_attrs.get(HEARTBEAT), time.monotonic()
+        if trial.number not in self._heard or self._heard[trial.number][0] != sign:
+            self._heard[trial.number] = sign, now
+        return now - self._heard[trial.number][1]
 
     def dead(self) -> set[int]:
-        """Numbers of the running trials whose workers are dead, as far as one look can tell."""
-        storage: Any = self.storage
-        silent = set(patiently(lambda: storage._get_stale_trial_ids(self._id)))
-        return {t.number for t in self.running() if t._trial_id in silent or self._is_dead(t)}
+        """Numbers of the running trials whose workers are dead, as far as one look can tell.
 
-    def _is_dead(self, trial: FrozenTrial) -> bool:
-        """Whether its worker is; one that was killed just when it took the run is known to nobody.
-
-        Of that one no database sees a sign of life, so that it is waited for here.
+        Of other machines' workers that is what the clocks say: to be told, not to be acted on.
         """
-        owner = trial.user_attrs.get(OWNER)
-        if owner:
-            return Owner.parse(owner).is_dead()
-        since = self._ownerless.setdefault(trial._trial_id, time.monotonic())
-        return time.monotonic() - since > GRACE * self._heartbeat
+        latest = time.time() - self.grace
+        return {
+            trial.number
+            for trial in self.running()
+            if _has_died(trial) or trial.system_attrs.get(HEARTBEAT, latest) < latest
+        }
 
-    def waiting(self) -> list[FrozenTrial]:
-        """The runs that no worker has."""
-        from optuna.trial import TrialState
 
-        return self._all((TrialState.WAITING,))
-
-    def running(self) -> list[FrozenTrial]:
-        """The runs that workers have, the dead ones' among them."""
-        from optuna.trial import TrialState
-
-        states = (TrialState.RUNNING,)
-        return patiently(lambda: self.storage.get_all_trials(self._id, states=states))
+def _has_died(trial: FrozenTrial) -> bool:
+    """Whether a trial's worker is seen to be dead, as on this machine only it can be."""
+    owner = trial.user_attrs.get(OWNER)
+    return owner is not None and owner != "" and Owner.parse(owner).is_dead()
 
 
 def open_study(name: str, storage: BaseStorage, fingerprint: str | None) -> Study:

@@ -1,8 +1,4 @@
-"""Where a study keeps its runs' states, so that many workers share it: a journal file, PostgreSQL.
-
-Optuna's storages do the work. Its journal has no heartbeat, which is added here, so that the run
-of a worker that died is found and requeued in the same way with either.
-"""
+"""Optuna's storages, which many workers share: a journal file, or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import importlib.util
 import json
 import re
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,28 +17,20 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
     from optuna.storages.journal import JournalFileSymlinkLock, JournalStorage
 
-DEATHS = 3
-"""How often a run whose worker died is tried again: one that kills its workers must not do so
-for ever."""
-GRACE = 3
-"""Heartbeats that a worker may miss before it counts as dead."""
 VARIABLE = "RESNET_LAB_STORAGE"
-OWNER = "owner"
-"""User attribute of a trial: the worker's process. Empty while no worker has it."""
 PAUSES = (0.5, 1.0, 2.0, 5.0, *59 * (10.0,))
 """Seconds between attempts to reach a storage that is away: ten minutes in all."""
 
 T = TypeVar("T")
 
 
-def open_storage(url: str | None, folder: Path, heartbeat: int) -> BaseStorage:
+def open_storage(url: str | None, folder: Path) -> BaseStorage:
     """Open, or make, the storage of studies.
 
     Args:
         url: postgresql://USER@HOST/DATABASE, or the path of a journal file (*.journal) that all
             workers see; None: a journal file in `folder`.
         folder: the study's own.
-        heartbeat: seconds between two signs of life of a worker.
 
     Raises:
         UserError: another kind of storage, or one that cannot be reached; or no Optuna.
@@ -53,9 +40,9 @@ def open_storage(url: str | None, folder: Path, heartbeat: int) -> BaseStorage:
     if url is None or url.endswith(".journal"):
         path = folder / "study.journal" if url is None else user_path(url)
         # Absolute: a parser of configuration files changes directories while heartbeats write.
-        return _open_journal(path.absolute(), heartbeat)
+        return _open_journal(path.absolute())
     if url.startswith(("postgresql://", "postgresql+")):
-        return _open_database(url, heartbeat)
+        return _open_database(url)
     hint = "sqlite locks when several workers write" if url.startswith("sqlite") else "unknown kind"
     raise UserError(
         f"storage '{without_secrets(url)}': {hint}; leave --storage out for a journal file of "
@@ -63,7 +50,7 @@ def open_storage(url: str | None, folder: Path, heartbeat: int) -> BaseStorage:
     )
 
 
-def _open_database(url: str, heartbeat: int) -> RDBStorage:
+def _open_database(url: str) -> RDBStorage:
     from optuna.storages import RDBStorage
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -71,15 +58,7 @@ def _open_database(url: str, heartbeat: int) -> RDBStorage:
     problem: Exception | None = None
     for _ in range(3):  # two that make the tables of an empty database at once
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return RDBStorage(
-                    driver,
-                    engine_kwargs={"pool_pre_ping": True},
-                    heartbeat_interval=heartbeat,
-                    grace_period=GRACE * heartbeat,
-                    heartbeat_stale_trial_callback=retry_after_death(),
-                )
+            return RDBStorage(driver, engine_kwargs={"pool_pre_ping": True})
         except (ValueError, TypeError):
             # Its message may hold a piece of the password: what stands where a port should.
             raise UserError(
@@ -122,30 +101,18 @@ def away() -> tuple[type[Exception], ...]:
     return StorageInternalError, InterfaceError, OperationalError
 
 
-def retry_after_death() -> Callable[[Any, Any], None]:
-    """What queues the run of a dead worker again, as nobody's: Optuna's own, a few times."""
-    from optuna.storages import RetryHeartbeatStaleTrialCallback
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        retry = RetryHeartbeatStaleTrialCallback(max_retry=DEATHS, inherit_intermediate_values=True)
-
-    def retry_as_nobodys(study: Any, trial: Any) -> None:
-        trial.user_attrs = {**trial.user_attrs, OWNER: ""}
-        retry(study, trial)
-
-    return retry_as_nobodys
-
-
-def _open_journal(path: Path, heartbeat: int) -> JournalStorage:
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+def _open_journal(path: Path) -> JournalStorage:
+    from optuna.storages.journal import (
+        JournalFileBackend,
+        JournalFileSymlinkLock,
+        JournalStorage,
+    )
 
     lock = JournalFileSymlinkLock(str(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _mend(path, lock)
-        backend = JournalFileBackend(str(path), lock)
-        journal: JournalStorage = _heartbeat_journal()(backend, heartbeat)
+        return JournalStorage(JournalFileBackend(str(path), lock))
     except OSError as error:
         raise UserError(f"cannot write the journal {path}: {error.strerror or error}") from error
     except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
@@ -153,7 +120,6 @@ def _open_journal(path: Path, heartbeat: int) -> JournalStorage:
             f"the journal {path} is damaged, or no journal ({type(error).__name__}): move it away. "
             "Runs that are finished are not trained again"
         ) from error
-    return journal
 
 
 def _mend(path: Path, lock: JournalFileSymlinkLock) -> None:
@@ -180,44 +146,6 @@ def _mend(path: Path, lock: JournalFileSymlinkLock) -> None:
             file.truncate(len(whole))
     finally:
         lock.release()
-
-
-def _heartbeat_journal() -> type[Any]:
-    """The class, made when it is needed: its bases are Optuna's."""
-    from optuna.storages._heartbeat import BaseHeartbeat
-    from optuna.storages.journal import JournalStorage
-    from optuna.trial import TrialState
-
-    class HeartbeatJournal(JournalStorage, BaseHeartbeat):
-        """A journal whose running trials say now and then that they are alive."""
-
-        def __init__(self, backend: Any, heartbeat: int) -> None:
-            super().__init__(backend)
-            self._heartbeat = heartbeat
-            self._signs: dict[int, tuple[Any, float]] = {}
-
-        def record_heartbeat(self, trial_id: int) -> None:
-            self.set_trial_system_attr(trial_id, "heartbeat", time.time())
-
-        def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-            running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-            limit = GRACE * self._heartbeat
-            return [trial._trial_id for trial in running if self._silence(trial) > limit]
-
-        def _silence(self, trial: Any) -> float:
-            """Seconds since this process has seen a new sign: clocks of machines differ."""
-            sign, now = trial.system_attrs.get("heartbeat"), time.monotonic()
-            if trial._trial_id not in self._signs or self._signs[trial._trial_id][0] != sign:
-                self._signs[trial._trial_id] = sign, now
-            return now - self._signs[trial._trial_id][1]
-
-        def get_heartbeat_interval(self) -> int:
-            return self._heartbeat
-
-        def get_heartbeat_stale_trial_callback(self) -> Callable[[Any, Any], None]:
-            return retry_after_death()
-
-    return HeartbeatJournal
 
 
 def without_secrets(url: str) -> str:

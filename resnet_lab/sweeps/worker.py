@@ -6,19 +6,16 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from resnet_lab.configuration.config import Config
 from resnet_lab.errors import RunHeld, UserError
 from resnet_lab.runs.directory import RunDirectory, read_info
-from resnet_lab.sweeps.heartbeat import Heartbeat
-from resnet_lab.sweeps.presence import place_of
-from resnet_lab.sweeps.queue import ERROR, EVALUATIONS, FAILURES, PLACE, RUN, SLOT, Queue
-from resnet_lab.sweeps.storage import GRACE, patiently
-from resnet_lab.sweeps.verdict import (
+from resnet_lab.sweeps.job import Job
+from resnet_lab.sweeps.metric import (
     RESULTS,
-    TrialJudge,
     best_value,
     final_value,
     result_in_words,
@@ -26,30 +23,26 @@ from resnet_lab.sweeps.verdict import (
     shown_metric,
     split_metric,
 )
-from resnet_lab.sweeps.work import Work
+from resnet_lab.sweeps.missing_runs import place_of
+from resnet_lab.sweeps.pruning import TrialJudge
+from resnet_lab.sweeps.queue import ERROR, EVALUATIONS, FAILURES, PLACE, RUN, SLOT, Queue
+from resnet_lab.sweeps.storage import patiently
 from resnet_lab.training.interruption import Interruption
 
 if TYPE_CHECKING:
+    import threading
+    from multiprocessing import synchronize
+
     from optuna import Trial
 
 Tell = Callable[[str, str, str], None]
 """Told of what happens: (kind, run, detail); kinds are begun, finished, stopped, interrupted,
 failed, left, when another process trains the run, and refused, when the user has to act first: the
 first run cannot begin by a mistake, or the journal's disk is full."""
+Tickets: TypeAlias = "threading.Semaphore | synchronize.Semaphore"
+"""How many more runs may begin, over all workers."""
 LONGEST_PAUSE = 60.0
 """Seconds after which a run that another process trains is looked at again, at the latest."""
-
-
-class Tickets(Protocol):
-    """How many more runs may begin, over all workers."""
-
-    def acquire(self, block: bool = ...) -> bool:
-        """Take one; False when none is left."""
-        ...
-
-    def release(self) -> None:
-        """Give one back."""
-        ...
 
 
 class _Stopped(Exception):
@@ -62,198 +55,191 @@ class _Left:
     The latter are left to them for a second, and longer each time.
     """
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
-        self._pauses: dict[str, float] = {}
-        self._ends: dict[str, float] = {}
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._pauses: dict[object, tuple[float, float]] = {}
 
     def leave(self, slot: str) -> None:
-        pause = min(2 * self._pauses.get(slot, 0.5), LONGEST_PAUSE)
-        self._pauses[slot], self._ends[slot] = pause, time.monotonic() + pause
+        pause = min(2 * self._pauses.get(slot, (0.5, 0))[0], LONGEST_PAUSE)
+        self._pauses[slot] = pause, time.monotonic() + pause
 
     def __contains__(self, slot: object) -> bool:
-        wanted = self._work.has(None if slot is None else str(slot))
-        return not wanted or time.monotonic() < self._ends.get(str(slot), 0.0)
+        wanted = self._job.has(None if slot is None else str(slot))
+        return not wanted or time.monotonic() < self._pauses.get(slot, (0.0, 0.0))[1]
 
 
-def run_worker(work: Work, tell: Tell, tickets: Tickets | None = None) -> None:
+def run_worker(job: Job, tell: Tell, tickets: Tickets | None = None) -> None:
     """Train runs until none waits, none is left to fear for, or the worker is interrupted.
 
     Args:
-        work: of the sweep.
+        job: of the sweep.
         tell: hears of each run.
         tickets: of the whole command; None: as many runs as there are.
     """
     with (
         Interruption() as interruption,
-        contextlib.closing(work.open()) as queue,
+        contextlib.closing(job.open()) as queue,
         contextlib.suppress(_Stopped),
     ):
-        left = _Left(work)
-        while not interruption.requested and _one(work, queue, tell, tickets, interruption, left):
+        worker = _Worker(job, queue, tell, tickets, interruption)
+        while not interruption.requested and worker.one():
             pass
 
 
-def _one(
-    work: Work,
-    queue: Queue,
-    tell: Tell,
-    tickets: Tickets | None,
-    interruption: Interruption,
-    left: _Left,
-) -> bool:
-    """Train the next run; False when there is none."""
-    if target_reached(work, queue) or (tickets is not None and not tickets.acquire(False)):
-        return False
-    trial = _next(work, queue, interruption, left)
-    begun = trial is not None
-    if trial is not None:
-        with Heartbeat(queue.storage, trial, work.heartbeat):
-            begun = _train(work, queue, trial, tell, left)
-    if not begun and tickets is not None:
-        tickets.release()
-    return trial is not None
+@dataclass
+class _Worker:
+    job: Job
+    queue: Queue
+    tell: Tell
+    tickets: Tickets | None
+    interruption: Interruption
+    left: _Left = field(init=False)
 
+    def __post_init__(self) -> None:
+        self.left = _Left(self.job)
 
-def _next(work: Work, queue: Queue, interruption: Interruption, left: _Left) -> Trial | None:
-    """Take a waiting run. Where others still train, stay long enough to see one of them die.
-
-    Runs that are left to other processes are waited for as long as it takes.
-    """
-    deadline = time.monotonic() + GRACE * work.heartbeat + 1
-    while not interruption.requested:
-        queue.requeue_dead()
-        trial = queue.take(left)
+    def one(self) -> bool:
+        """Train the next run; False when there is none."""
+        if target_reached(self.job, self.queue):
+            return False
+        if self.tickets is not None and not self.tickets.acquire(False):
+            return False
+        trial = self.next_trial()
+        begun = trial is not None
         if trial is not None:
-            return trial
-        waiting, running = (
-            any(work.has(trial.user_attrs.get(SLOT)) for trial in trials)
-            for trials in (queue.waiting(), queue.running())
-        )
-        if not waiting and (not running or time.monotonic() > deadline):
-            return None
-        time.sleep(min(1.0, work.heartbeat / 2))
-    return None
+            with self.queue.heartbeat(trial):
+                begun = self.train(trial)
+        if not begun and self.tickets is not None:
+            self.tickets.release()
+        return trial is not None
+
+    def next_trial(self) -> Trial | None:
+        """Take a waiting run. Where others still train, stay long enough to see one of them die.
+
+        Runs that are left to other processes are waited for as long as it takes.
+        """
+        deadline = time.monotonic() + self.queue.grace + 1
+        while not self.interruption.requested:
+            self.queue.requeue_dead()
+            trial = self.queue.take(self.left)
+            if trial is not None:
+                return trial
+            waiting, running = (
+                any(self.job.has(trial.user_attrs.get(SLOT)) for trial in trials)
+                for trials in (self.queue.waiting(), self.queue.running())
+            )
+            if not waiting and (not running or time.monotonic() > deadline):
+                return None
+            time.sleep(min(1.0, self.job.heartbeat / 2))
+        return None
+
+    def train(self, trial: Trial) -> bool:
+        """Train a run; False when another process does."""
+        name = f"trial {trial.number}"
+        try:
+            config = patiently(lambda: self.job.config(trial))
+            name = RunDirectory.of(config).path.name
+            recipe = config.recipe
+            evaluations = max(1, recipe.iterations // recipe.evaluate_every)
+            noted = {RUN: name, PLACE: place_of(self.job.folder), EVALUATIONS: evaluations}
+            for attribute, value in noted.items():
+                self.queue.note(trial, attribute, value)
+            self.tell("begun", name, "")
+            info = read_info(self.run(config, trial))
+            self.check_measured(info)
+        except RunHeld as error:
+            self.left.leave(trial.user_attrs[SLOT])
+            self.queue.put_back(trial)
+            self.tell("left", name, str(error))
+            return False
+        except Exception as error:
+            self.failed(trial, name, error)
+            return True
+        except BaseException as error:
+            self.queue.put_back(trial)
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            self.tell("interrupted", name, "before its next step")
+            raise _Stopped from error
+        self.conclude(trial, info)
+        return True
+
+    def run(self, config: Config, trial: Trial) -> Path:
+        """Train here, or, where several processes train together, in processes of their own."""
+        if config.trainer.processes > 1:
+            from resnet_lab.sweeps.ranks import train_in_ranks
+
+            return train_in_ranks(self.job, config, trial)
+        sweep = self.job.sweep
+        stops = sweep.early_terminate is not None
+        judge = patiently(lambda: TrialJudge(trial, config, sweep.metric.name, stops))
+        return self.job.train(config, judge)
+
+    def check_measured(self, info: Mapping[str, Any]) -> None:
+        """Raise UserError where runs are compared by a number that a finished run does not have."""
+        sweep = self.job.sweep
+        wanted = split_metric(sweep.metric.name)[1]
+        compares = sweep.compares and info["status"] == "finished"
+        if compares and shown_metric(info, wanted) != wanted:
+            raise UserError(
+                f"metric is '{wanted}', which the run does not have: a top-5 error needs data of "
+                "100 classes or more; choose validation_error or validation_loss"
+            )
+
+    def conclude(self, trial: Trial, info: Mapping[str, Any]) -> None:
+        """Write down how a run has ended, and say it."""
+        name, status, metric = info["name"], info["status"], self.job.sweep.metric.name
+        if status == "finished":
+            self.queue.note(trial, RESULTS, results(info, metric))
+            self.queue.end(trial, "COMPLETE", final_value(info, metric))
+            self.tell("finished", name, result_in_words(info, metric))
+        elif status == "stopped":
+            self.queue.end(trial, "PRUNED")
+            self.tell("stopped", name, f"at step {info['step']:,}")
+        else:
+            self.queue.put_back(trial)
+            self.tell("interrupted", name, f"at step {info['step']:,}")
+            raise _Stopped
+
+    def failed(self, trial: Trial, name: str, error: Exception) -> None:
+        """Write down what went wrong; try again if that is wanted.
+
+        Before the command has trained anything, a mistake of the user's is no failure: it is said.
+        """
+        if isinstance(error, UserError) and not self.others_train(trial):
+            self.queue.put_back(trial)
+            self.tell("refused", name, str(error))
+            raise _Stopped
+        text = f"{type(error).__name__}: {error}"
+        failures = trial.user_attrs.get(FAILURES, 0)
+        self.queue.note(trial, ERROR, text)
+        ended = self.queue.end(trial, "FAIL")
+        if failures < self.job.retries:
+            self.queue.retry(ended, {FAILURES: failures + 1})
+            text += f" (trying again, {failures + 1} of {self.job.retries})"
+        self.tell("failed", name, text)
+
+    def others_train(self, mine: Trial) -> bool:
+        """Whether another run is being trained, or has been since this command began.
+
+        A run that a worker has taken counts once it has a directory: its worker may be about to
+        find the same mistake.
+        """
+        trials = self.queue.attempts().values()
+        ended = [trial.datetime_complete for trial in trials if trial.value is not None]
+        since = any(when is not None and when.timestamp() >= self.job.began for when in ended)
+        others = [trial for trial in self.queue.running() if trial.number != mine.number]
+        names = [str(trial.user_attrs.get(RUN)) for trial in others]
+        return since or any((self.job.folder / name / "run.json").exists() for name in names)
 
 
-def target_reached(work: Work, queue: Queue) -> bool:
+def target_reached(job: Job, queue: Queue) -> bool:
     """Whether a run has come down to the metric's target, so that no further one is needed."""
-    target = work.sweep.metric.target
+    target = job.sweep.metric.target
     if target is None:
         return False
     best = best_value(queue.attempts().values())
     return best is not None and best <= target
-
-
-def _train(work: Work, queue: Queue, trial: Trial, tell: Tell, left: _Left) -> bool:
-    """Train a run; False when another process does."""
-    name = f"trial {trial.number}"
-    try:
-        config = patiently(lambda: work.config(trial))
-        name = RunDirectory.of(config).path.name
-        queue.note(trial, RUN, name)
-        queue.note(trial, PLACE, place_of(work.folder))
-        recipe = config.recipe
-        queue.note(trial, EVALUATIONS, max(1, recipe.iterations // recipe.evaluate_every))
-        tell("begun", name, "")
-        stops = work.sweep.early_terminate is not None
-        judge = patiently(lambda: TrialJudge(trial, config, work.sweep.metric.name, stops))
-        info = read_info(_run(work, config, judge, trial))
-        _check_measured(work, info)
-    except RunHeld as error:
-        left.leave(trial.user_attrs[SLOT])
-        queue.put_back(trial)
-        tell("left", name, str(error))
-        return False
-    except Exception as error:
-        _failed(work, queue, trial, tell, name, error)
-        return True
-    except BaseException as error:
-        queue.put_back(trial)
-        if not isinstance(error, KeyboardInterrupt):
-            raise
-        tell("interrupted", name, "before its next step")
-        raise _Stopped from error
-    _conclude(work, queue, trial, tell, info)
-    return True
-
-
-def _run(work: Work, config: Config, judge: TrialJudge, trial: Trial) -> Path:
-    """Train here, or, where several processes train together, in a process group of their own."""
-    if config.trainer.processes == 1:
-        return work.train(config, judge)
-    from resnet_lab.sweeps.group import train_in_group
-
-    return train_in_group(work, config, trial)
-
-
-def _check_measured(work: Work, info: Mapping[str, Any]) -> None:
-    """Raise UserError where runs are compared by a number that the finished run does not have."""
-    wanted = split_metric(work.sweep.metric.name)[1]
-    compares = work.sweep.compares and info["status"] == "finished"
-    if compares and shown_metric(info, wanted) != wanted:
-        raise UserError(
-            f"metric is '{wanted}', which the run does not have: a top-5 error needs data of 100 "
-            "classes or more; choose validation_error or validation_loss"
-        )
-
-
-def _conclude(work: Work, queue: Queue, trial: Trial, tell: Tell, info: Mapping[str, Any]) -> None:
-    from optuna.trial import TrialState
-
-    name, status = str(info["name"]), str(info["status"])
-    if status == "finished":
-        metric = work.sweep.metric.name
-        queue.note(trial, RESULTS, results(info, metric))
-        value = final_value(info, metric)
-        patiently(lambda: queue.study.tell(trial, value, skip_if_finished=True))
-        tell("finished", name, result_in_words(info, metric))
-    elif status == "stopped":
-        patiently(lambda: queue.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True))
-        tell("stopped", name, f"at step {info['step']:,}")
-    else:
-        queue.put_back(trial)
-        tell("interrupted", name, f"at step {info['step']:,}")
-        raise _Stopped
-
-
-def _failed(
-    work: Work, queue: Queue, trial: Trial, tell: Tell, name: str, error: Exception
-) -> None:
-    """Write down what went wrong; try again if that is wanted.
-
-    Before the command has trained anything, a mistake of the user's is no failure: it is said.
-    """
-    from optuna.trial import TrialState
-
-    if isinstance(error, UserError) and not _others_train(work, queue, trial):
-        queue.put_back(trial)
-        tell("refused", name, str(error))
-        raise _Stopped
-    text = f"{type(error).__name__}: {error}"
-    failures = trial.user_attrs.get(FAILURES, 0)
-    queue.note(trial, ERROR, text)
-    frozen = patiently(
-        lambda: queue.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-    )
-    if failures < work.retries:
-        patiently(lambda: queue.retry(frozen, {FAILURES: failures + 1}))
-        text += f" (trying again, {failures + 1} of {work.retries})"
-    tell("failed", name, text)
-
-
-def _others_train(work: Work, queue: Queue, mine: Trial) -> bool:
-    """Whether another run is being trained, or has been since this command began.
-
-    A run that a worker has taken counts once it has a directory: its worker may be about to find
-    the same mistake.
-    """
-    trials = queue.attempts().values()
-    ended = [trial.datetime_complete for trial in trials if trial.value is not None]
-    since = any(when is not None and when.timestamp() >= work.began for when in ended)
-    others = [trial for trial in queue.running() if trial.number != mine.number]
-    names = [str(trial.user_attrs.get(RUN)) for trial in others]
-    return since or any((work.folder / name / "run.json").exists() for name in names)
 
 
 def use_devices(devices: Sequence[str]) -> None:

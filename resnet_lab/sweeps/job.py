@@ -15,12 +15,12 @@ from resnet_lab.configuration.config import Config
 from resnet_lab.errors import UserError
 from resnet_lab.sweeps.command import FixedFlags
 from resnet_lab.sweeps.distributions import as_flag
-from resnet_lab.sweeps.naming import note_study, shared_name
+from resnet_lab.sweeps.pruning import TrialJudge, pruner
 from resnet_lab.sweeps.queue import FLAGS, SLOT, Queue, open_study
-from resnet_lab.sweeps.sampling import pruner, sampler
+from resnet_lab.sweeps.sampler import sampler
 from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.storage import close, open_storage, without_secrets
-from resnet_lab.sweeps.verdict import TrialJudge
+from resnet_lab.sweeps.study_name import note_study, shared_name
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -31,7 +31,7 @@ Train = Callable[[Config, TrialJudge], Path]
 
 
 @dataclass(frozen=True)
-class Work:
+class Job:
     """Everything that a worker needs to know; it is sent to other processes.
 
     Attributes:
@@ -68,7 +68,7 @@ class Work:
 
     def open(self) -> Queue:
         """Open the study and its queue."""
-        storage = open_storage(self.storage, self.folder, self.heartbeat)
+        storage = open_storage(self.storage, self.folder)
         try:
             study = open_study(self._name(storage), storage, self.fingerprint)
         except UserError:

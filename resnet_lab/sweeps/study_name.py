@@ -47,26 +47,24 @@ def shared_name(
         UserError: this folder holds the runs of another search.
     """
     digest = hashlib.sha256((fingerprint or _of_grid(sweep)).encode()).hexdigest()[:8]
-    whole = f"{name}-{digest}"
-    begun = _begun(storage, name)
-    known = _read(folder)
-    mine = known.get("search") in (None, fingerprint)
-    if begun is None:
-        same, others = False, False
-    else:
+    whole, begun, known = f"{name}-{digest}", _begun(storage, name), read_study(folder)
+    others = known.get("search") not in (None, fingerprint)
+    if begun is not None:
         trials = storage.get_all_trials(begun, deepcopy=False)
-        kept = storage.get_study_user_attrs(begun).get("fingerprint")
         points = [trial.user_attrs.get(SLOT) for trial in trials]
         agrees = fingerprint is not None or not points or any(one in slots for one in points)
+        kept = storage.get_study_user_attrs(begun).get("fingerprint")
         same = kept == fingerprint and agrees and _begun(storage, whole) is None
-        runs = (folder / str(trial.user_attrs[RUN]) for trial in trials if RUN in trial.user_attrs)
-        others = not same and not known and any(run.exists() for run in runs)
-    if fingerprint is not None and (not mine or others):
+        if same and not (fingerprint is not None and others):
+            return name
+        runs = [str(trial.user_attrs[RUN]) for trial in trials if RUN in trial.user_attrs]
+        others |= not known and any((folder / run).exists() for run in runs)
+    if fingerprint is not None and others:
         raise UserError(
             f"study '{name}' was begun with other parameters, and a search cannot change them on "
             f"its way: its runs are in {folder}; give another name with --study"
         )
-    return name if same else whole
+    return whole
 
 
 def _of_grid(sweep: Sweep) -> str:
@@ -84,7 +82,7 @@ def _begun(storage: BaseStorage, name: str) -> int | None:
     return None
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read_study(folder: Path) -> dict[str, Any]:
     """What the study's folder says; nothing where it says nothing."""
     try:
         found = load_json(read_text(folder / FILE))
@@ -103,6 +101,6 @@ def note_study(folder: Path, name: str, storage: str | None, fingerprint: str | 
         fingerprint: of a search; None for a grid.
     """
     content = {"study": name, "storage": storage, "search": fingerprint}
-    if _read(folder) != content:
+    if read_study(folder) != content:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / FILE, content)

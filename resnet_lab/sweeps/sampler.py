@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from resnet_lab.sweeps.queue import SLOT
 
 if TYPE_CHECKING:
-    from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
-
-    from resnet_lab.sweeps.space import Hyperband
 
 
 def sampler(method: Literal["grid", "random", "bayes"], seed: int) -> BaseSampler:
@@ -55,17 +52,6 @@ def sampler(method: Literal["grid", "random", "bayes"], seed: int) -> BaseSample
             del self._inner[trial.number]
 
     return Reseeded()
-
-
-def pruner(early_terminate: Hyperband | None) -> BasePruner:
-    """Make Optuna's pruner that follows W&B's rule: successive halving, one bracket."""
-    from optuna.pruners import NopPruner, SuccessiveHalvingPruner
-
-    if early_terminate is None:
-        return NopPruner()
-    return SuccessiveHalvingPruner(
-        min_resource=early_terminate.first, reduction_factor=early_terminate.eta
-    )
 
 
 def _stream(seed: int, number: int) -> int:

@@ -1,18 +1,13 @@
-"""How a run is doing, as one number, and whether it is worth going on with."""
+"""How a run is doing, as one number: the metric of a sweep."""
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from resnet_lab.configuration.config import Config
-
 if TYPE_CHECKING:
-    from optuna import Trial
     from optuna.trial import FrozenTrial
-
 
 RESULTS = "results"
 """User attribute of a trial: network -> its number at the end of the run, or "diverged"."""
@@ -113,7 +108,7 @@ def _member_in_words(member: Mapping[str, Any], name: str) -> str:
     return _with_unit(name, member["final"][name])
 
 
-def in_words(metric: str, value: float) -> str:
+def metric_in_words(metric: str, value: float) -> str:
     """Write a metric's value: "validation error 3.21 %", "plain-56 validation error 3.21 %"."""
     return f"{metric.replace('_', ' ').replace('/', ' ')} {_with_unit(metric, value)}"
 
@@ -142,38 +137,3 @@ def _stands_for_none(trial: FrozenTrial) -> bool:
     """Whether a trial's value says that there is none. Earlier versions noted no results."""
     value = trial.value or 0.0
     return not math.isfinite(value) or (value == STAND_IN and RESULTS not in trial.user_attrs)
-
-
-class TrialJudge:
-    """Report a run's evaluations to its trial, and end it where the pruner says so.
-
-    A storage that cannot be reached for the moment never stops a training.
-
-    Args:
-        trial: of the run.
-        config: of the run.
-        metric: what is minimised.
-        stops: whether the sweep stops runs early.
-    """
-
-    def __init__(self, trial: Trial, config: Config, metric: str, stops: bool) -> None:
-        self._trial = trial
-        self._names = [spec.name for spec in config.specs()]
-        self._every = config.recipe.evaluate_every
-        self._metric = metric
-        self._stops = stops
-        self._known = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
-
-    def __call__(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> bool:
-        """Say whether to end the run after the evaluation at `step`."""
-        evaluation = step // self._every
-        if evaluation in self._known:  # a resumed run repeats what it had passed
-            return False
-        try:
-            value = cohort_value(scores, self._names, self._metric)
-            self._trial.report(value, evaluation)
-            self._known.add(evaluation)
-            return self._stops and self._trial.should_prune()
-        except Exception as error:
-            print(f"the study did not take an evaluation ({error}): going on", file=sys.stderr)
-            return False

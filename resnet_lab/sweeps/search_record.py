@@ -14,14 +14,18 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from resnet_lab.documents import DocumentError, load_json, load_yaml, read_text
+from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.sweeps.distributions import as_flag
-from resnet_lab.sweeps.naming import FILE
-from resnet_lab.sweeps.queue import DUPLICATE, FLAGS, RUN, SLOT
+from resnet_lab.sweeps.metric import split_metric
+from resnet_lab.sweeps.queue import FLAGS, RUN, Queue
 from resnet_lab.sweeps.storage import VARIABLE, close, open_storage
-from resnet_lab.sweeps.verdict import split_metric
+from resnet_lab.sweeps.study_name import read_study
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
 
 JOURNAL = "study.journal"
 _SEED = re.compile(r" seed (\d+)")
@@ -99,16 +103,8 @@ class StoredTrial:
 
 def read_definition(folder: Path) -> Definition | None:
     """Read what the search in a study's folder was to do; None where it is no search."""
-    text = _noted(folder).get("search") or _journal_fingerprint(folder / JOURNAL)
+    text = read_study(folder).get("search") or _journal_fingerprint(folder / JOURNAL)
     return parse_fingerprint(text) if isinstance(text, str) else None
-
-
-def _noted(folder: Path) -> dict[str, Any]:
-    try:
-        found = load_json(read_text(folder / FILE))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _journal_fingerprint(journal: Path) -> str | None:
@@ -125,7 +121,7 @@ def _journal_fingerprint(journal: Path) -> str | None:
 
 
 def parse_fingerprint(text: str) -> Definition | None:
-    """Read a search's fingerprint, as `Work.fingerprint` writes it; None for another text."""
+    """Read a search's fingerprint, as `Job.fingerprint` writes it; None for another text."""
     try:
         (method, metric, halving, parameters), end = json.JSONDecoder().raw_decode(text)
         ranges = {str(name): _range(value) for name, value in parameters.items()}
@@ -168,42 +164,46 @@ def stored_trials(folder: Path, storage: str | None = None) -> list[StoredTrial]
     """
     if importlib.util.find_spec("optuna") is None:
         return []
-    if storage is None and not (folder / JOURNAL).is_file():
-        return []
-    study = _noted(folder).get("study") if storage is not None else None
-    found: dict[str, StoredTrial] = {}
-    for trial in _frozen(folder, storage, study):
-        attributes = trial.user_attrs
-        if SLOT in attributes and DUPLICATE not in attributes:
-            found[str(attributes[SLOT])] = StoredTrial(
-                number=int(attributes[SLOT]),
-                state=trial.state.name,
-                run=str(attributes.get(RUN, "")),
-                flags=str(attributes.get(FLAGS, "")),
-            )
-    return sorted(found.values(), key=lambda one: one.number)
+    found = [
+        StoredTrial(
+            number=int(slot),
+            state=trial.state.name,
+            run=str(trial.user_attrs.get(RUN, "")),
+            flags=str(trial.user_attrs.get(FLAGS, "")),
+        )
+        for slot, trial in _attempts(folder, storage).items()
+    ]
+    return sorted(found, key=lambda one: one.number)
 
 
-def _frozen(folder: Path, storage: str | None, study: str | None) -> list[Any]:
-    """All of a study's trials. A journal is only read here: nothing in it is mended."""
+def _attempts(folder: Path, storage: str | None) -> dict[str, FrozenTrial]:
+    """The last attempt at each slot. A journal is only read here: nothing in it is mended."""
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if storage is None:
-        try:
-            opened: Any = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
-            known = opened.get_all_studies()
-        except Exception:  # whatever a damaged journal makes Optuna raise
-            return []
-        return opened.get_all_trials(known[0]._study_id, deepcopy=False) if known else []
-    opened = open_storage(storage, folder, 30)
+    if storage is not None:
+        opened = open_storage(storage, folder)
+        return _of_study(opened, str(read_study(folder).get("study", folder.name)))
+    if not (folder / JOURNAL).is_file():
+        return {}
     try:
-        names = [study] if study is not None else [folder.name]
-        known = [one for one in opened.get_all_studies() if one.study_name in names]
-        return opened.get_all_trials(known[0]._study_id, deepcopy=False) if known else []
+        journal = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+        names = [one.study_name for one in journal.get_all_studies()]
+    except Exception:  # whatever a damaged journal makes Optuna raise
+        return {}
+    return _of_study(journal, names[0]) if names else {}
+
+
+def _of_study(storage: BaseStorage, study: str) -> dict[str, FrozenTrial]:
+    import optuna
+
+    try:
+        return Queue(optuna.load_study(study_name=study, storage=storage), storage).attempts()
+    except KeyError:  # the storage has no such study
+        return {}
     finally:
-        close(opened)
+        close(storage)
 
 
 def usual_storage() -> str | None:

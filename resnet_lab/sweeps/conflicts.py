@@ -9,9 +9,9 @@ from resnet_lab.configuration.config import Config
 from resnet_lab.data.dataset import DATASETS
 from resnet_lab.errors import UserError
 from resnet_lab.sweeps.command import FixedFlags, value_given
+from resnet_lab.sweeps.job import setting
+from resnet_lab.sweeps.metric import split_metric
 from resnet_lab.sweeps.space import Sweep
-from resnet_lab.sweeps.verdict import split_metric
-from resnet_lab.sweeps.work import setting
 
 TOP5_CLASSES = 100
 """Data of fewer classes have no top-5 error."""
@@ -58,6 +58,20 @@ def _check_member(sweep: Sweep, config: Config) -> None:
         raise UserError(
             f"metric is '{metric}', but a run trains {config.network}: give "
             + (f"one of {ways}" if several else plain)
+        )
+
+
+def check_early_termination(sweep: Sweep, config: Config) -> None:
+    """Raise UserError if no run would ever reach the first evaluation that could stop it."""
+    if sweep.early_terminate is None:
+        return
+    recipe = config.recipe
+    evaluations = (recipe.iterations - 1) // recipe.evaluate_every
+    if sweep.early_terminate.first > evaluations:
+        raise UserError(
+            f"early_terminate would stop runs at evaluation {sweep.early_terminate.first}, but a "
+            f"run has only {evaluations} before its last: lower min_iter or recipe.evaluate_every "
+            f"({recipe.evaluate_every})"
         )
 
 

@@ -1,4 +1,4 @@
-"""Whether the runs that a study has as done lie in this runs directory, and where else they are.
+"""Runs that a study has as done and that are not in this runs directory, and where they are.
 
 A storage that many share knows that a run has ended, not that its directory is here: a run counts
 only where it can be read.
@@ -19,9 +19,9 @@ from resnet_lab.sweeps.queue import PLACE, RUN
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-ENDED = ("COMPLETE", "PRUNED")
-"""States of trials whose run has come to its end."""
-UNKNOWN = ("", "")
+Place = tuple[str, str]
+"""A machine, and a study's folder on it."""
+UNKNOWN: Place = ("", "")
 """Place of runs that an earlier version trained, which did not note it."""
 
 
@@ -31,16 +31,16 @@ def place_of(folder: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Absent:
+class MissingRuns:
     """Runs that have ended by the study, and that are not in this runs directory.
 
     Attributes:
         gone: slots whose directories were written here, and have been removed.
-        elsewhere: (machine, folder) -> slots whose runs were written there; see `UNKNOWN`.
+        elsewhere: place -> slots whose runs were written there.
     """
 
     gone: tuple[str, ...]
-    elsewhere: Mapping[tuple[str, str], tuple[str, ...]]
+    elsewhere: Mapping[Place, tuple[str, ...]]
 
     @property
     def slots(self) -> set[str]:
@@ -48,13 +48,13 @@ class Absent:
         return {*self.gone, *(slot for slots in self.elsewhere.values() for slot in slots)}
 
 
-def absent(
+def missing_runs(
     attempts: Mapping[str, FrozenTrial],
     slots: Iterable[str],
     places: Mapping[str, Path],
     folder: Path,
     shared: bool,
-) -> Absent:
+) -> MissingRuns:
     """Look for the runs of slots that have ended.
 
     Args:
@@ -65,24 +65,24 @@ def absent(
         shared: whether the storage lies elsewhere. A journal in the study's folder moves with it.
     """
     here = place_of(folder)
-    gone: list[str] = []
-    elsewhere: dict[tuple[str, str], list[str]] = {}
+    gone: tuple[str, ...] = ()
+    elsewhere: dict[Place, tuple[str, ...]] = {}
     for slot in slots:
         trial = attempts.get(slot)
-        if trial is None or trial.state.name not in ENDED:
+        if trial is None or trial.state.name not in ("COMPLETE", "PRUNED"):
             continue
-        if has_ended(places.get(slot) or folder / str(trial.user_attrs.get(RUN))):
+        if _has_ended(places.get(slot) or folder / str(trial.user_attrs.get(RUN))):
             continue
         noted = trial.user_attrs.get(PLACE, {})
         if not shared or noted == here:
-            gone.append(slot)
+            gone += (slot,)
         else:
-            key = (str(noted.get("host", "")), str(noted.get("folder", "")))
-            elsewhere.setdefault(key, []).append(slot)
-    return Absent(tuple(gone), {key: tuple(found) for key, found in elsewhere.items()})
+            place = str(noted.get("host", "")), str(noted.get("folder", ""))
+            elsewhere[place] = (*elsewhere.get(place, ()), slot)
+    return MissingRuns(gone, elsewhere)
 
 
-def has_ended(run: Path) -> bool:
+def _has_ended(run: Path) -> bool:
     """Whether a run directory is there whose run is finished, or was stopped by its sweep."""
     try:
         return read_info(run).get("status") in ("finished", "stopped")
@@ -90,24 +90,24 @@ def has_ended(run: Path) -> bool:
         return False
 
 
-def check_runs_dir(found: Absent, study: str, folder: Path) -> None:
+def check_runs_dir(found: MissingRuns, study: str, folder: Path) -> None:
     """Raise UserError where this machine has the study's runs in another runs directory.
 
     Training the rest here would part the study; all of it here would train it twice.
     """
     for (host, written), slots in found.elsewhere.items():
         if host == socket.gethostname():
-            runs = f"{len(slots)} run{'s' if len(slots) > 1 else ''}"
+            runs, are = ("1 run", "is") if len(slots) == 1 else (f"{len(slots)} runs", "are")
             is_there = "" if Path(written).is_dir() else ", which is not there any more"
             raise UserError(
-                f"the study '{study}' of this storage has {runs} finished that "
-                f"{'are' if len(slots) > 1 else 'is'} not in {folder}: written to {written}"
-                f"{is_there}. Give --runs-dir {Path(written).parent} to go on there, copy its runs "
-                "here, or give another --study to train all of them here"
+                f"the study '{study}' of this storage has {runs} finished that {are} not in "
+                f"{folder}: written to {written}{is_there}. Give --runs-dir "
+                f"{Path(written).parent} to go on there, copy its runs here, or give another "
+                "--study to train all of them here"
             )
 
 
-def absent_lines(found: Absent) -> list[str]:
+def missing_lines(found: MissingRuns) -> list[str]:
     """Say how many runs are elsewhere, and where."""
     lines = []
     for place, slots in found.elsewhere.items():
