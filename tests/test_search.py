@@ -21,8 +21,9 @@ from resnet_lab.data.cifar import VERSIONS
 from resnet_lab.sweeps.local import outcome
 from resnet_lab.sweeps.queue import FLAGS, RUN, SLOT, Queue, Slot, open_study
 from resnet_lab.sweeps.sampling import pruner, sampler
-from resnet_lab.sweeps.space import Hyperband, Metric, Sweep, read_sweep
 from resnet_lab.sweeps.storage import open_storage
+from resnet_lab.sweeps.sweep import Hyperband, Metric, Sweep
+from resnet_lab.sweeps.sweep_file import read_sweep
 from resnet_lab.sweeps.verdict import (
     RESULTS,
     TrialJudge,

@@ -20,7 +20,7 @@ from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import read_info
 from resnet_lab.sweeps.command import FixedFlags
 from resnet_lab.sweeps.queue import RUN
-from resnet_lab.sweeps.space import Metric
+from resnet_lab.sweeps.sweep import Metric
 from resnet_lab.sweeps.verdict import has_result
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ from resnet_lab.sweeps.local import Outcome, print_outcome, run_locally
 from resnet_lab.sweeps.plan import Costs, check_early_termination, plan_lines, search_lines
 from resnet_lab.sweeps.presence import Absent, absent, absent_lines, check_runs_dir
 from resnet_lab.sweeps.queue import Slot
-from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.storage import VARIABLE, without_secrets
+from resnet_lab.sweeps.sweep import Sweep
 from resnet_lab.sweeps.work import Train, Work, flags_as_read
 from resnet_lab.sweeps.worker import target_reached
 

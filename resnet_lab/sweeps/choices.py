@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from resnet_lab.sweeps.distributions import Choices, Distribution
-from resnet_lab.sweeps.space import Sweep, flags
+from resnet_lab.sweeps.sweep import Sweep, flags
 
 DECIDE = ("config", "network", "data.name", "recipe.iterations", "recipe.batch_size")
 """Parameters by which runs of one search can differ in cost."""

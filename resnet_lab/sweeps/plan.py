@@ -10,7 +10,7 @@ from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.sweeps.cost import multiply_adds
 from resnet_lab.sweeps.duration import Speeds, in_words, shared, workers_in_words
-from resnet_lab.sweeps.space import Sweep
+from resnet_lab.sweeps.sweep import Sweep
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
-    from resnet_lab.sweeps.space import Hyperband
+    from resnet_lab.sweeps.sweep import Hyperband
 
 
 def sampler(method: Literal["grid", "random", "bayes"], seed: int) -> BaseSampler:

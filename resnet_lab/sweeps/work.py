@@ -18,8 +18,8 @@ from resnet_lab.sweeps.distributions import as_flag
 from resnet_lab.sweeps.naming import note_study, shared_name
 from resnet_lab.sweeps.queue import FLAGS, SLOT, Queue, open_study
 from resnet_lab.sweeps.sampling import pruner, sampler
-from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.storage import close, open_storage, without_secrets
+from resnet_lab.sweeps.sweep import Sweep
 from resnet_lab.sweeps.verdict import TrialJudge
 
 if TYPE_CHECKING:
