@@ -56,8 +56,9 @@ from resnet_lab.runs.rows import LAYERS, METRICS
 from resnet_lab.runs.stacking import read_rows
 from resnet_lab.sweeps.distributions import DISTRIBUTIONS, Continuous, read_distribution
 from resnet_lab.sweeps.queue import Queue, Slot, open_study
-from resnet_lab.sweeps.space import MOST_RUNS, read_sweep
 from resnet_lab.sweeps.storage import open_storage
+from resnet_lab.sweeps.sweep import MOST_RUNS
+from resnet_lab.sweeps.sweep_file import read_sweep
 from resnet_lab.training.train import train
 
 ACCEPTED, REFUSED = "accepted", "refused"

@@ -68,7 +68,7 @@ TORCH_FREE = [
     "resnet_lab.runs.summary",
     "resnet_lab.sweeps.agents",
     "resnet_lab.sweeps.local",
-    "resnet_lab.sweeps.space",
+    "resnet_lab.sweeps.sweep_file",
     "resnet_lab.tracking.agent",
     "resnet_lab.tracking.claim",
     "resnet_lab.tracking.history",

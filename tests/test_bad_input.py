@@ -39,7 +39,7 @@ from resnet_lab.networks.weights import load_weights, save_weights
 from resnet_lab.runs.frames import load_runs
 from resnet_lab.runs.rows import LAYERS, METRICS
 from resnet_lab.runs.stacking import MOST_ROWS, read_rows
-from resnet_lab.sweeps.space import read_sweep
+from resnet_lab.sweeps.sweep_file import read_sweep
 from resnet_lab.training.train import train
 
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -248,7 +248,7 @@ def test_a_terminal_that_lacks_a_character_gets_its_escape() -> None:
     [
         (
             f"{GRID}seed: {{min: 0, max: 1000000000000}}",
-            "is a grid of 1,000,000,000,001 runs: 10,0",
+            ": it is a grid of 1,000,000,000,001 runs: 10,0",
         ),
         (f"{GRID}seed: &a {{parameters: *a}}", "is no YAML: the alias *a stands inside itself"),
         (f"{GRID}seed: {{value: 1}}\n  seed: {{value: 2}}", "is no YAML: the key 'seed' is there"),

@@ -17,7 +17,7 @@ from resnet_lab.cli import COMMANDS
 from resnet_lab.cli.parsing import config_parser, parse_config
 from resnet_lab.cli.sweep import sweep_parser
 from resnet_lab.sweeps.distributions import DISTRIBUTIONS
-from resnet_lab.sweeps.space import KEYS
+from resnet_lab.sweeps.sweep_file import KEYS
 
 SCRIPTS = own_files("docs/cluster/*")
 DOCUMENTS = [ROOT / "docs" / "sweeps.md", ROOT / "docs" / "cluster.md"]

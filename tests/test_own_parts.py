@@ -23,7 +23,7 @@ from resnet_lab.documents import load_yaml
 from resnet_lab.networks.network import Network
 from resnet_lab.parts import files
 from resnet_lab.parts.registry import additions, take_back
-from resnet_lab.sweeps.space import read_sweep
+from resnet_lab.sweeps.sweep_file import read_sweep
 
 FILE = """
 import resnet_lab as rl

@@ -30,8 +30,9 @@ from resnet_lab.sweeps.metric import (
 from resnet_lab.sweeps.pruning import TrialJudge, pruner
 from resnet_lab.sweeps.queue import FLAGS, RUN, SLOT, Queue, Slot, open_study
 from resnet_lab.sweeps.sampler import sampler
-from resnet_lab.sweeps.space import Hyperband, Metric, Sweep, read_sweep
 from resnet_lab.sweeps.storage import open_storage
+from resnet_lab.sweeps.sweep import Hyperband, Metric, Sweep
+from resnet_lab.sweeps.sweep_file import read_sweep
 from resnet_lab.sweeps.worker import target_reached
 
 SEARCH: dict[str, Any] = {

@@ -17,7 +17,7 @@ from resnet_lab.cli.sweep import sweep_parser
 from resnet_lab.cli.train import train_illustrated
 from resnet_lab.cli.wandb_flags import from_wandb
 from resnet_lab.configuration.config import Config
-from resnet_lab.sweeps.space import read_sweep
+from resnet_lab.sweeps.sweep_file import read_sweep
 
 POINT = "${args}"
 TRAIN = ["resnet-lab", "train"]

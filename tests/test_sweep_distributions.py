@@ -93,6 +93,27 @@ def test_kinds_are_told_from_the_keys() -> None:
     assert read(values=[1, 2], probabilities=[0.25, 0.75]) == Choices(("1", "2"), (0.25, 0.75))
 
 
+@pytest.mark.parametrize(
+    ("entry", "stored"),
+    [
+        ({"values": [1, "a"]}, "Choices(values=('1', 'a'), probabilities=None)"),
+        ({"min": 1, "max": 4}, "Integers(low=1, high=4)"),
+        (
+            {"distribution": "q_log_uniform_values", "min": 8, "max": 64, "q": 8},
+            "Continuous(shape='log_uniform', first=8, second=64, quantum=8)",
+        ),
+        (
+            {"distribution": "inv_log_uniform", "min": -2, "max": 0.0},
+            f"Continuous(shape='log_uniform', first=1.0, second={E**2}, quantum=None)",
+        ),
+    ],
+    ids=str,
+)
+def test_a_search_that_was_begun_before_is_known_again(entry: dict[str, Any], stored: str) -> None:
+    """Studies keep this text: a search goes on only where it is the same, see `open_study`."""
+    assert repr(read(**entry)) == stored
+
+
 def test_lists_and_whole_numbers_are_drawn_evenly_or_by_their_probabilities() -> None:
     even = drawn({"values": ["a", "b"]}, 400)
     assert 160 <= even.count("a") <= 240  # 200 +- 10

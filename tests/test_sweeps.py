@@ -22,7 +22,7 @@ from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.runs.lock import RunLock
 from resnet_lab.sweeps import local
 from resnet_lab.sweeps.queue import Queue
-from resnet_lab.sweeps.space import read_sweep
+from resnet_lab.sweeps.sweep_file import read_sweep
 from resnet_lab.training.train import train
 
 EXPERIMENTS = own_files("experiments/*.yaml")

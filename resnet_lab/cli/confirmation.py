@@ -21,7 +21,7 @@ from resnet_lab.runs.directory import read_info
 from resnet_lab.sweeps.command import FixedFlags
 from resnet_lab.sweeps.metric import has_result
 from resnet_lab.sweeps.queue import RUN
-from resnet_lab.sweeps.space import Metric
+from resnet_lab.sweeps.sweep import Metric
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

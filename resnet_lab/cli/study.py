@@ -37,8 +37,8 @@ from resnet_lab.sweeps.missing_runs import MissingRuns, check_runs_dir, missing_
 from resnet_lab.sweeps.outcome import Outcome, print_outcome
 from resnet_lab.sweeps.plan import plan_lines, search_lines
 from resnet_lab.sweeps.queue import Slot
-from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.storage import VARIABLE, without_secrets
+from resnet_lab.sweeps.sweep import Sweep
 from resnet_lab.sweeps.worker import target_reached
 
 if TYPE_CHECKING:

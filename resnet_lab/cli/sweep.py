@@ -22,7 +22,7 @@ from resnet_lab.training.processes import stand_alone
 
 if TYPE_CHECKING:
     from resnet_lab.cli.study import Study
-    from resnet_lab.sweeps.space import Sweep
+    from resnet_lab.sweeps.sweep import Sweep
 
 LIMITS = (
     ("workers", 1, 1_000),
@@ -61,7 +61,7 @@ def _prepared(arguments: Sequence[str]) -> Callable[[], int] | None:
     from resnet_lab.cli.confirmation import confirm, read_seeds
     from resnet_lab.cli.study import Study, say
     from resnet_lab.cli.train import train_illustrated
-    from resnet_lab.sweeps.space import read_sweep
+    from resnet_lab.sweeps.sweep_file import read_sweep
 
     given.seeds = read_seeds(given.seeds)
     given.runs_dir = with_home(given.runs_dir)

@@ -39,8 +39,8 @@ def _judge(config: Config, told: dict[str, Any]) -> Judge:
     import optuna
 
     from resnet_lab.sweeps.pruning import TrialJudge, pruner
-    from resnet_lab.sweeps.space import Hyperband
     from resnet_lab.sweeps.storage import open_storage
+    from resnet_lab.sweeps.sweep import Hyperband
 
     halving = Hyperband(**told["halving"]) if told["halving"] else None
     storage = open_storage(told["storage"], Path(told["folder"]))

@@ -11,7 +11,7 @@ from resnet_lab.errors import UserError
 from resnet_lab.sweeps.command import FixedFlags, value_given
 from resnet_lab.sweeps.job import setting
 from resnet_lab.sweeps.metric import split_metric
-from resnet_lab.sweeps.space import Sweep
+from resnet_lab.sweeps.sweep import Sweep
 
 TOP5_CLASSES = 100
 """Data of fewer classes have no top-5 error."""

@@ -10,7 +10,7 @@ from resnet_lab.configuration.config import Config
 from resnet_lab.data.dataset import DATASETS
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.sweeps.distributions import Choices, Distribution
-from resnet_lab.sweeps.space import Sweep, flags
+from resnet_lab.sweeps.sweep import Sweep, flags
 
 DECIDE = ("config", "network", "data.name", "recipe.iterations", "recipe.batch_size")
 """Parameters by which runs of one search can differ in cost."""

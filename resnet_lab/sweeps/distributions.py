@@ -1,7 +1,10 @@
 """What values a parameter of a sweep may take: every distribution of W&B's sweep format.
 
-Each reads itself from the file, names its extreme values, so that they can be checked before
-anything runs, and draws a value through an Optuna trial. Values leave here as the text of a flag.
+Optuna draws lists, whole numbers and plain ranges by its own distributions. The others are drawn as
+a quantile between 0 and 1, through the inverse of their distribution function: W&B's multiples of q
+count from 0, Optuna's steps from the lower bound. Values leave here as the text of a flag.
+
+A study that goes on compares the `repr` of these dataclasses with what it was begun with.
 """
 
 from __future__ import annotations
@@ -119,9 +122,6 @@ class Integers(Distribution):
 class Continuous(Distribution):
     """Real numbers, rounded to multiples of a quantum or not.
 
-    Bounded ones without a quantum are Optuna's own; the others are drawn as a quantile between 0
-    and 1, through the inverse of their distribution function.
-
     Attributes:
         shape: of the density.
         first, second: bounds (uniform, log_uniform), mean and sd (normal; of the logarithm:
@@ -161,32 +161,52 @@ class Continuous(Distribution):
             return float(min(max(first * (second / first) ** level, first), second))
         from scipy import stats
 
-        level = min(max(level, TAIL), 1 - TAIL)
-        if self.shape == "beta":
-            return float(stats.beta.ppf(level, first, second))
-        value = float(stats.norm.ppf(level, first, second))
-        return value if self.shape == "normal" else math.exp(value)
+        family = stats.beta if self.shape == "beta" else stats.norm
+        value = float(family.ppf(min(max(level, TAIL), 1 - TAIL), first, second))
+        return math.exp(value) if self.shape == "log_normal" else value
 
 
-_NUMBERS: dict[str, tuple[str, ...]] = {
+# Reading
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A distribution of W&B's format.
+
+    Attributes:
+        shape: of its density.
+        keys: of its two numbers.
+        exponent: 1 where they are exponents of e, -1 of 1/e; 0: the numbers themselves.
+        rounded: whether there is one of multiples of q, too: q_...
+    """
+
+    shape: Shape
+    keys: tuple[str, str] = ("min", "max")
+    exponent: Literal[-1, 0, 1] = 0
+    rounded: bool = True
+
+
+_KINDS = {
+    "uniform": _Kind("uniform"),
+    "log_uniform": _Kind("log_uniform", exponent=1),
+    "log_uniform_values": _Kind("log_uniform"),
+    # log(1/x) is uniform, so that log(x) is, turned round
+    "inv_log_uniform": _Kind("log_uniform", exponent=-1, rounded=False),
+    "inv_log_uniform_values": _Kind("log_uniform", rounded=False),
+    "normal": _Kind("normal", ("mu", "sigma")),
+    "log_normal": _Kind("log_normal", ("mu", "sigma")),
+    "beta": _Kind("beta", ("a", "b")),
+}
+_KEYS: dict[str, tuple[str, ...]] = {
+    "constant": ("value",),
+    "categorical": ("values", "probabilities"),
+    "categorical_w_probabilities": ("values", "probabilities"),
     "int_uniform": ("min", "max"),
-    "uniform": ("min", "max"),
-    "q_uniform": ("min", "max", "q"),
-    "log_uniform": ("min", "max"),
-    "q_log_uniform": ("min", "max", "q"),
-    "log_uniform_values": ("min", "max"),
-    "q_log_uniform_values": ("min", "max", "q"),
-    "inv_log_uniform": ("min", "max"),
-    "inv_log_uniform_values": ("min", "max"),
-    "normal": ("mu", "sigma"),
-    "q_normal": ("mu", "sigma", "q"),
-    "log_normal": ("mu", "sigma"),
-    "q_log_normal": ("mu", "sigma", "q"),
-    "beta": ("a", "b"),
-    "q_beta": ("a", "b", "q"),
+    **{name: kind.keys for name, kind in _KINDS.items()},
+    **{f"q_{name}": (*kind.keys, "q") for name, kind in _KINDS.items() if kind.rounded},
 }
 _DEFAULTS = {"q": 1, "mu": 0, "sigma": 1}
-DISTRIBUTIONS = ("constant", "categorical", "categorical_w_probabilities", *_NUMBERS)
+DISTRIBUTIONS = tuple(_KEYS)
 
 
 def read_distribution(where: str, entry: Mapping[str, Any]) -> Distribution:
@@ -209,14 +229,18 @@ def read_distribution(where: str, entry: Mapping[str, Any]) -> Distribution:
             f"{where}: unknown distribution '{kind}'{suggest(str(kind), DISTRIBUTIONS)} "
             f"(known: {', '.join(DISTRIBUTIONS)})"
         )
-    keys = _NUMBERS.get(kind) or (("value",) if kind == "constant" else ("values", "probabilities"))
+    keys = _KEYS[kind]
     for key in entry:
         if key not in (*keys, "distribution"):
             raise UserError(
                 f"{where}: unknown key '{key}'{suggest(str(key), keys)} ({kind} takes: "
                 f"{', '.join(keys)})"
             )
-    if kind not in _NUMBERS:
+    if kind == "constant":
+        if "value" not in entry:
+            raise UserError(f"{where}: a constant needs 'value'")
+        return Choices((as_flag(entry["value"]),))
+    if "values" in keys:
         return _choices(where, kind, entry)
     return _numbers(where, kind, {key: _number(where, kind, key, entry) for key in keys})
 
@@ -225,7 +249,7 @@ def _implied(where: str, entry: Mapping[str, Any]) -> str:
     if "value" in entry:
         return "constant"
     if "values" in entry:
-        return "categorical_w_probabilities" if "probabilities" in entry else "categorical"
+        return "categorical"
     if "min" in entry and "max" in entry:
         whole = all(type(entry[key]) is int for key in ("min", "max"))
         return "int_uniform" if whole else "uniform"
@@ -235,10 +259,6 @@ def _implied(where: str, entry: Mapping[str, Any]) -> str:
 
 
 def _choices(where: str, kind: str, entry: Mapping[str, Any]) -> Choices:
-    if kind == "constant":
-        if "value" not in entry:
-            raise UserError(f"{where}: a constant needs 'value'")
-        return Choices((as_flag(entry["value"]),))
     values = entry.get("values")
     if not isinstance(values, list) or not values:
         raise UserError(f"{where}: values is {values!r}: give a list with at least one value")
@@ -246,26 +266,20 @@ def _choices(where: str, kind: str, entry: Mapping[str, Any]) -> Choices:
     for flag, times in Counter(flags).items():
         if times > 1:
             raise UserError(f"{where}: the value {flag} is there twice: give each once")
-    return Choices(flags, _probabilities(where, kind, entry, len(flags)))
-
-
-def _probabilities(
-    where: str, kind: str, entry: Mapping[str, Any], count: int
-) -> tuple[float, ...] | None:
     given = entry.get("probabilities")
-    if given is None and kind != "categorical_w_probabilities":
-        return None
+    if given is None and kind == "categorical":
+        return Choices(flags)
     if (
         not isinstance(given, list)
-        or len(given) != count
+        or len(given) != len(flags)
         or not all(isinstance(one, int | float) and one >= 0 for one in given)
         or not math.isclose(sum(given), 1, abs_tol=1e-6)
     ):
         raise UserError(
-            f"{where}: probabilities are {given!r}: give one for each of the {count} values, "
+            f"{where}: probabilities are {given!r}: give one for each of the {len(flags)} values, "
             "0 or more, adding up to 1"
         )
-    return tuple(float(one) for one in given)
+    return Choices(flags, tuple(float(one) for one in given))
 
 
 def _number(where: str, kind: str, key: str, entry: Mapping[str, Any]) -> float:
@@ -291,67 +305,52 @@ def _numbers(where: str, kind: str, given: dict[str, float]) -> Distribution:
         raise UserError(f"{where}: min is {first} and max {second}: min must be below max")
     if (other == "sigma" and second <= 0) or (one == "a" and min(first, second) <= 0):
         raise UserError(f"{where}: {one} is {first}, {other} {second}: give numbers above 0")
-    shape = kind.removeprefix("q_")
-    if shape in ("log_uniform", "inv_log_uniform", "log_normal"):
+    if kind == "int_uniform":
+        if not (isinstance(first, int) and isinstance(second, int)):
+            raise UserError(f"{where}: int_uniform needs whole numbers, not {first} and {second}")
+        return Integers(first, second)
+    known = _KINDS[kind.removeprefix("q_")]
+    if known.shape == "log_normal" and 0 < first < NEAR_ZERO:
+        raise UserError(
+            f"{where}: mu is {first:g}, but it is the mean of the logarithm: the median would be "
+            f"e to the power of {first:g}, {math.exp(first):.4g}; for a median of {first:g} write "
+            f"mu: {math.log(first):.4g}"
+        )
+    if known.exponent:
         _check_exponents(where, kind, first, second)
-    if shape == "int_uniform":
-        return _integers(where, first, second)
-    if shape.endswith("_values"):
-        if first <= 0:
-            raise UserError(f"{where}: min is {first}: {kind} needs a number above 0")
-        return _finite(where, Continuous("log_uniform", first, second, quantum))
-    if shape == "log_uniform":  # the bounds are exponents of e
-        return _finite(where, _log_uniform(where, first, second, quantum))
-    if shape == "inv_log_uniform":  # log(1/x) is uniform, so that log(x) is, turned round
-        return _finite(where, _log_uniform(where, -second, -first, quantum))
-    return _finite(where, Continuous(_SHAPES[shape], first, second, quantum))
+        first, second = sorted(_exp(where, known.exponent * bound) for bound in (first, second))
+    elif known.shape == "log_uniform" and first <= 0:
+        raise UserError(f"{where}: min is {first}: {kind} needs a number above 0")
+    return _finite(where, Continuous(known.shape, first, second, quantum))
 
 
 def _check_exponents(where: str, kind: str, first: float, second: float) -> None:
     """Raise UserError where exponents of e are clearly meant as the values themselves."""
-    if kind.endswith("log_normal"):
-        if not 0 < first < NEAR_ZERO:
-            return
-        meant = f"for a median of {first:g} write mu: {math.log(first):.4g}"
-        raise UserError(
-            f"{where}: mu is {first:g}, but it is the mean of the logarithm: the median would be "
-            f"e to the power of {first:g}, {math.exp(first):.4g}; {meant}"
-        )
     too_large = LARGEST_EXPONENT < second < math.log(sys.float_info.max)  # else no number at all
     if not (0 < first < NEAR_ZERO or too_large):
         return
-    prefix, inverse = kind[: kind.index("log_uniform")], kind.startswith("inv_")
-    low, high = (-second, -first) if inverse else (first, second)
-    meant = (
-        f"for values between {first:g} and {second:g} write distribution: "
-        f"{prefix}log_uniform_values"
-    )
+    low, high = (-second, -first) if kind.startswith("inv_") else (first, second)
+    meant = f"for values between {first:g} and {second:g} write distribution: {kind}_values"
     if first <= 0:  # as values they would be refused too
-        meant = f"{prefix}log_uniform_values takes the values themselves"
+        meant = f"{kind}_values takes the values themselves"
     raise UserError(
         f"{where}: min {first:g} and max {second:g} of {kind} are exponents of e: values would lie "
         f"between {math.exp(low):.4g} and {math.exp(high):.4g}; {meant}"
     )
 
 
-def odd_exponents(entry: Mapping[str, Any]) -> str | None:
-    """Say what a parameter's exponents of e come to, where all values lie at or above 1.
-
-    That may be meant, as of a batch size or a limit on gradients; None where nothing is odd.
-    """
-    shape = str(entry.get("distribution")).removeprefix("q_")
-    if shape == "log_uniform" and entry["min"] >= 0:
-        low, high = (math.exp(entry[key]) for key in ("min", "max"))
-        return (
-            f"the bounds of {entry['distribution']} are exponents of e: values lie between "
-            f"{low:.4g} and {high:.4g} (log_uniform_values takes the values themselves)"
+def _exp(where: str, exponent: float) -> float:
+    """e to the power of an exponent: above 0, and no more than the largest number."""
+    try:
+        value = math.exp(exponent)
+    except OverflowError:
+        value = 0.0
+    if not value:
+        raise UserError(
+            f"{where}: e to the power of {exponent} is no number: the bounds of log_uniform are "
+            "exponents; log_uniform_values takes the values themselves"
         )
-    if shape == "log_normal" and entry.get("mu", 0) > 0:
-        return (
-            f"mu of {entry['distribution']} is the mean of the logarithm: the median is "
-            f"{math.exp(entry['mu']):.4g}"
-        )
-    return None
+    return value
 
 
 def _finite(where: str, values: Continuous) -> Continuous:
@@ -368,33 +367,20 @@ def _finite(where: str, values: Continuous) -> Continuous:
     return values
 
 
-_SHAPES: dict[str, Shape] = {
-    "uniform": "uniform",
-    "normal": "normal",
-    "log_normal": "log_normal",
-    "beta": "beta",
-}
+def odd_exponents(entry: Mapping[str, Any]) -> str | None:
+    """Say what a parameter's exponents of e come to, where all values lie at or above 1.
 
-
-def _integers(where: str, low: float, high: float) -> Integers:
-    if not (isinstance(low, int) and isinstance(high, int)):
-        raise UserError(f"{where}: int_uniform needs whole numbers, not {low} and {high}")
-    return Integers(low, high)
-
-
-def _log_uniform(where: str, low: float, high: float, quantum: float | None) -> Continuous:
-    return Continuous("log_uniform", _exp(where, low), _exp(where, high), quantum)
-
-
-def _exp(where: str, exponent: float) -> float:
-    """e to the power of an exponent: above 0, and no more than the largest number."""
-    try:
-        value = math.exp(exponent)
-        if value > 0:
-            return value
-        raise OverflowError("too small")
-    except OverflowError as error:
-        raise UserError(
-            f"{where}: e to the power of {exponent} is no number: the bounds of log_uniform are "
-            "exponents; log_uniform_values takes the values themselves"
-        ) from error
+    That may be meant, as of a batch size or a limit on gradients; None where nothing is odd.
+    """
+    kind = str(entry.get("distribution"))
+    if kind in ("log_uniform", "q_log_uniform") and entry["min"] >= 0:
+        low, high = (math.exp(entry[key]) for key in ("min", "max"))
+        return (
+            f"the bounds of {kind} are exponents of e: values lie between {low:.4g} and "
+            f"{high:.4g} (log_uniform_values takes the values themselves)"
+        )
+    if kind in ("log_normal", "q_log_normal") and entry.get("mu", 0) > 0:
+        return (
+            f"mu of {kind} is the mean of the logarithm: the median is {math.exp(entry['mu']):.4g}"
+        )
+    return None

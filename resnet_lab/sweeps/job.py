@@ -18,9 +18,9 @@ from resnet_lab.sweeps.distributions import as_flag
 from resnet_lab.sweeps.pruning import TrialJudge, pruner
 from resnet_lab.sweeps.queue import FLAGS, SLOT, Queue, open_study
 from resnet_lab.sweeps.sampler import sampler
-from resnet_lab.sweeps.space import Sweep
 from resnet_lab.sweeps.storage import close, open_storage, without_secrets
 from resnet_lab.sweeps.study_name import note_study, shared_name
+from resnet_lab.sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
     from optuna import Trial

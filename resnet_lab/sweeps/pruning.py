@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from resnet_lab.configuration.config import Config
 from resnet_lab.sweeps.metric import cohort_value
-from resnet_lab.sweeps.space import Hyperband
+from resnet_lab.sweeps.sweep import Hyperband
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -13,7 +13,7 @@ from resnet_lab.documents import load_json, read_text
 from resnet_lab.errors import UserError
 from resnet_lab.files import write_json
 from resnet_lab.sweeps.queue import RUN, SLOT
-from resnet_lab.sweeps.space import Sweep
+from resnet_lab.sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
