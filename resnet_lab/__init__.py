@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from resnet_lab.networks.own import part
     from resnet_lab.networks.spec import NetworkSpec
     from resnet_lab.networks.weights import load_weights, save_weights
+    from resnet_lab.parts.claims import claim
     from resnet_lab.parts.files import load_parts
     from resnet_lab.recording.schedule import RecordingConfig
     from resnet_lab.runs.frames import Runs, load_runs
@@ -41,6 +42,7 @@ _PLACES = {
     "UserError": "resnet_lab.errors",
     "WandbConfig": "resnet_lab.configuration.config",
     "build_network": "resnet_lab.networks.network",
+    "claim": "resnet_lab.parts.claims",
     "complexity": "resnet_lab.networks.complexity",
     "layer_table": "resnet_lab.networks.complexity",
     "load_data": "resnet_lab.data.load",
@@ -64,6 +66,7 @@ __all__ = [
     "UserError",
     "WandbConfig",
     "build_network",
+    "claim",
     "complexity",
     "layer_table",
     "load_data",

@@ -20,8 +20,8 @@ from analysis.claims import (
     verdicts_frame,
     verdicts_json,
 )
-from analysis.claims.degradation import judge
 from analysis.claims.evidence import Contrast
+from analysis.claims.project.degradation import judge
 from analysis.groups import split_groups
 from analysis.statistics import detectable, paired_differences, power
 from resnet_lab.runs.frames import Runs

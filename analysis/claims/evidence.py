@@ -191,23 +191,30 @@ def by_depth(members: pd.DataFrame) -> list[str]:
     return list(members.sort_values("depth", kind="stable")["short"].unique())
 
 
-def final_training_error(members: pd.DataFrame) -> pd.DataFrame:
-    """Return network, seed, value and images: each member's training error at the end, percent.
+def final_error(members: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return network, seed, value (percent) and images: each member's error at the last step.
 
-    A mean over the last epoch, or over all images seen where there was less than one.
+    A training error is a mean over the last epoch, or over all images seen where there was less.
     """
-    return _values(members, members["train_error"], training_images(members))
+    if split == "train":
+        images = training_images(members)
+    else:
+        images = members.get(f"{split}_images", pd.Series(0, index=members.index))
+    return _values(members, members[f"{split}_error"], images)
+
+
+def final_training_error(members: pd.DataFrame) -> pd.DataFrame:
+    """Return what `final_error` does for the training images."""
+    return final_error(members, "train")
 
 
 def held_out_error(members: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return network, seed, value (percent) and images at the last step, and the error's name.
+    """Return `final_error` of the held-out images, and its name.
 
     That is the test error, or where there are no test images the validation error.
     """
-    tested = members["test_error"].notna().any()
-    split = "test" if tested else "validation"
-    images = members.get(f"{split}_images", pd.Series(0, index=members.index))
-    return _values(members, members[f"{split}_error"], images), f"{split} error"
+    split = "test" if members["test_error"].notna().any() else "validation"
+    return final_error(members, split), f"{split} error"
 
 
 def mean_training_error(group: Group, members: pd.DataFrame) -> pd.DataFrame:

@@ -8,9 +8,10 @@ import pandas as pd
 
 from analysis.claims.claim import ALPHA
 from analysis.claims.pair import Pair
-from analysis.doctor.diagnosis import EXPLAINS, MATTERS, Case, Diagnosis, again, listed
+from analysis.doctor.diagnosis import EXPLAINS, MATTERS, Case, Diagnosis, again
 from analysis.doctor.measured import DIGITS
 from analysis.statistics import POWER, paired_differences, seeds_to_decide
+from analysis.text import listed
 
 
 def seeds(case: Case) -> Sequence[Diagnosis]:
