@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -13,12 +13,11 @@ from analysis.claims.claim import ALPHA
 from analysis.convergence import time_averages
 from analysis.groups import Group
 from analysis.statistics import (
-    ALIKE,
     deciding_level,
+    mean_interval,
     noise_floor,
-    paired_differences,
+    paired,
     sign_flip_p,
-    summarise,
     t_interval,
 )
 
@@ -127,16 +126,15 @@ def contrast(
     `comparisons` > 1 widens the interval (Bonferroni), so that as many of them hold together at
     1 - ALPHA.
     """
-    level = 1 - ALPHA / comparisons
     images = _images(values, (first, second))
     least = 100 / images / np.sqrt(6) if images else 0.0  # two errors rounded to an image each
-    table = paired_differences(
-        values, "network", first, second, "value", level=level, least_sd=least
-    )
-    if table.empty or table["n"].iloc[0] == 0:
+    pairs = paired(values, "network", first, second, "value")
+    if pairs.empty:
         return None
-    found = _contrast(first, second, table.iloc[0], comparisons)
-    return replace(found, pairs=_pairs(values, first, second), images=images)
+    row = mean_interval(pairs["first"] - pairs["second"], 1 - ALPHA / comparisons, least)
+    known = tuple((int(seed), float(one), float(two)) for seed, one, two in pairs.itertuples())
+    found = _contrast(first, second, row, comparisons)
+    return replace(found, pairs=known, images=images)
 
 
 def _images(values: pd.DataFrame, networks: Sequence[str]) -> int:
@@ -147,20 +145,11 @@ def _images(values: pd.DataFrame, networks: Sequence[str]) -> int:
     return 0 if own.empty else int(own.min())
 
 
-def _pairs(values: pd.DataFrame, first: str, second: str) -> tuple[tuple[int, float, float], ...]:
-    sides = [values[values["network"] == one].set_index("seed")["value"] for one in (first, second)]
-    pairs = pd.concat(sides, axis=1, join="inner").sort_index()
-    return tuple((int(seed), float(one), float(two)) for seed, one, two in pairs.itertuples())
-
-
 def estimate(values: pd.DataFrame, network: str) -> Contrast:
     """Return one network's mean `value` over seeds with its interval; `second` is empty."""
-    own = values[values["network"] == network]
-    row = summarise(own, ["network"], "value", 1 - ALPHA).iloc[0].copy()
     images = _images(values, (network,))
-    if images and row["sd"] <= ALIKE:
-        row["sd"] = 100 / images / np.sqrt(12)
-        row["low"], row["high"] = t_interval(row["mean"], row["sd"], row["n"], 1 - ALPHA)
+    least = 100 / images / np.sqrt(12) if images else 0.0
+    row = mean_interval(values.loc[values["network"] == network, "value"], 1 - ALPHA, least)
     return replace(_contrast(network, "", row), images=images)
 
 
@@ -254,11 +243,18 @@ def _values(
 
 def interval_text(low: float, high: float, n: int, digits: int = 1) -> str:
     """Return ``95 % interval [48.1, 56.5], n = 3``, or that one run has no interval."""
+    return _interval_text(low, high, n, f".{digits}f")
+
+
+def interval_of(found: Contrast, form: str = ".3g", scale: Callable[[float], float] = float) -> str:
+    """Return a contrast's interval as text, its bounds by `scale` and in a format such as .3g."""
+    return _interval_text(scale(found.low), scale(found.high), found.n, form)
+
+
+def _interval_text(low: float, high: float, n: int, form: str) -> str:
     if n < 2:
         return "n = 1, no interval"
-    return f"{1 - ALPHA:.0%} interval [{low:.{digits}f}, {high:.{digits}f}], n = {n}".replace(
-        "%", " %"
-    )
+    return f"{100 * (1 - ALPHA):g} % interval [{low:{form}}, {high:{form}}], n = {n}"
 
 
 def points_text(found: Contrast, what: str) -> str:

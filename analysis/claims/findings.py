@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.claims.claim import ALPHA, Finding, Outcome
-from analysis.claims.evidence import Contrast, bound, interval_text, left_out, points_text
+from analysis.claims.evidence import Contrast, bound, interval_of, left_out, points_text
 from analysis.claims.published import Published
 from analysis.groups import Group
 from analysis.statistics import deciding_level, detectable, spread_interval
@@ -63,15 +63,8 @@ def factor_finding(
 def ratio_finding(outcome: Outcome, found: Contrast, name: str, reason: str) -> Finding:
     """Return the finding that a contrast of logarithms of values shows; `name` says of what."""
     ratio = f"{found.first} over {found.second} {name} x{np.exp(found.mean):.4g}"
-    evidence = f"{ratio}, {interval_of(found, np.exp)}"
+    evidence = f"{ratio}, {interval_of(found, scale=np.exp)}"
     return factor_finding(outcome, found, "ratio", evidence, reason)
-
-
-def interval_of(found: Contrast, scale: Callable[[float], float] = float) -> str:
-    """Return ``95 % interval [0.04, 0.061], n = 3``, in three significant digits."""
-    if found.n < 2:
-        return interval_text(found.low, found.high, found.n)
-    return f"95 % interval [{scale(found.low):.3g}, {scale(found.high):.3g}], n = {found.n}"
 
 
 def _finding(
