@@ -41,18 +41,6 @@ def time_averages(metrics: pd.DataFrame, split: str = "train") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*MEMBER, "value"])
 
 
-def steps_to_error(metrics: pd.DataFrame, error: float, split: str = "train") -> pd.DataFrame:
-    """Return run, network and steps: when each member's curve first is at or below `error`.
-
-    Between two rows the curve is a straight line, so steps are fractional; NaN where it never is.
-    """
-    rows = [
-        (*key, first_crossing(_steps(one), _values(one), error))
-        for key, one in error_curves(metrics, split).groupby(MEMBER)
-    ]
-    return pd.DataFrame(rows, columns=[*MEMBER, "steps"])
-
-
 def first_crossing(steps: Floats, values: Floats, level: float) -> float:
     """Return where the line through (steps, values) first is at or below `level`; else NaN."""
     reached = np.flatnonzero(values <= level)

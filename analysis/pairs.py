@@ -13,10 +13,9 @@ from analysis.claims import evaluate_pairs, verdict_line
 from analysis.claims.course import course_text
 from analysis.claims.evidence import Contrast
 from analysis.claims.pair import Pair, all_pairs
-from analysis.commands import wrapped
-from analysis.doctor.diagnosis import listed
 from analysis.doctor.settings import differences_text, nearest_other
 from analysis.groups import Group, split_groups
+from analysis.text import listed, wrapped
 from resnet_lab.runs.frames import Runs
 
 SHOWN = 6

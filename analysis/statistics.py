@@ -7,10 +7,9 @@ zero-width one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -88,19 +87,6 @@ def t_interval(
     return mean - half, mean + half
 
 
-def t_test(mean: ArrayLike, sd: ArrayLike, n: ArrayLike) -> Floats:
-    """Return the two-sided p values of "the mean is 0"; NaN where n < 2.
-
-    Without any spread a p value is 0, or 1 where the mean is exactly 0.
-    """
-    mean, sd, n = (np.asarray(one, dtype=float) for one in (mean, sd, n))
-    enough = np.where(n < 2, np.nan, n)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.abs(mean) / (sd / np.sqrt(enough))
-    p = 2 * stats.t.sf(np.where((sd == 0) & (mean == 0), 0.0, t), enough - 1)
-    return np.asarray(np.where(np.isnan(enough), np.nan, p), dtype=float)
-
-
 def together_text(comparisons: int, level: float = LEVEL) -> str:
     """Say how far intervals are corrected: Bonferroni over `comparisons`, or not at all."""
     if comparisons < 2:
@@ -129,122 +115,48 @@ def median_variance(n: int) -> float:
 
 
 def summarise(
-    frame: pd.DataFrame,
-    by: Sequence[str],
-    value: str,
-    level: float = LEVEL,
-    method: Literal["t", "bootstrap"] = "t",
+    frame: pd.DataFrame, by: Sequence[str], value: str, level: float = LEVEL
 ) -> pd.DataFrame:
     """Return one row a group of `by`: n, mean, sd (n - 1 in the denominator), low, high.
 
     NaN values are left out of n; a group with none left has n = 0 and NaN elsewhere.
-    `frame` holds one row an observation, so one a seed. `method` makes the interval: see
-    `t_interval` and `bootstrap_interval`.
+    `frame` holds one row an observation, so one a seed. The interval is that of `t_interval`.
     """
     grouped = frame.groupby(list(by), sort=False, dropna=False)[value]
     table = grouped.agg(n="count", mean="mean", sd="std").reset_index()
-    if method == "t":
-        table["low"], table["high"] = t_interval(table["mean"], table["sd"], table["n"], level)
-    else:
-        bounds = [bootstrap_interval(values, level) for _, values in grouped]
-        table[["low", "high"]] = np.array(bounds, dtype=float).reshape(-1, 2)
+    table["low"], table["high"] = t_interval(table["mean"], table["sd"], table["n"], level)
     return table
 
 
-def paired_differences(
-    frame: pd.DataFrame,
-    arm: str,
-    first: object,
-    second: object,
-    value: str,
-    by: Sequence[str] = (),
-    unit: str = "seed",
-    level: float = LEVEL,
-    least_sd: float = 0.0,
-) -> pd.DataFrame:
-    """Return `value` where `arm` is `first` minus where it is `second`, paired by `unit`.
+def mean_interval(
+    values: pd.Series[float], level: float = LEVEL, least_sd: float = 0.0
+) -> pd.Series[float]:
+    """Return n, mean, sd, low and high of observations, one a seed.
 
-    Runs with the same seed saw the same batches, so their difference is one observation. Units
-    that lack either side are left out. One row a group of `by` (one row in all without `by`):
-    n, mean, sd, low, high, p (of "no difference", two-sided). Where the differences do not differ
-    at all, their sd is `least_sd`, what the images resolve: no interval has zero width.
+    Where they do not differ at all, their sd is `least_sd`, what the images resolve: no interval
+    has zero width.
     """
-    index = [*by, unit]
-    sides = [frame[frame[arm] == side].set_index(index)[value].dropna() for side in (first, second)]
+    row = summarise(values.to_frame("value").assign(all=0), ["all"], "value", level).iloc[0]
+    if least_sd and row["sd"] <= ALIKE:
+        row["sd"] = least_sd
+        row["low"], row["high"] = t_interval(row["mean"], least_sd, row["n"], level)
+    return row
+
+
+def paired(
+    frame: pd.DataFrame, arm: str, first: object, second: object, value: str
+) -> pd.DataFrame:
+    """Return `value` where `arm` is `first` and where it is `second`, a row a common seed.
+
+    Runs with the same seed saw the same batches, so their difference is one observation. Columns
+    first and second; seeds that lack either side are left out.
+    """
+    sides = [frame[frame[arm] == one].set_index("seed")[value].dropna() for one in (first, second)]
     for side in sides:
         if side.index.has_duplicates:
-            raise ValueError(f"more than one {value} a {unit} in {arm} {first!r} or {second!r}")
-    pairs = pd.concat(sides, axis=1, join="inner", keys=["first", "second"]).reset_index()
-    pairs["difference"] = pairs["first"] - pairs["second"]
-    if not by:
-        pairs["all"] = 0
-    table = summarise(pairs, by or ["all"], "difference", level)
-    if least_sd:
-        table["sd"] = table["sd"].where(table["sd"].isna() | (table["sd"] > ALIKE), least_sd)
-        table["low"], table["high"] = t_interval(table["mean"], table["sd"], table["n"], level)
-    table["p"] = t_test(table["mean"], table["sd"], table["n"])
-    return table if by else table.drop(columns="all")
-
-
-def bootstrap_interval(
-    values: ArrayLike, level: float = LEVEL, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean of `values`; NaN where n < 2.
-
-    All n**n resamples are weighed up to n = 6, so the interval is exact; beyond that `resamples`
-    random ones, fixed by `seed`. It assumes no normal distribution, but with few seeds it is too
-    narrow: with three it is their range, which covers the centre in 75 % of studies. Claims are
-    therefore decided by t intervals.
-    """
-    known = np.asarray(values, dtype=float)
-    known = known[~np.isnan(known)]
-    n = len(known)
-    if n < 2:
-        return np.nan, np.nan
-    drawn = _all_resamples(n) if n <= 6 else _random_resamples(n, resamples, seed)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.quantile(known[drawn].mean(axis=1), tails, method="inverted_cdf")
-    return float(low), float(high)
-
-
-@cache
-def _all_resamples(n: int) -> NDArray[np.int64]:
-    return np.array(list(product(range(n), repeat=n)), dtype=np.int64)
-
-
-def _random_resamples(n: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng(seed).integers(0, n, size=(resamples, n))
-
-
-def holm(p: ArrayLike) -> Floats:
-    """Return p values adjusted by Holm's step-down rule, in the order given; NaN stays NaN.
-
-    Rejecting where the adjusted value is at most alpha keeps the chance of any false rejection
-    among them at or below alpha, whatever the tests' dependence.
-    """
-    values = np.asarray(p, dtype=float)
-    order = np.argsort(values)
-    order = order[~np.isnan(values[order])]
-    steps = values[order] * np.arange(len(order), 0, -1)
-    adjusted = np.full(values.shape, np.nan)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return adjusted
-
-
-def equivalence_p(mean: ArrayLike, sd: ArrayLike, n: ArrayLike, margin: float) -> Floats:
-    """Return the p values of two one-sided t tests of "the mean is within +-`margin`".
-
-    NaN where n < 2. A value of at most 0.025 says the same as a 95 % interval inside the margins.
-    """
-    below = _one_sided(np.asarray(mean, dtype=float) - margin, sd, n)
-    above = _one_sided(-np.asarray(mean, dtype=float) - margin, sd, n)
-    return np.maximum(below, above)
-
-
-def _one_sided(mean: Floats, sd: ArrayLike, n: ArrayLike) -> Floats:
-    """Return the p value of "the mean is 0 or more" against "it is below 0"."""
-    two_sided = t_test(mean, sd, n)
-    return np.where(mean < 0, two_sided / 2, 1 - two_sided / 2)
+            raise ValueError(f"more than one {value} a seed in {arm} {first!r} or {second!r}")
+    pairs = pd.concat(sides, axis=1, join="inner", keys=["first", "second"])
+    return pairs.sort_index()
 
 
 def power(effect: float, sd: float, n: int, level: float = LEVEL) -> float:
@@ -288,23 +200,17 @@ def _detectable_in_sd(n: int, level: float, wanted: float) -> float:
     return float(found)
 
 
-def seeds_needed(effect: float, sd: float, level: float = LEVEL, wanted: float = POWER) -> int:
-    """Return the fewest seeds that find a true mean of `effect` with a power of `wanted`.
+def seeds_to_decide(effect: float, sd: float, level: float = LEVEL) -> int:
+    """Return the fewest seeds whose verdict finds a true mean of `effect` with a power of `POWER`.
 
-    At most 1,000; a ValueError where `effect` is not positive.
+    A verdict's interval holds at `deciding_level`. At most 1,000; a ValueError where `effect` is
+    not positive.
     """
-    return _fewest(effect, lambda n: power(effect, sd, n, level) >= wanted)
-
-
-def seeds_to_decide(effect: float, sd: float, level: float = LEVEL, wanted: float = POWER) -> int:
-    """Return what `seeds_needed` does for a verdict, whose interval holds at `deciding_level`."""
-    return _fewest(effect, lambda n: power(effect, sd, n, deciding_level(n, level)) >= wanted)
-
-
-def _fewest(effect: float, enough: Callable[[int], bool]) -> int:
     if effect <= 0:
         raise ValueError(f"effect is {effect}: give a positive one")
-    return next((n for n in range(2, 1000) if enough(n)), 1000)
+    counts = range(2, 1000)
+    enough = (n for n in counts if power(effect, sd, n, deciding_level(n, level)) >= POWER)
+    return next(enough, 1000)
 
 
 def noise_floor(first: ArrayLike, second: ArrayLike, images: ArrayLike) -> Floats:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from analysis.claims.claim import Outcome
-from analysis.claims.degradation import judge
 from analysis.claims.evidence import TOO_FEW, Contrast, points_text
+from analysis.claims.project.degradation import judge
 from analysis.statistics import together_text
+from analysis.text import listed
 from analysis.tuning import Tuning, degradation, point_text, shortcut_effects
 
 UNTESTED = (
@@ -102,7 +101,7 @@ def _edges(tuning: Tuning) -> list[str]:
     if not texts:
         return []
     what = "a rate" if alone else "a value"
-    return [f"The grid is too narrow for {_listed(texts)}: {what} beyond it may be better."]
+    return [f"The grid is too narrow for {listed(texts)}: {what} beyond it may be better."]
 
 
 def _unequal(tuning: Tuning) -> list[str]:
@@ -122,7 +121,7 @@ def _incomplete(tuning: Tuning) -> list[str]:
         f"{row['short']} at {point_text(row, tuning.settings)} ({row['n']} of {row['seeds']} seeds)"
         for _, row in left_out.iterrows()
     ]
-    return [f"Not complete and left out: {_listed(texts)}."] if texts else []
+    return [f"Not complete and left out: {listed(texts)}."] if texts else []
 
 
 def _lost(tuning: Tuning) -> list[str]:
@@ -131,8 +130,4 @@ def _lost(tuning: Tuning) -> list[str]:
     eligible = table[(table["split"] == "validation") & table["eligible"]]
     best = eligible.groupby("short", sort=False)["best"].any()
     texts = [str(short) for short in best[~best].index]
-    return [f"No best rate: {_listed(texts)} diverged at every one."] if texts else []
-
-
-def _listed(texts: Sequence[str]) -> str:
-    return ", ".join(texts[:-1]) + (" and " if len(texts) > 1 else "") + texts[-1]
+    return [f"No best rate: {listed(texts)} diverged at every one."] if texts else []

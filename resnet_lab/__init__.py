@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from resnet_lab.networks.own import part
     from resnet_lab.networks.spec import NetworkSpec
     from resnet_lab.networks.weights import load_weights, save_weights
+    from resnet_lab.parts.claims import claim
     from resnet_lab.parts.files import load_parts
     from resnet_lab.recording.schedule import RecordingConfig
     from resnet_lab.runs.frames import Runs, load_runs
@@ -44,6 +45,7 @@ _PLACES = {
     "UserError": "resnet_lab.errors",
     "WandbConfig": "resnet_lab.configuration.config",
     "build_network": "resnet_lab.networks.network",
+    "claim": "resnet_lab.parts.claims",
     "complexity": "resnet_lab.networks.complexity",
     "dataset": "resnet_lab.data.own",
     "layer_table": "resnet_lab.networks.complexity",
@@ -70,6 +72,7 @@ __all__ = [
     "UserError",
     "WandbConfig",
     "build_network",
+    "claim",
     "complexity",
     "dataset",
     "layer_table",

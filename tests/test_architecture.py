@@ -18,7 +18,7 @@ from tiny_runs import ROOT
 import resnet_lab
 
 MODULES = own_files("resnet_lab/**/*.py", "analysis/**/*.py")
-# What analysis may know of the laboratory: what runs hold, what networks and data sets are,
+# What analysis may know of the laboratory: what runs hold, what networks, data sets and claims are,
 # mistakes, and how scripts end.
 KNOWN_TO_ANALYSIS = {
     "resnet_lab.data.dataset",
@@ -29,6 +29,7 @@ KNOWN_TO_ANALYSIS = {
     "resnet_lab.networks.part",
     "resnet_lab.networks.registry",
     "resnet_lab.networks.spec",
+    "resnet_lab.parts.claims",
     "resnet_lab.plotting",
     "resnet_lab.recording.schedule",
     "resnet_lab.runs.frames",

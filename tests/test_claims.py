@@ -20,10 +20,10 @@ from analysis.claims import (
     verdicts_frame,
     verdicts_json,
 )
-from analysis.claims.degradation import judge
 from analysis.claims.evidence import Contrast
+from analysis.claims.project.degradation import judge
 from analysis.groups import split_groups
-from analysis.statistics import detectable, paired_differences, power
+from analysis.statistics import detectable, power, t_interval
 from resnet_lab.runs.frames import Runs
 
 DEGRADED, REVERSED, RESPONSES, GRADIENTS = (
@@ -463,26 +463,14 @@ def null_outcomes(draws: int, depths: tuple[int, ...]) -> list[str]:
     """Outcomes of claim 1's rule where every plain network has the same distribution of errors."""
     seeds = 3
     values = np.random.default_rng(1).normal(20, 2, (len(depths), draws, seeds))
-    place = pd.MultiIndex.from_product(
-        [[f"plain-{depth}" for depth in depths], range(draws), range(seeds)],
-        names=["network", "draw", "seed"],
-    )
-    frame = pd.DataFrame({"value": values.ravel()}, index=place).reset_index()
     *shallower, deepest = [f"plain-{depth}" for depth in depths]
-    level = 1 - ALPHA / len(shallower)
-    tables = {
-        network: paired_differences(
-            frame, "network", deepest, network, "value", by=["draw"], level=level
-        )
-        for network in shallower
-    }
-    found = [
-        [
-            Contrast(deepest, network, mean, low, high, seeds)
-            for mean, low, high in table[["mean", "low", "high"]].to_numpy().tolist()
-        ]
-        for network, table in tables.items()
-    ]
+    found = []
+    for network, own in zip(shallower, values[:-1], strict=True):
+        differences = values[-1] - own
+        mean, sd = differences.mean(axis=1), differences.std(axis=1, ddof=1)
+        low, high = t_interval(mean, sd, seeds, 1 - ALPHA / len(shallower))
+        bounds = zip(mean.tolist(), low.tolist(), high.tolist(), strict=True)
+        found.append([Contrast(deepest, network, *one, seeds) for one in bounds])
     return [judge(contrasts, [])[0] for contrasts in zip(*found, strict=True)]
 
 

@@ -9,7 +9,6 @@ from analysis.convergence import (
     error_curves,
     first_crossing,
     share_above,
-    steps_to_error,
     time_averages,
 )
 
@@ -36,10 +35,9 @@ def test_curves_are_those_of_one_split_finite_and_in_order() -> None:
 
 
 def test_steps_to_an_error_are_read_off_the_line_between_two_points() -> None:
-    metrics = pd.concat([curve([100, 200, 300], [80, 40, 60]), curve([100, 200], [90, 70], "b")])
-    table = steps_to_error(metrics, 50.0).set_index("network")["steps"]
-    assert table["a"] == pytest.approx(175.0)
-    assert np.isnan(table["b"])
+    steps = np.array([100.0, 200.0, 300.0])
+    assert first_crossing(steps, np.array([80.0, 40.0, 60.0]), 50.0) == pytest.approx(175.0)
+    assert np.isnan(first_crossing(steps, np.array([90.0, 70.0, 60.0]), 50.0))
 
 
 @pytest.mark.parametrize(("level", "step"), [(80.0, 100.0), (95.0, 100.0), (40.0, 200.0)])

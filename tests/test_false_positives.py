@@ -17,18 +17,18 @@ from scipy import stats
 from synthetic_runs import as_runs, member
 
 from analysis.claims import ALPHA, CLAIMS, evaluate_claims, false_positives
-from analysis.claims import degradation as claim_1
-from analysis.claims import freeze as claim_9
-from analysis.claims import gradients as claims_7_8
-from analysis.claims import no_norm as claim_10
-from analysis.claims import overfitting as claim_6
-from analysis.claims import responses as claim_5
-from analysis.claims import reversal as claim_2
-from analysis.claims import shortcuts as claim_4
-from analysis.claims import tie as claim_3
 from analysis.claims.claim import Outcome
 from analysis.claims.evidence import Contrast
 from analysis.claims.findings import judge
+from analysis.claims.project import degradation as claim_1
+from analysis.claims.project import freeze as claim_9
+from analysis.claims.project import gradients as claims_7_8
+from analysis.claims.project import no_norm as claim_10
+from analysis.claims.project import overfitting as claim_6
+from analysis.claims.project import responses as claim_5
+from analysis.claims.project import reversal as claim_2
+from analysis.claims.project import shortcuts as claim_4
+from analysis.claims.project import tie as claim_3
 from analysis.claims.thresholds import RATE_MARGIN
 from analysis.claims.thresholds import SLOWER as SLOWER_SHARE
 from analysis.claims.thresholds import STILL as STILL_RADIANS

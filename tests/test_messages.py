@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tiny_runs import PLAIN, ROOT, at_step, interrupt, tiny
 
-from analysis.commands import wrapped
 from analysis.doctor import examine
+from analysis.text import wrapped
 from resnet_lab.cli import COMMANDS, main, vocabulary
 from resnet_lab.cli.accepted import Accepted, way_out
 from resnet_lab.cli.parsing import config_parser

@@ -16,7 +16,7 @@ from tiny_runs import ROOT, info, tiny
 from analysis.claims import evaluate
 from analysis.claims.evidence import by_depth
 from analysis.groups import split_groups
-from analysis.statistics import paired_differences
+from analysis.statistics import mean_interval, paired
 from analysis.walkthrough import Walk, begin, does_depth_hurt, is_it_overfitting
 from resnet_lab.runs.frames import Runs, load_runs
 from resnet_lab.training.train import train
@@ -111,10 +111,10 @@ def test_printed_errors_are_those_of_the_run_directories(told: str, study: Path)
 
 def test_printed_differences_are_paired_by_seed(told: str, runs: Runs) -> None:
     for split, text in (("train", "training error at the end"), ("test", "test error")):
-        table = paired_differences(
-            runs.runs, "network", "plain-20-x0.25", "plain-8-x0.25", f"{split}_error"
-        )
-        mean, low, high = (table[name].iloc[0] for name in ("mean", "low", "high"))
+        sides = ("plain-20-x0.25", "plain-8-x0.25", f"{split}_error")
+        pairs = paired(runs.runs, "network", *sides)
+        found = mean_interval(pairs["first"] - pairs["second"])
+        mean, low, high = (found[name] for name in ("mean", "low", "high"))
         digits = 1 if abs(mean) >= 0.995 else 2
         numbers = f"{mean:.{digits}f} points, 95 % interval [{low:.{digits}f}, {high:.{digits}f}]"
         assert f"plain-20 minus plain-8 {text} {numbers}, n = 2" in told

@@ -1,31 +1,19 @@
-"""What a claim and a verdict are.
+"""What a finding and a verdict are; what a claim is says `resnet_lab.parts.claims`.
 
-Adding a claim takes one `Claim` object: a `test` that gets one group of alike runs and returns a
-`Finding`, or None where the group lacks the runs that the claim needs; then its name in
-`registry.CLAIMS`. docs/claims.md has a complete example.
+A claim of the project is a `Claim` in a file of its own in `analysis/claims/project`; its `test`
+gets a `Group` of alike runs and returns a `Finding`, or None where the group lacks the runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
-from analysis.groups import Group
+from resnet_lab.parts.claims import Claim, Outcome
+
+__all__ = ["ALPHA", "Claim", "Finding", "Outcome", "Verdict"]
 
 ALPHA = 0.05
 """Two-sided significance level of every claim: intervals hold at 1 - ALPHA."""
-
-Outcome = Literal[
-    "supported",
-    "refuted",
-    "equivalent",
-    "not under this recipe",
-    "undecided",
-    "not tested",
-]
-"""Equivalent: alike within the stated margin. Not under this recipe: nothing was learnt, or nearly
-every seed diverged, so that the runs say nothing of the claim."""
 
 
 @dataclass(frozen=True)
@@ -51,30 +39,6 @@ class Finding:
     power: str = ""
     detectable: float | None = None
     comparison: str = ""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement of the paper with its test on runs.
-
-    `needs` says in words which runs the test asks for; `rule` states its threshold and level;
-    `sweep` is a file in sweeps/, or a command, that makes such runs; `smallest` is the smallest
-    effect of interest; `overturned` says of an outcome what would have to be seen to
-    change it. `across` names a trait of networks in which the runs may differ besides
-    depth, shortcut and seed: the test then gets groups that hold several of its values.
-    """
-
-    id: str
-    title: str
-    source: str
-    statement: str
-    needs: str
-    rule: str
-    test: Callable[[Group], Finding | None]
-    sweep: str = ""
-    smallest: str = ""
-    across: str = ""
-    overturned: Mapping[Outcome, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -13,12 +13,11 @@ from analysis.claims.claim import ALPHA
 from analysis.convergence import time_averages
 from analysis.groups import Group
 from analysis.statistics import (
-    ALIKE,
     deciding_level,
+    mean_interval,
     noise_floor,
-    paired_differences,
+    paired,
     sign_flip_p,
-    summarise,
     t_interval,
 )
 
@@ -127,16 +126,15 @@ def contrast(
     `comparisons` > 1 widens the interval (Bonferroni), so that as many of them hold together at
     1 - ALPHA.
     """
-    level = 1 - ALPHA / comparisons
     images = _images(values, (first, second))
     least = 100 / images / np.sqrt(6) if images else 0.0  # two errors rounded to an image each
-    table = paired_differences(
-        values, "network", first, second, "value", level=level, least_sd=least
-    )
-    if table.empty or table["n"].iloc[0] == 0:
+    pairs = paired(values, "network", first, second, "value")
+    if pairs.empty:
         return None
-    found = _contrast(first, second, table.iloc[0], comparisons)
-    return replace(found, pairs=_pairs(values, first, second), images=images)
+    row = mean_interval(pairs["first"] - pairs["second"], 1 - ALPHA / comparisons, least)
+    known = tuple((int(seed), float(one), float(two)) for seed, one, two in pairs.itertuples())
+    found = _contrast(first, second, row, comparisons)
+    return replace(found, pairs=known, images=images)
 
 
 def _images(values: pd.DataFrame, networks: Sequence[str]) -> int:
@@ -147,20 +145,11 @@ def _images(values: pd.DataFrame, networks: Sequence[str]) -> int:
     return 0 if own.empty else int(own.min())
 
 
-def _pairs(values: pd.DataFrame, first: str, second: str) -> tuple[tuple[int, float, float], ...]:
-    sides = [values[values["network"] == one].set_index("seed")["value"] for one in (first, second)]
-    pairs = pd.concat(sides, axis=1, join="inner").sort_index()
-    return tuple((int(seed), float(one), float(two)) for seed, one, two in pairs.itertuples())
-
-
 def estimate(values: pd.DataFrame, network: str) -> Contrast:
     """Return one network's mean `value` over seeds with its interval; `second` is empty."""
-    own = values[values["network"] == network]
-    row = summarise(own, ["network"], "value", 1 - ALPHA).iloc[0].copy()
     images = _images(values, (network,))
-    if images and row["sd"] <= ALIKE:
-        row["sd"] = 100 / images / np.sqrt(12)
-        row["low"], row["high"] = t_interval(row["mean"], row["sd"], row["n"], 1 - ALPHA)
+    least = 100 / images / np.sqrt(12) if images else 0.0
+    row = mean_interval(values.loc[values["network"] == network, "value"], 1 - ALPHA, least)
     return replace(_contrast(network, "", row), images=images)
 
 
@@ -191,23 +180,30 @@ def by_depth(members: pd.DataFrame) -> list[str]:
     return list(members.sort_values("depth", kind="stable")["short"].unique())
 
 
-def final_training_error(members: pd.DataFrame) -> pd.DataFrame:
-    """Return network, seed, value and images: each member's training error at the end, percent.
+def final_error(members: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return network, seed, value (percent) and images: each member's error at the last step.
 
-    A mean over the last epoch, or over all images seen where there was less than one.
+    A training error is a mean over the last epoch, or over all images seen where there was less.
     """
-    return _values(members, members["train_error"], training_images(members))
+    if split == "train":
+        images = training_images(members)
+    else:
+        images = members.get(f"{split}_images", pd.Series(0, index=members.index))
+    return _values(members, members[f"{split}_error"], images)
+
+
+def final_training_error(members: pd.DataFrame) -> pd.DataFrame:
+    """Return what `final_error` does for the training images."""
+    return final_error(members, "train")
 
 
 def held_out_error(members: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return network, seed, value (percent) and images at the last step, and the error's name.
+    """Return `final_error` of the held-out images, and its name.
 
     That is the test error, or where there are no test images the validation error.
     """
-    tested = members["test_error"].notna().any()
-    split = "test" if tested else "validation"
-    images = members.get(f"{split}_images", pd.Series(0, index=members.index))
-    return _values(members, members[f"{split}_error"], images), f"{split} error"
+    split = "test" if members["test_error"].notna().any() else "validation"
+    return final_error(members, split), f"{split} error"
 
 
 def mean_training_error(group: Group, members: pd.DataFrame) -> pd.DataFrame:
@@ -247,11 +243,18 @@ def _values(
 
 def interval_text(low: float, high: float, n: int, digits: int = 1) -> str:
     """Return ``95 % interval [48.1, 56.5], n = 3``, or that one run has no interval."""
+    return _interval_text(low, high, n, f".{digits}f")
+
+
+def interval_of(found: Contrast, form: str = ".3g", scale: Callable[[float], float] = float) -> str:
+    """Return a contrast's interval as text, its bounds by `scale` and in a format such as .3g."""
+    return _interval_text(scale(found.low), scale(found.high), found.n, form)
+
+
+def _interval_text(low: float, high: float, n: int, form: str) -> str:
     if n < 2:
         return "n = 1, no interval"
-    return f"{1 - ALPHA:.0%} interval [{low:.{digits}f}, {high:.{digits}f}], n = {n}".replace(
-        "%", " %"
-    )
+    return f"{100 * (1 - ALPHA):g} % interval [{low:{form}}, {high:{form}}], n = {n}"
 
 
 def points_text(found: Contrast, what: str) -> str:

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.claims.claim import ALPHA, Outcome
-from analysis.claims.degradation import judge_losses
 from analysis.claims.evidence import Contrast
 from analysis.claims.findings import judge
 from analysis.claims.learning import Lost
+from analysis.claims.project.degradation import judge_losses
 from analysis.statistics import t_interval
 from resnet_lab.interpreter import end_with_the_reader
 

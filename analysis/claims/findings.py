@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from analysis.claims.claim import ALPHA, Finding, Outcome
-from analysis.claims.evidence import Contrast, bound, left_out, points_text
+from analysis.claims.evidence import Contrast, bound, interval_of, left_out, points_text
 from analysis.claims.published import Published
 from analysis.groups import Group
 from analysis.statistics import deciding_level, detectable, spread_interval
@@ -35,39 +36,57 @@ def points_finding(
 
     `published` is the effect that the power of an undecided verdict is measured against.
     """
-    least = smallest_found(found)
-    return Finding(
-        outcome=outcome,
-        effect=found.mean,
-        unit=POINTS,
-        low=bound(found.low),
-        high=bound(found.high),
-        n=found.n,
-        evidence=points_text(found, what),
-        reason=reason + left_out(group),
-        power=_power_text(outcome, found, _points, published),
-        detectable=least,
-        comparison=comparison,
-    )
+    evidence, reason = points_text(found, what), reason + left_out(group)
+    made = _finding(outcome, found, POINTS, evidence, reason, _points, published)
+    return replace(made, comparison=comparison)
+
+
+def value_finding(outcome: Outcome, found: Contrast, name: str, unit: str, reason: str) -> Finding:
+    """Return the finding that a contrast of values in some `unit` shows; `name` says of what."""
+    ending = f" {unit}" if unit else ""
+    evidence = f"{found.name} {name} {found.mean:.4g}{ending}, {interval_of(found)}"
+    return _finding(outcome, found, unit, evidence, reason, lambda least: f"{least:.2g}{ending}")
 
 
 def factor_finding(
     outcome: Outcome, found: Contrast, unit: str, evidence: str, reason: str
 ) -> Finding:
     """Return the finding that a contrast of natural logarithms shows: ratios, growth, speed."""
-    least = smallest_found(found)
-    factor = None if least is None else float(np.exp(least))
+    made = _finding(outcome, found, unit, evidence, reason, _factor_text)
+    effect, low, high, least = (
+        None if one is None else float(np.exp(one))
+        for one in (made.effect, made.low, made.high, made.detectable)
+    )
+    return replace(made, effect=effect, low=low, high=high, detectable=least)
+
+
+def ratio_finding(outcome: Outcome, found: Contrast, name: str, reason: str) -> Finding:
+    """Return the finding that a contrast of logarithms of values shows; `name` says of what."""
+    ratio = f"{found.first} over {found.second} {name} x{np.exp(found.mean):.4g}"
+    evidence = f"{ratio}, {interval_of(found, scale=np.exp)}"
+    return factor_finding(outcome, found, "ratio", evidence, reason)
+
+
+def _finding(
+    outcome: Outcome,
+    found: Contrast,
+    unit: str,
+    evidence: str,
+    reason: str,
+    told: Callable[[float], str],
+    published: Published | None = None,
+) -> Finding:
     return Finding(
         outcome=outcome,
-        effect=float(np.exp(found.mean)),
+        effect=found.mean,
         unit=unit,
-        low=bound(np.exp(found.low)),
-        high=bound(np.exp(found.high)),
+        low=bound(found.low),
+        high=bound(found.high),
         n=found.n,
         evidence=evidence,
         reason=reason,
-        power=_power_text(outcome, found, lambda distance: _factor_text(float(np.exp(distance)))),
-        detectable=factor,
+        power=_power_text(outcome, found, told, published),
+        detectable=smallest_found(found),
     )
 
 
@@ -86,7 +105,8 @@ def _points(distance: float) -> str:
     return f"{distance:.2g} points" if distance < 100 else "more than 100 points"
 
 
-def _factor_text(factor: float) -> str:
+def _factor_text(distance: float) -> str:
+    factor = float(np.exp(distance))
     return f"a factor of {factor:.4g}" if factor >= 1.0005 else "a factor below 1.001"
 
 

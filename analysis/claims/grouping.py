@@ -8,7 +8,8 @@ from dataclasses import replace
 import pandas as pd
 
 from analysis.groups import Group, restrict
-from analysis.labels import group_labels
+from analysis.labels import TRAITS, group_labels
+from resnet_lab.errors import UserError, suggest
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.runs.frames import Runs
 
@@ -17,7 +18,13 @@ def groups_across(runs: Runs, groups: Sequence[Group], trait: str) -> list[Group
     """Return groups that hold several values of `trait` and are alike in everything else.
 
     The short names of their members say the value, unless it is the one that names leave out.
+
+    Raises:
+        UserError: networks have no such trait.
     """
+    if trait not in TRAITS:
+        hint = suggest(trait, TRAITS) or f". Known: {', '.join(TRAITS)}"
+        raise UserError(f"networks have no trait '{trait}'{hint}")
     if not groups:
         return []
     settings = pd.DataFrame([group.settings for group in groups])

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import ALPHA
-from analysis.claims.evidence import Contrast, estimate, interval_text
+from analysis.claims.evidence import Contrast, estimate, interval_of
 from analysis.groups import Group
 from analysis.layer_dynamics import MEMBER, at_step, growth
 from analysis.statistics import t_interval
@@ -93,7 +93,7 @@ def growth_text(found: Contrast, what: str = "gradient norm") -> str:
     """Return a growth with its interval as one line."""
     return (
         f"{found.first} {what} grows x{np.exp(found.mean):.3f} per layer towards the input at "
-        f"step 0, {_interval(found)}"
+        f"step 0, {interval_of(found, '.3f', np.exp)}"
     )
 
 
@@ -109,7 +109,3 @@ def stages_text(found: Growth, notes: Sequence[str] = ()) -> str:
 
 def _bounds(found: Contrast) -> str:
     return f"[{np.exp(found.low):.3f}, {np.exp(found.high):.3f}]"
-
-
-def _interval(found: Contrast) -> str:
-    return interval_text(float(np.exp(found.low)), float(np.exp(found.high)), found.n, 3)

@@ -1,57 +1,63 @@
-"""All claims, and their evaluation on runs."""
+"""All claims, the project's and the user's own, and their evaluation on runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
 
+from analysis.claims import project
 from analysis.claims.claim import Claim, Finding, Verdict
-from analysis.claims.degradation import DEGRADATION
-from analysis.claims.freeze import FREEZE
-from analysis.claims.gradients import GRADIENTS, RATE
 from analysis.claims.grouping import groups_across
-from analysis.claims.no_norm import NO_NORM
-from analysis.claims.overfitting import OVERFITTING
+from analysis.claims.own import own_claims
 from analysis.claims.pair import PAIR, all_pairs, titled
-from analysis.claims.preactivation import PREACTIVATION
-from analysis.claims.responses import BRANCHES, RESPONSES
-from analysis.claims.reversal import REVERSAL
-from analysis.claims.shortcuts import SHORTCUTS
-from analysis.claims.tie import TIE
-from analysis.groups import Group, split_groups
+from analysis.groups import split_groups
 from analysis.search import apart_from_searches
+from analysis.text import listed
+from resnet_lab.errors import UserError
 from resnet_lab.runs.frames import Runs
 
-CLAIMS: tuple[Claim, ...] = (
-    DEGRADATION,
-    REVERSAL,
-    TIE,
-    SHORTCUTS,
-    RESPONSES,
-    OVERFITTING,
-    GRADIENTS,
-    RATE,
-    FREEZE,
-    NO_NORM,
-    PREACTIVATION,
-    BRANCHES,
-)
+
+def _of_the_project() -> tuple[Claim, ...]:
+    """Return every claim that stands in a module of `analysis.claims.project`, by number."""
+    modules = [
+        import_module(f"{project.__name__}.{one.name}") for one in iter_modules(project.__path__)
+    ]
+    found = [one for module in modules for one in vars(module).values() if isinstance(one, Claim)]
+    return tuple(sorted(found, key=lambda claim: int(claim.id.split("-")[0])))
 
 
-def evaluate_claims(runs: Runs, claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
+CLAIMS = _of_the_project()
+"""The project's claims."""
+
+
+def all_claims() -> tuple[Claim, ...]:
+    """Return the project's claims, then those of the user's files of parts."""
+    return (*CLAIMS, *own_claims())
+
+
+def evaluate_claims(runs: Runs, claims: Sequence[Claim] | None = None) -> list[Verdict]:
     """Test every claim on every group of alike runs that has what it needs.
 
-    One verdict a claim and group, in the order of `claims`; a claim that no group can test has one
-    verdict "not tested" that says what is needed and which sweep would test it. Trials of a search
-    are no alike runs, and are left to `analysis.search`.
+    One verdict a claim and group, in the order of `claims` (default: all); a claim that no group
+    can test has one verdict "not tested" that says what is needed and which sweep would test it,
+    and one whose function fails has one that says where. Trials of a search are no alike runs, and
+    are left to `analysis.search`.
     """
     runs = apart_from_searches(runs)
     groups = split_groups(runs)
     verdicts: list[Verdict] = []
-    for claim in claims:
-        compared = groups_across(runs, groups, claim.across) if claim.across else groups
-        findings = [(group, claim.test(group)) for group in compared]
-        tested = [_verdict(claim, group, found) for group, found in findings if found is not None]
+    for claim in all_claims() if claims is None else claims:
+        try:
+            compared = groups_across(runs, groups, claim.across) if claim.across else groups
+            findings = [(group, claim.test(group)) for group in compared]
+        except UserError as error:
+            verdicts.append(replace(_not_tested(claim), evidence=str(error), reason=f"{error}."))
+            continue
+        tested = [
+            _verdict(claim, group.label, found) for group, found in findings if found is not None
+        ]
         verdicts += tested or [_not_tested(claim)]
     return verdicts
 
@@ -61,7 +67,7 @@ def evaluate_pairs(runs: Runs) -> list[Verdict]:
 
     One verdict a pair; where there is none, one that is "not tested" and says what is needed.
     """
-    found = [_verdict(titled(one), one.group, one.finding) for one in all_pairs(runs)]
+    found = [_verdict(titled(one), one.group.label, one.finding) for one in all_pairs(runs)]
     return found or [
         replace(
             _not_tested(PAIR),
@@ -76,7 +82,7 @@ def evaluate(runs: Runs) -> list[Verdict]:
     return [*evaluate_pairs(runs), *evaluate_claims(runs)]
 
 
-def _verdict(claim: Claim, group: Group, found: Finding) -> Verdict:
+def _verdict(claim: Claim, protocol: str, found: Finding) -> Verdict:
     return Verdict(
         id=claim.id,
         title=claim.title,
@@ -88,7 +94,7 @@ def _verdict(claim: Claim, group: Group, found: Finding) -> Verdict:
         low=found.low,
         high=found.high,
         n=found.n,
-        protocol=group.label,
+        protocol=protocol,
         evidence=found.evidence,
         reason=found.reason,
         rule=claim.rule,
@@ -103,30 +109,19 @@ def _verdict(claim: Claim, group: Group, found: Finding) -> Verdict:
 
 
 def _not_tested(claim: Claim) -> Verdict:
-    return Verdict(
-        id=claim.id,
-        title=claim.title,
-        source=claim.source,
-        statement=claim.statement,
-        verdict="not tested",
+    free = ["depth", "shortcut", *([claim.across] if claim.across else [])]
+    alike = f"No group of runs alike in everything but {listed(free)} has them."
+    missing = Finding(
+        outcome="not tested",
         effect=None,
         unit="",
         low=None,
         high=None,
         n=0,
-        protocol="",
         evidence=f"needs {claim.needs}",
-        reason=f"No group of runs alike in everything but {_free(claim)} has them.{_try(claim)}",
-        rule=claim.rule,
-        needs=claim.needs,
-        sweep=claim.sweep,
-        smallest=claim.smallest,
+        reason=alike + _try(claim),
     )
-
-
-def _free(claim: Claim) -> str:
-    names = ["depth", "shortcut", *([claim.across] if claim.across else [])]
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    return _verdict(claim, "", missing)
 
 
 def _try(claim: Claim) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 import pandas as pd
 
 from analysis.claims.claim import Claim, Verdict
-from analysis.commands import wrapped
+from analysis.text import wrapped
 
 WIDTH = 100
 """Columns of a terminal into which explanations are wrapped."""

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.claims.claim import Finding
-from analysis.claims.degradation import degradation
 from analysis.claims.pair import Pair, pairs_of
+from analysis.claims.project.degradation import degradation
 from analysis.doctor.facts import KNOWN, Known
 from analysis.groups import Group
 from resnet_lab.errors import UserError
@@ -142,9 +142,3 @@ def continued(members: pd.DataFrame) -> str:
 def counted(members: pd.DataFrame, part: pd.DataFrame) -> str:
     """Return ``2 of 3 networks``."""
     return f"{len(part)} of {len(members)} network{'' if len(members) == 1 else 's'}"
-
-
-def listed(values: Sequence[object]) -> str:
-    """Return ``a, b and c``."""
-    texts = [str(value) for value in values]
-    return " and ".join([*([", ".join(texts[:-1])] if texts[1:] else []), *texts[-1:]])

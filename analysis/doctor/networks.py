@@ -13,12 +13,12 @@ from analysis.doctor.diagnosis import (
     Diagnosis,
     again,
     depths_of,
-    listed,
     plain_of,
     sibling,
 )
 from analysis.doctor.settings import differences_text, nearest_other
 from analysis.groups import Group
+from analysis.text import listed
 
 
 def depth(case: Case) -> Sequence[Diagnosis]:

@@ -8,9 +8,10 @@ import pandas as pd
 
 from analysis.claims.claim import ALPHA
 from analysis.claims.pair import Pair
-from analysis.doctor.diagnosis import EXPLAINS, MATTERS, Case, Diagnosis, again, listed
+from analysis.doctor.diagnosis import EXPLAINS, MATTERS, Case, Diagnosis, again
 from analysis.doctor.measured import DIGITS
-from analysis.statistics import POWER, paired_differences, seeds_to_decide
+from analysis.statistics import POWER, mean_interval, paired, seeds_to_decide
+from analysis.text import listed
 
 
 def seeds(case: Case) -> Sequence[Diagnosis]:
@@ -130,18 +131,19 @@ def _wide_interval(case: Case) -> Sequence[Diagnosis]:
     """An interval that decides nothing although the deeper network is worse on average."""
     values = case.plain.rename(columns={"train_error": "value"})
     *shallower, deepest = case.depths
-    tables = [
-        paired_differences(
-            values, "depth", deepest, depth, "value", level=1 - ALPHA / len(shallower)
-        )
-        for depth in shallower
-    ]
-    found = [(depth, t.iloc[0]) for depth, t in zip(shallower, tables, strict=True) if len(t)]
-    worse = [(depth, row) for depth, row in found if row["mean"] > 0 < row["sd"]]
-    if not worse:
+    level = 1 - ALPHA / len(shallower)
+    found = []
+    for depth in shallower:
+        pairs = paired(values, "depth", deepest, depth, "value")
+        if pairs.empty:
+            continue
+        row = mean_interval(pairs["first"] - pairs["second"], level)
+        if row["mean"] > 0 < row["sd"]:
+            found.append((depth, row))
+    if not found:
         return []
-    depth, row = min(worse, key=lambda one: one[1]["sd"] / one[1]["mean"])
-    needed = seeds_to_decide(float(row["mean"]), float(row["sd"]), 1 - ALPHA / len(shallower))
+    depth, row = min(found, key=lambda one: one[1]["sd"] / one[1]["mean"])
+    needed = seeds_to_decide(float(row["mean"]), float(row["sd"]), level)
     return [_more_seeds(case, deepest, depth, row, needed)] if needed > row["n"] else []
 
 

@@ -7,10 +7,11 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from analysis.commands import wrapped
+from analysis.claims import Verdict, format_verdicts
 from analysis.doctor.diagnosis import EXPLAINS, Diagnosis
 from analysis.doctor.examine import Patient
 from analysis.doctor.searches import SearchedPatient
+from analysis.text import wrapped
 
 WIDTH = 96
 LEFT_OUT = 10
@@ -22,6 +23,7 @@ def examination_text(
     skipped: Sequence[tuple[str, str]],
     foreign: Sequence[str],
     searches: Sequence[SearchedPatient] = (),
+    own: Sequence[Verdict] = (),
 ) -> str:
     """Return every group with its verdict, what stands in the way, and what was left out.
 
@@ -30,9 +32,11 @@ def examination_text(
         skipped: (path, reason) of run directories that could not be read.
         foreign: folders without a run.
         searches: of `examine_searches`.
+        own: verdicts on the user's own claims.
     """
     blocks = ["\n".join(_search_lines(one)) for one in searches]
     blocks += ["\n".join(_patient_lines(one)) for one in patients]
+    blocks += [f"your own claims, {format_verdicts(own, why=True)}"] if own else []
     entries = [f"{path}: {reason}" for path, reason in skipped]
     entries += [f"{path}: no run.json at or below it" for path in foreign]
     if entries:
@@ -127,11 +131,13 @@ def examination_json(
     skipped: Sequence[tuple[str, str]],
     foreign: Sequence[str],
     searches: Sequence[SearchedPatient] = (),
+    own: Sequence[Verdict] = (),
 ) -> str:
     """Return the same as `examination_text` as a JSON object."""
     content = {
         "groups": [asdict(one) for one in patients],
         "searches": [asdict(one) for one in searches],
+        "own_claims": [asdict(one) for one in own],
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
         "foreign": list(foreign),
     }

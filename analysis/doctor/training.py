@@ -17,10 +17,10 @@ from analysis.doctor.diagnosis import (
     continued,
     counted,
     depths_of,
-    listed,
     plain_of,
 )
 from analysis.doctor.facts import longer_training
+from analysis.text import listed
 
 ZERO = 0.5
 """Percent of training error below which a network counts as having learnt everything."""

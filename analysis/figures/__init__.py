@@ -3,8 +3,7 @@
 import resnet_lab.plotting  # noqa: F401  # before all that imports matplotlib
 
 # isort: split
-from analysis.figures.error_vs_depth import plot_error_vs_depth
-from analysis.figures.freeze import plot_freeze
+from analysis.figures import style
 from analysis.figures.gallery import (
     PLATES,
     Drawing,
@@ -14,12 +13,16 @@ from analysis.figures.gallery import (
     draw_tunings,
     save_all,
 )
-from analysis.figures.growth import plot_growth
-from analysis.figures.growth_vs_depth import plot_growth_vs_depth
-from analysis.figures.layer_maps import plot_layer_maps
-from analysis.figures.pair_curves import plot_pairs
-from analysis.figures.responses import plot_responses
-from analysis.figures.training_curves import plot_training_curves
+
+_DRAW = {plate.name: style.of_main_group(plate.draw) for plate in PLATES}
+plot_pairs = _DRAW["pairs"]
+plot_training_curves = _DRAW["training_curves"]
+plot_error_vs_depth = _DRAW["error_vs_depth"]
+plot_growth = _DRAW["growth"]
+plot_growth_vs_depth = _DRAW["growth_vs_depth"]
+plot_freeze = _DRAW["freeze"]
+plot_layer_maps = _DRAW["layer_maps"]
+plot_responses = _DRAW["responses"]
 
 __all__ = [
     "PLATES",

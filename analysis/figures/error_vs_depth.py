@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,7 +12,6 @@ from analysis.figures import style
 from analysis.groups import Group
 from analysis.paper import load_paper
 from analysis.statistics import summarise
-from resnet_lab.runs.frames import Runs
 
 TITLES = {
     "train": "training error",
@@ -23,11 +19,6 @@ TITLES = {
     "test": "test error",
 }
 PUBLISHED = "published"
-
-
-def plot_error_vs_depth(runs: Runs) -> Figure | None:
-    """Draw the main group's final errors; None with fewer than two depths."""
-    return style.of_main_group(draw, runs)
 
 
 def final_errors(group: Group) -> pd.DataFrame:
@@ -63,7 +54,8 @@ def draw(group: Group) -> Figure | None:
         _mark_published(panels[splits.index("test")], group)
     panels[0].set_ylim(*_limits(table[table["split"].isin(splits)]))
     style.outer_labels_only(panels)
-    _legend(figure, panels)
+    dash = Line2D([], [], color="0.2", marker="_", ls="", label=PUBLISHED)
+    style.panels_legend(figure, panels, replaced={PUBLISHED: dash})
     style.describe(figure, group.label)
     return figure
 
@@ -84,7 +76,7 @@ def _draw_split(axes: Axes, table: pd.DataFrame, split: str) -> None:
             linewidth=1.4,
             elinewidth=1.0,
             capsize=3,
-            label=f"{style.ARM_NAME[arm]} ({_seeds(line['n'])})",
+            label=f"{style.ARM_NAME[arm]} ({style.seeds_text(line['n'])})",
         )
     axes.set_xscale("log")
     depths = sorted(table["depth"].unique())
@@ -111,22 +103,6 @@ def _mark_published(axes: Axes, group: Group) -> None:
                 markeredgewidth=1.6,
                 label=PUBLISHED,
             )
-
-
-def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
-    """One entry an arm, and one for published errors, whichever panel has them."""
-    entries: dict[str, Artist] = {}
-    for axes in panels:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
-    if PUBLISHED in entries:
-        entries[PUBLISHED] = Line2D([], [], color="0.2", marker="_", ls="", label=PUBLISHED)
-    style.figure_legend(figure, list(entries.values()), most=2)
-
-
-def _seeds(n: pd.Series[int]) -> str:
-    low, high = int(n.min()), int(n.max())
-    return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float]:

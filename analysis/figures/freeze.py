@@ -11,7 +11,6 @@ from analysis.figures import style
 from analysis.figures.lines import NETWORK, band, lines
 from analysis.groups import Group
 from analysis.layer_dynamics import FROZEN_BELOW, STEM
-from resnet_lab.runs.frames import Runs
 
 QUANTITIES = {
     "weight_norm": "weight norm |w|",
@@ -19,11 +18,6 @@ QUANTITIES = {
 }
 ANGLE = {"update_angle": "update angle (radians)"}
 """What runs recorded before it existed lack: its panel is drawn where it is there."""
-
-
-def plot_freeze(runs: Runs) -> Figure | None:
-    """Draw the main group's stems; None where they were not recorded."""
-    return style.of_main_group(draw, runs)
 
 
 def stems(group: Group) -> pd.DataFrame:
@@ -36,16 +30,10 @@ def stems(group: Group) -> pd.DataFrame:
     rows = layers[(layers["name"] == STEM) & layers["quantity"].isin([*QUANTITIES, *ANGLE])]
     rows = group.of_shown(rows[np.isfinite(rows["value"]) & (rows["value"] > 0)])
     rows = rows.assign(log=np.log(rows["value"].astype(float)))
-    grouped = rows.groupby(["quantity", *NETWORK, "step"])
-    table = pd.DataFrame(
-        {
-            "n": grouped["log"].count(),
-            "middle": np.exp(grouped["log"].mean()),
-            "low": grouped["value"].min(),
-            "high": grouped["value"].max(),
-        }
-    )
-    return table.reset_index()
+    found = {"n": ("log", "count"), "middle": ("log", "mean")}
+    ends = {"low": ("value", "min"), "high": ("value", "max")}
+    table = rows.groupby(["quantity", *NETWORK, "step"]).agg(**found, **ends).reset_index()
+    return table.assign(middle=np.exp(table["middle"]))
 
 
 @style.styled
@@ -67,8 +55,7 @@ def draw(group: Group) -> Figure | None:
         axes.set_xlabel("")
     threshold = panels[1].axhline(FROZEN_BELOW, color=style.THEORY_COLOUR, linestyle=":")
     threshold.set_label(f"gradient step tiny below {FROZEN_BELOW:g}")
-    handles, _ = panels[1].get_legend_handles_labels()
-    style.figure_legend(figure, handles)
+    style.panels_legend(figure, panels[1:2], most=3)
     style.describe(figure, group.label)
     return figure
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,12 +12,6 @@ from analysis.figures.lines import NETWORK, lines
 from analysis.groups import Group
 from analysis.layer_dynamics import at_step, growth, main_path
 from analysis.theory import gradient_growth, theory_caption
-from resnet_lab.runs.frames import Runs
-
-
-def plot_growth(runs: Runs) -> Figure | None:
-    """Draw the main group's gradient norms at step 0; None where none were recorded."""
-    return style.of_main_group(draw, runs)
 
 
 def gradient_norms(group: Group) -> pd.DataFrame:
@@ -31,8 +23,8 @@ def gradient_norms(group: Group) -> pd.DataFrame:
     rows = rows[np.isfinite(rows["value"]) & (rows["value"] > 0)]
     rows = rows.assign(log=np.log(rows["value"]))
     grouped = rows.groupby([*NETWORK, "layer", "name", "stage"])["log"]
-    table = pd.DataFrame({"n": grouped.count(), "norm": np.exp(grouped.mean())})
-    return table.reset_index()
+    table: pd.DataFrame = grouped.agg(n="count", norm="mean").reset_index()
+    return table.assign(norm=np.exp(table["norm"]))
 
 
 def stage_growth(group: Group) -> pd.DataFrame:
@@ -43,15 +35,12 @@ def stage_growth(group: Group) -> pd.DataFrame:
     """
     fits = group.of(growth(group.runs.layers, step=0))
     fits = fits.assign(log=np.log(fits["growth"].astype(float)))
-    grouped = fits.groupby([*NETWORK, "stage"])
-    table = pd.DataFrame(
-        {
-            "n": grouped["log"].count(),
-            "growth": np.exp(grouped["log"].mean()),
-            "intercept": grouped["intercept"].mean(),
-        }
+    table = (
+        fits.groupby([*NETWORK, "stage"])
+        .agg(n=("log", "count"), growth=("log", "mean"), intercept=("intercept", "mean"))
+        .reset_index()
     )
-    return table.reset_index()
+    return table.assign(growth=np.exp(table["growth"]))
 
 
 @style.styled
@@ -74,15 +63,9 @@ def draw(group: Group) -> Figure | None:
         axes.set_ylabel("gradient norm |g|, step 0")
         axes.set_title(family)
     panels[-1].set_xlabel("layer (1 = stem, next to the input)")
-    _legend(figure, list(panels))
+    style.panels_legend(figure, panels, title="growth per layer, stage by stage")
     style.describe(figure, group.label)
     return figure
-
-
-def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
-    """Name the growths of every network, stage by stage, under the panels."""
-    handles = [one for axes in panels for one in axes.get_legend_handles_labels()[0]]
-    style.figure_legend(figure, handles, most=2, title="growth per layer, stage by stage")
 
 
 def _draw_family(axes: Axes, norms: pd.DataFrame, fits: pd.DataFrame) -> None:

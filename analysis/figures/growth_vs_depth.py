@@ -13,14 +13,8 @@ from analysis.groups import Group
 from analysis.layer_dynamics import FIT_NEEDS, growth
 from analysis.statistics import summarise
 from analysis.theory import gradient_growth, theory_caption
-from resnet_lab.runs.frames import Runs
 
 THEORY = "theory, plain networks"
-
-
-def plot_growth_vs_depth(runs: Runs) -> Figure | None:
-    """Draw the main group's growth; None with fewer than two depths that have fits."""
-    return style.of_main_group(draw, runs)
 
 
 def growths(group: Group) -> pd.DataFrame:
@@ -57,7 +51,7 @@ def draw(group: Group) -> Figure | None:
     _depth_axis(panels[0], table)
     style.outer_labels_only(panels)
     panels[len(panels) // 2].set_xlabel("depth (log axis)")
-    _legend(figure, panels)
+    style.panels_legend(figure, panels)
     style.describe(figure, group.label)
     return figure
 
@@ -89,20 +83,9 @@ def _depth_axis(axes: Axes, table: pd.DataFrame) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _legend(figure: Figure, panels: np.ndarray) -> None:
-    entries = {
-        label: handle
-        for axes in panels
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    style.figure_legend(figure, list(entries.values()), most=2)
-
-
 def caption(group: Group) -> str:
     """Say what the figure shows."""
-    seeds = growths(group)["n"]
-    low, high = int(seeds.min()), int(seeds.max())
-    counted = f"n = {low}" if low == high else f"n = {low} to {high}"
+    counted = style.seeds_text(growths(group)["n"])
     dotted = theory_caption(group, "the growth that theory gives")
     return (
         "Growth of the weight-gradient norm per layer towards the input before the first update, "

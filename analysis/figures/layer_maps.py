@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from analysis.figures import style
 from analysis.groups import Group, arms
 from analysis.layer_dynamics import main_path
-from resnet_lab.runs.frames import Runs
 
 QUANTITIES = {
     "gradient_norm": "gradient norm |g|",
@@ -32,11 +31,6 @@ class Twins:
     plain: str
     residual: str
     seed: int
-
-
-def plot_layer_maps(runs: Runs) -> Figure | None:
-    """Draw the maps of the main group's deepest recorded twins; None without such a pair."""
-    return style.of_main_group(draw, runs)
 
 
 def deepest_twins(group: Group) -> Twins | None:

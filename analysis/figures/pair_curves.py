@@ -15,18 +15,12 @@ from analysis.figures.lines import Line, band, lines
 from analysis.figures.published import mark_published, published_handles
 from analysis.figures.training_curves import curves, held_out_split
 from analysis.groups import Group
-from resnet_lab.runs.frames import Runs
 
 THIN, BOLD = 0.9, 1.9
 """Widths of the lines of training error and of held-out error."""
 BAND = {"train": 0.10, "validation": 0.18, "test": 0.18}
 COLUMNS = 2
 """Most panels side by side."""
-
-
-def plot_pairs(runs: Runs) -> Figure | None:
-    """Draw the main group's pairs; None where there is none, or no curve of one."""
-    return style.of_main_group(draw, runs)
 
 
 @style.styled
@@ -109,9 +103,8 @@ def _legend(figure: Figure, table: pd.DataFrame, held_out: str | None) -> None:
     """Name arms with their numbers of seeds, and what thin and bold lines are."""
     handles = []
     for arm in style.arms(table["shortcut"]):
-        counts = sorted(table.loc[table["shortcut"] == arm, "n"].unique())
-        n = " to ".join(str(int(one)) for one in dict.fromkeys([counts[0], counts[-1]]))
-        label = f"{style.ARM_NAME[arm]} (n = {n})"
+        seeds = style.seeds_text(table.loc[table["shortcut"] == arm, "n"])
+        label = f"{style.ARM_NAME[arm]} ({seeds})"
         handles.append(Line2D([], [], color=style.ARM_COLOUR[arm], linewidth=BOLD, label=label))
     handles.append(Line2D([], [], color="0.2", linewidth=THIN, label="thin: training"))
     if held_out is not None:

@@ -11,15 +11,9 @@ from analysis.figures import style
 from analysis.figures.lines import NETWORK, lines
 from analysis.groups import Group
 from analysis.layer_dynamics import at_step
-from resnet_lab.runs.frames import Runs
 
 LOG_ABOVE = 10
 """The largest response over the smallest from which on the axis is logarithmic."""
-
-
-def plot_responses(runs: Runs) -> Figure | None:
-    """Draw the main group's responses; None where none were recorded."""
-    return style.of_main_group(draw, runs)
 
 
 def responses(group: Group) -> pd.DataFrame:
@@ -33,7 +27,7 @@ def responses(group: Group) -> pd.DataFrame:
     finished = group.finished[["run", "network"]]
     rows = rows.merge(finished, on=["run", "network"])
     grouped = rows.groupby([*NETWORK, "layer"])["value"]
-    table = pd.DataFrame({"n": grouped.count(), "std": grouped.mean()}).reset_index()
+    table = grouped.agg(n="count", std="mean").reset_index()
     rank = table.groupby(NETWORK)["std"].rank(method="first", ascending=False)
     return table.assign(rank=rank.astype(int))
 
@@ -52,8 +46,7 @@ def draw(group: Group) -> Figure | None:
     top.set_xlabel("layer (1 = stem, next to the input)")
     bottom.set_title("layers sorted by magnitude")
     bottom.set_xlabel("layer, sorted: largest response first")
-    handles, _ = top.get_legend_handles_labels()
-    style.figure_legend(figure, handles)
+    style.panels_legend(figure, [top], most=3)
     style.describe(figure, group.label)
     return figure
 

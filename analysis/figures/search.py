@@ -24,8 +24,6 @@ PANELS = 6
 """Most parameters that have a panel: the most important ones."""
 ROW = 1.6
 """Inches: the height of a row of parameters' panels."""
-TICKS = (0, 1, 3, 10, 30, 100)
-"""Percent: ticks of errors, which are logarithmic above 1."""
 ABOVE = 1.9
 """Trials that diverged have no error: they stand above the last tick, by this factor of it."""
 
@@ -107,10 +105,7 @@ def _value_axis(axes: Axes, search: Search) -> float:
     """
     largest = float(np.nanmax(search.trials["value"].to_numpy(dtype=float), initial=0.0))
     if search.metric.endswith("error"):
-        highest = max(largest, 1.0)
-        ticks = [float(one) for one in TICKS if one < highest]
-        ticks.append(min(float(one) for one in TICKS if one >= highest))
-        axes.set_yscale("symlog", linthresh=1.0, linscale=0.5)
+        ticks = style.error_axis(axes, largest)
         above, low, step = ABOVE * ticks[-1], -0.15, ABOVE**0.5
     else:
         ticks = [float(one) for one in MaxNLocator(5).tick_values(0.0, largest or 1.0)]

@@ -9,7 +9,7 @@ dashed, validation and test error are solid.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -22,6 +22,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from analysis.groups import Group, split_groups
 from resnet_lab.files import user_path
@@ -90,6 +91,8 @@ LABEL_CHARACTERS = 66
 MAP = "viridis"
 """Colours of layer maps: lightness rises with the value."""
 THEORY_COLOUR = "0.35"
+ERROR_TICKS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
+"""Percent: ticks of errors that are logarithmic above 1."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -209,6 +212,30 @@ def figure_legend(
     )
 
 
+def panels_legend(
+    figure: Figure,
+    panels: Iterable[Axes],
+    most: int = 2,
+    title: str = "",
+    replaced: Mapping[str, Artist] | None = None,
+) -> None:
+    """Put a legend of what panels show under a figure, each label once.
+
+    `replaced` has handles that stand for what a label names.
+    """
+    entries: dict[str, Artist] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, (replaced or {}).get(label, handle))
+    figure_legend(figure, list(entries.values()), most, title)
+
+
+def seeds_text(counts: Iterable[float]) -> str:
+    """Return ``n = 3``, or ``n = 2 to 3`` where counts of seeds differ."""
+    seen = sorted({int(count) for count in counts})
+    return f"n = {' to '.join(str(one) for one in dict.fromkeys([seen[0], seen[-1]]))}"
+
+
 def log_value_axis(axes: Axes) -> None:
     """Make the y axis logarithmic, showing at least a factor of ten."""
     axes.set_yscale("log")
@@ -217,16 +244,37 @@ def log_value_axis(axes: Axes) -> None:
     axes.set_ylim(low / widen, high * widen)
 
 
+def error_axis(axes: Axes, highest: float) -> list[float]:
+    """Scale errors (percent) evenly from 0 to 1 and logarithmically above; return the ticks."""
+    highest = max(1.0, highest)
+    ticks = [*(one for one in ERROR_TICKS if one < highest)]
+    ticks.append(min(one for one in ERROR_TICKS if one >= highest))
+    axes.set_yscale("symlog", linthresh=1.0, linscale=0.5)
+    axes.set_ylim(-0.15, 1.15 * ticks[-1])
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
+    return ticks
+
+
 def outer_labels_only(panels: Sequence[Axes]) -> None:
     """Keep the y label of the first of panels that share an axis."""
     for axes in panels[1:]:
         axes.set_ylabel("")
 
 
-def of_main_group(draw: Callable[[Group], Figure | None], runs: Runs) -> Figure | None:
-    """Draw the largest group of alike runs; None where there is none or it lacks the data."""
-    groups = split_groups(runs)
-    return draw(groups[0]) if groups else None
+def of_main_group(
+    draw: Callable[[Group], Figure | None],
+) -> Callable[[Runs], Figure | None]:
+    """Return what draws the largest group of alike runs.
+
+    It returns None where there is none, or where its runs lack what the figure shows.
+    """
+
+    def plot(runs: Runs) -> Figure | None:
+        groups = split_groups(runs)
+        return draw(groups[0]) if groups else None
+
+    return plot
 
 
 @styled

@@ -13,14 +13,8 @@ from analysis.figures import style
 from analysis.figures.lines import NETWORK, band, lines
 from analysis.figures.published import mark_published, published_handles
 from analysis.groups import Group
-from resnet_lab.runs.frames import Runs
 
 HELD_OUT = ("test", "validation")
-
-
-def plot_training_curves(runs: Runs) -> Figure | None:
-    """Draw the main group's curves; None where no error was logged."""
-    return style.of_main_group(draw, runs)
 
 
 def curves(group: Group) -> pd.DataFrame:
@@ -34,14 +28,7 @@ def curves(group: Group) -> pd.DataFrame:
     rows = group.of_shown(metrics[metrics["metric"] == "error"].dropna(subset=["value"]))
     key = [*NETWORK, "split"]
     grouped = rows.groupby([*key, "step"])["value"]
-    table = pd.DataFrame(
-        {
-            "n": grouped.count(),
-            "mean": grouped.mean(),
-            "low": grouped.min(),
-            "high": grouped.max(),
-        }
-    ).reset_index()
+    table = grouped.agg(n="count", mean="mean", low="min", high="max").reset_index()
     return table[table["n"] == table.groupby(key)["n"].transform("max")]
 
 

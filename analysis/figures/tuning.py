@@ -15,7 +15,6 @@ from analysis.figures import style
 from analysis.figures.lines import Line, band, lines
 from analysis.tuning import DIVERGED, Tuning
 
-TICKS = (0, 1, 3, 10, 30, 100)
 TITLES = {"train": "training error", "validation": "validation error"}
 
 
@@ -32,7 +31,7 @@ def draw(tuning: Tuning) -> Figure:
         axes.set_xlabel("learning rate (log axis)" if x == "lr" else style.plain_text(x))
         axes.tick_params(axis="x", labelrotation=45)
     _rate_axis(panels[0], table[x])
-    _error_axis(panels[0], table)
+    style.error_axis(panels[0], float(np.nanmax(table["high"].to_numpy(dtype=float))))
     style.outer_labels_only(panels)
     style.figure_legend(figure, _handles(table), most=2)
     style.describe(figure, tuning.label)
@@ -98,16 +97,6 @@ def _handles(table: pd.DataFrame) -> list[Line2D]:
     )
     best = Line2D([], [], color="0.2", marker="*", markersize=8, linestyle="", label="best rate")
     return [*plain, best, *residual]
-
-
-def _error_axis(axes: Axes, table: pd.DataFrame) -> None:
-    """Scale errors evenly from 0 to 1 % and logarithmically above, to show small ones and large."""
-    highest = max(1.0, float(np.nanmax(table["high"].to_numpy(dtype=float))))
-    ticks = [*(tick for tick in TICKS if tick < highest), min(t for t in TICKS if t >= highest)]
-    axes.set_yscale("symlog", linthresh=1.0, linscale=0.5)
-    axes.set_ylim(-0.15, 1.15 * ticks[-1])
-    axes.set_yticks(ticks, [str(tick) for tick in ticks])
-    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _rate_axis(axes: Axes, values: pd.Series[float]) -> None:

@@ -29,13 +29,15 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _runs(source: str, as_json: bool) -> str:
+    from analysis.claims import evaluate_claims, own_claims
     from analysis.doctor import examination_json, examination_text, examine
     from analysis.doctor.searches import examine_searches
 
     runs = read_source(source)
     told = examination_json if as_json else examination_text
     foreign = [str(path) for path in strangers(source)]
-    return told(examine(runs), runs.skipped, foreign, examine_searches(runs))
+    own = evaluate_claims(runs, own_claims())
+    return told(examine(runs), runs.skipped, foreign, examine_searches(runs), own)
 
 
 def _machine(data_dir: str | None, as_json: bool) -> str:

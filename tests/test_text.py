@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from analysis.commands import wrapped
+from analysis.text import wrapped
 
 
 def test_an_apostrophe_inside_a_word_is_no_quote() -> None:

@@ -12,7 +12,7 @@ from analysis.claims.evidence import (
     Contrast,
     contrast,
     estimate,
-    interval_text,
+    interval_of,
     left_out,
     unsettled,
 )
@@ -104,10 +104,7 @@ def _ratio_text(found: Contrast) -> str:
 
 def _interval(found: Contrast) -> str:
     """Return an interval in two significant digits, as angles span many decades."""
-    if found.n < 2:
-        return interval_text(found.low, found.high, found.n)
-    low, high = np.exp(found.low), np.exp(found.high)
-    return f"95 % interval [{low:.2g}, {high:.2g}], n = {found.n}"
+    return interval_of(found, ".2g", np.exp)
 
 
 def _comparison(level: Contrast, against: Contrast) -> str:

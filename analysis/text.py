@@ -1,8 +1,9 @@
-"""Texts that hold a command, wrapped for a terminal such that the command can still be given."""
+"""Texts for a terminal: words listed, and lines wrapped such that commands can still be given."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _WORDS = re.compile(r"(?:(?<!\w)'[^']*'|\S)+")
 """Words; a quote opens only where no letter is before it, so that "theory's" is a word."""
@@ -27,3 +28,9 @@ def wrapped(text: str, width: int, first: str, later: str) -> list[str]:
         if word in ("resnet-lab", "#"):  # a comment ends with its line
             end, begin = (" \\", "") if word == "resnet-lab" else ("", "# ")
     return lines
+
+
+def listed(values: Sequence[object]) -> str:
+    """Return ``a, b and c``."""
+    *first, last = map(str, values)
+    return f"{', '.join(first)} and {last}" if first else last
