@@ -1,4 +1,4 @@
-"""`--parts FILE`, which every command knows: the user's own parts of networks."""
+"""`--parts FILE`, which every command knows: the user's own parts of networks and data sets."""
 
 from __future__ import annotations
 
