@@ -71,7 +71,7 @@ BAD: list[tuple[str, str]] = [
     (
         "train --data.name cifar",
         "data: unknown name 'cifar', did you mean 'cifar10'? "
-        "(known: digits, cifar10, cifar100, imagenet, imagefolder)",
+        "(known: cifar10, cifar100, digits, imagenet, imagefolder)",
     ),
     (
         "train --recipe.batch_size 1295 --trainer.device cpu",
@@ -114,7 +114,7 @@ BAD: list[tuple[str, str]] = [
     (
         "evaluate plain.pt --network plain-8 --data digit --device cpu",
         "data: unknown name 'digit', did you mean 'digits'? "
-        "(known: digits, cifar10, cifar100, imagenet, imagefolder)",
+        "(known: cifar10, cifar100, digits, imagenet, imagefolder)",
     ),
     ("report nowhere", "nowhere is no directory: give the folder that holds the runs"),
     ("claims here", "here holds no runs: no run.json at or below it"),
@@ -126,7 +126,7 @@ BAD: list[tuple[str, str]] = [
     (
         "data verify cifar1",
         "data: unknown name 'cifar1', did you mean 'cifar10'? "
-        "(known: digits, cifar10, cifar100, imagenet, imagefolder)",
+        "(known: cifar10, cifar100, digits, imagenet, imagefolder)",
     ),
     ("data verify cifar10 --data-dir here", EMPTY_DATA),
     (

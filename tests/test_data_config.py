@@ -63,6 +63,14 @@ def test_the_data_directory_is_the_argument_then_the_variable_then_the_cache(
     assert default_data_dir() == Path.home() / ".cache/resnet_lab"
 
 
-def test_configuring_data_does_not_import_torch() -> None:
-    code = "import sys, resnet_lab.data.config; assert 'torch' not in sys.modules"
+def test_data_sets_are_the_projects_whichever_is_imported_first_and_need_no_torch() -> None:
+    code = """
+import sys, resnet_lab.data.datasets.digits
+from resnet_lab.data.config import DataConfig
+from resnet_lab.data.dataset import datasets
+from resnet_lab.parts.registry import additions
+assert [*datasets()] == ["cifar10", "cifar100", "digits", "imagenet", "imagefolder"]
+assert DataConfig("imagenet").in_memory is False and additions() == 0
+assert "torch" not in sys.modules
+"""
     subprocess.run([sys.executable, "-c", code], check=True)

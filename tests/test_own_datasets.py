@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_runs import PAIR, assert_same_result, at_step, info, interrupt, tiny
+from tiny_runs import PAIR, ROOT, assert_same_result, at_step, info, interrupt, tiny
 from torch.utils.data import IterableDataset, TensorDataset
 
 import resnet_lab as rl
 from resnet_lab.cli import main
 from resnet_lab.data.fingerprint import fingerprint
+from resnet_lab.machine import machine_facts
 from resnet_lab.parts import files
 from resnet_lab.parts.registry import additions, take_back
 from resnet_lab.training.train import train
@@ -88,6 +89,19 @@ def test_it_is_read_split_and_normalised_as_the_projects_are(file: Path) -> None
     torch.testing.assert_close(train.mean((0, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0)
     [(_, labels)] = parts["test"]
     assert labels.tolist() == (torch.arange(72, 96) % 3).tolist()
+
+
+def test_the_example_of_the_docs_is_a_data_set(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "extending.md").read_text().split("## Data sets")[1]
+    file = tmp_path / "example.py"
+    file.write_text(text.split("```python\n")[1].split("```")[0])
+    rl.load_parts(file)
+    data = load("stripes", normalise="channel")
+    assert (data.protocol, data.num_classes, data.image_shape) == ("900/100", 2, (1, 16, 16))
+    [((train,), labels)] = data.evaluation_batches("train", batch_size=999)
+    changes = [(train.diff(dim=axis).abs().mean((1, 2, 3))) for axis in (2, 3)]
+    across = changes[0] > changes[1]
+    assert float((across == (labels == 0)).float().mean()) > 0.8
 
 
 def test_it_is_augmented_as_the_decorator_says() -> None:
@@ -245,7 +259,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
         {"train": Pairs(lambda place: (IMAGES[place], "cat"))},
         "its training part: the label of item 0 is 'cat': give a whole number",
     ),
-    "two sizes": ({"train": Pairs(of_two_sizes)}, "image 1 is uint8 (3, 4, 4) and image 0"),
+    "two sizes": ({"train": Pairs(of_two_sizes)}, "images must have one size: stack expects"),
     "random": ({"train": Pairs(random_crop)}, "image 0 differs each time it is read: leave random"),
     "too large": (
         {"train": Pairs(pillow, 10**9)},
@@ -346,6 +360,8 @@ def test_the_command_line_trains_evaluates_and_reports_it_and_a_change_is_anothe
     assert main(["data", "verify", "mine", *parts]) == 0
     said = capsys.readouterr().out
     assert said == "mine: 72 training and 24 test images of 2x6x6, 3 classes\n"
+    [fact] = [one for one in machine_facts() if one.name == "mine"]
+    assert fact.state == f"your own, in {file}"
     assert main(["report", "runs", "--out", "page", *parts]) == 0
     assert "mine" in capsys.readouterr().out
 

@@ -112,6 +112,6 @@ def _overview() -> str:
         "",
         *(f"  {name:<10} {summary}" for name, summary in COMMANDS.items()),
         "",
-        "resnet-lab COMMAND --help says more. --parts FILE.py: your own parts of networks.",
+        "resnet-lab COMMAND --help says more. --parts FILE.py: your own networks and data.",
     ]
     return "\n".join(lines)

@@ -31,6 +31,8 @@ class Dataset(ABC):
         name: what data.name says.
         image_shape: (channels, height, width) of a network's input; None: known when it is read.
         num_classes: None: known when it is read.
+        classes: their names in the order of the labels; None where they have none, or where
+            reading tells.
         test_images: images of the published test part; None where no error is published on one.
         validation_size: training images held out if nothing is said; None: a tenth.
         pad: pixels of zeros around an image that augmentation crops; for images in memory.
@@ -46,6 +48,7 @@ class Dataset(ABC):
     name: str
     image_shape: tuple[int, int, int] | None = None
     num_classes: int | None = None
+    classes: tuple[str, ...] | None = None
     test_images: int | None = None
     validation_size: int | None = None
     pad: int = 0
@@ -103,8 +106,8 @@ class InMemoryDataset(Dataset):
         from resnet_lab.data.memory import InMemoryData
 
         train, test = self.read(data_dir, test=config.test)
-        assert self.num_classes is not None
-        return InMemoryData(config, train, test, self.num_classes, normalisation)
+        count = self.num_classes or int(train.labels.max()) + 1
+        return InMemoryData(config, train, test, count, normalisation, self.classes)
 
 
 DATASETS: Registry[Dataset] = Registry("data set", "resnet_lab.data.datasets")

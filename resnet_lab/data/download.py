@@ -1,4 +1,7 @@
-"""Fetching an archive over https, and unpacking only what is expected of it."""
+"""Fetching an archive over https, and unpacking only what is expected of it.
+
+Not by pooch: it follows a redirection to http, and unpacks whatever else an archive holds.
+"""
 
 from __future__ import annotations
 

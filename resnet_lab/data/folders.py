@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from resnet_lab.data.image_tree import ImageTree, read_trees
 from resnet_lab.data.loader import Data, Device, EvaluationBatch, TrainingBatch
 from resnet_lab.data.normalisation import Normalisation, scale_pixels
 from resnet_lab.data.randomness import derived_generator
+from resnet_lab.data.sampler import Order
 
 STATISTICS_IMAGES = 4096
 MOST_OPENED = 10_000
@@ -79,34 +80,21 @@ class FolderData(Data):
         return (raw.views[0] for raw in raws)
 
     def _training(
-        self,
-        steps: Iterable[int],
-        seed: int,
-        batch_size: int,
-        share: slice,
-        device: Device,
-        *,
-        ahead: bool,
+        self, steps: Sequence[int], order: Order, device: Device, *, ahead: bool
     ) -> Iterator[TrainingBatch]:
-        reader = TrainingReader(self._train, seed=seed, augment=self.config.augment == "paper")
+        augment = self.config.augment == "paper"
+        reader = TrainingReader(self._train, seed=order.seed, augment=augment)
+        batches = (self._train_positions(step, order.seed, order.batch_size) for step in steps)
         plans = (
-            TrainingPlan(
-                step, share.start, self._train_positions(step, seed, batch_size)[share].tolist()
-            )
-            for step in steps
+            TrainingPlan(step, order.share.start, batch[order.share].tolist())
+            for step, batch in zip(steps, batches, strict=True)
         )
         for raw in self._read(reader, plans, device, ahead=ahead):
             x = self._inputs(raw.views[0], raw.colour_shift, device)
             yield x, raw.labels.to(device, non_blocking=True)
 
     def _evaluation(
-        self,
-        split: str,
-        plans: Iterable[Tensor],
-        view: TestView,
-        device: Device,
-        *,
-        ahead: bool,
+        self, split: str, plans: Iterable[Tensor], view: TestView, device: Device, *, ahead: bool
     ) -> Iterator[EvaluationBatch]:
         reader = EvaluationReader(self._test if split == "test" else self._train, view)
         images = [plan.tolist() for plan in plans]

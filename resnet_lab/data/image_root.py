@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 
 from resnet_lab.errors import UserError
@@ -57,23 +57,13 @@ def _other_names(folder: Path) -> list[Path]:
 def _elsewhere(data_dir: Path) -> Path | None:
     """A folder near the data directory that holds ``train``: above it, else the nearest below."""
     above = [*Path(os.path.abspath(data_dir)).parents][:2]
-    found = next((folder for folder in above if (folder / "train").is_dir()), None)
-    return found or next(_below(data_dir), None)
+    below = (place for level in range(1, _LEVELS + 1) for place in _folders(data_dir, level))
+    return next((one for one in chain(above, below) if (one / "train").is_dir()), None)
 
 
-def _below(data_dir: Path) -> Iterator[Path]:
-    level, looked_at = [data_dir], 0
-    for _ in range(_LEVELS):
-        inner: list[Path] = []
-        for folder in level:
-            with suppress(OSError):
-                inner += sorted(
-                    path
-                    for path in folder.iterdir()
-                    if path.is_dir() and not path.name.startswith(".")
-                )
-            looked_at += 1
-            if looked_at > _MOST_FOLDERS:
-                return
-        yield from (folder for folder in inner if (folder / "train").is_dir())
-        level = inner
+def _folders(top: Path, level: int) -> list[Path]:
+    """The folders of a level below one, without hidden ones, as long as they are not too many."""
+    found = islice(top.glob("/".join(["[!.]*"] * level)), _MOST_FOLDERS)
+    with suppress(OSError):
+        return sorted(path for path in found if path.is_dir())
+    return []

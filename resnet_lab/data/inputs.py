@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from resnet_lab.data.config import NormaliseKind
 from resnet_lab.data.normalisation import Normalisation
 from resnet_lab.errors import UserError
+from resnet_lab.field_types import check_fields, refusal
 
 
 @dataclass(frozen=True)
@@ -49,41 +50,21 @@ class Inputs:
         """Return what `as_dict` has written; whatever else it is given is a `UserError`."""
         try:
             found = cls(
-                data=_text(said["data"]),
-                protocol=_text(said["protocol"]),
-                kind=_kind(said["normalise"]),
+                data=said["data"],
+                protocol=said["protocol"],
+                kind=said["normalise"],
                 normalisation=_normalisation(said["mean"], said["std"]),
-                image_shape=_shape(said["image_shape"]),
-                num_classes=int(said["num_classes"]),
-                classes=_classes(said["classes"]),
+                image_shape=said["image_shape"],
+                num_classes=said["num_classes"],
+                classes=said["classes"],
             )
+            check_fields(found, refusal("inputs"))
+            if len(found.image_shape) != 3:
+                raise ValueError(f"image_shape is {found.image_shape}")
         except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             why = f"it lacks {error}" if isinstance(error, KeyError) else error
             raise UserError(f"what it says of its inputs cannot be read: {why}") from error
         return found
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no name")
-    return value
-
-
-def _kind(value: Any) -> NormaliseKind:
-    for known in get_args(NormaliseKind):
-        if value == known:
-            kind: NormaliseKind = known
-            return kind
-    raise ValueError(f"unknown normalise {value!r}")
-
-
-def _shape(value: Any) -> tuple[int, int, int]:
-    channels, height, width = (int(size) for size in value)
-    return channels, height, width
-
-
-def _classes(value: Any) -> tuple[str, ...] | None:
-    return None if value is None else tuple(_text(name) for name in value)
 
 
 def _normalisation(mean: Any, std: Any) -> Normalisation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -16,6 +16,7 @@ from resnet_lab.data.protocol import split_training_data
 from resnet_lab.data.randomness import derived_generator
 from resnet_lab.data.sampler import (
     Batches,
+    Order,
     batch_positions,
     check_training_batch,
     evaluation_positions,
@@ -132,9 +133,8 @@ class Data(ABC):
             UserError: the batch is larger than the training part, or does not divide over
                 `world_size` processes.
         """
-        check_training_batch(batch_size, self.counts["train"], world_size)
-        share = rank_slice(batch_size, rank, world_size)
-        return next(self._training([step], seed, batch_size, share, device, ahead=False))
+        order = self._order(seed, batch_size, rank, world_size)
+        return next(self._training([step], order, device, ahead=False))
 
     def train_batches(
         self,
@@ -151,13 +151,8 @@ class Data(ABC):
 
         `start` is called each time an iteration begins, so the same value serves a resumed run.
         """
-        check_training_batch(batch_size, self.counts["train"], world_size)
-        share = rank_slice(batch_size, rank, world_size)
-        return Batches(
-            lambda: self._training(
-                range(start(), stop), seed, batch_size, share, device, ahead=True
-            )
-        )
+        order = self._order(seed, batch_size, rank, world_size)
+        return Batches(lambda: self._training(range(start(), stop), order, device, ahead=True))
 
     def evaluation_batches(
         self,
@@ -202,28 +197,19 @@ class Data(ABC):
 
     @abstractmethod
     def _training(
-        self,
-        steps: Iterable[int],
-        seed: int,
-        batch_size: int,
-        share: slice,
-        device: Device,
-        *,
-        ahead: bool,
+        self, steps: Sequence[int], order: Order, device: Device, *, ahead: bool
     ) -> Iterator[TrainingBatch]:
         """Yield a share of the batch of each step; `ahead` of use where that is quicker."""
 
     @abstractmethod
     def _evaluation(
-        self,
-        split: str,
-        plans: Iterable[Tensor],
-        view: TestView,
-        device: Device,
-        *,
-        ahead: bool,
+        self, split: str, plans: Iterable[Tensor], view: TestView, device: Device, *, ahead: bool
     ) -> Iterator[EvaluationBatch]:
         """Yield the images at the positions of each plan, in one batch or several."""
+
+    def _order(self, seed: int, batch_size: int, rank: int, world_size: int) -> Order:
+        check_training_batch(batch_size, self.counts["train"], world_size)
+        return Order(seed, batch_size, rank_slice(batch_size, rank, world_size))
 
     def _train_positions(self, step: int, seed: int, batch_size: int) -> Tensor:
         """Return the images of a step's global batch, by their places in the training data."""

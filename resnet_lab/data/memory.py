@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from resnet_lab.data.dataset import DATASETS
 from resnet_lab.data.loader import CPU, Data, Device, EvaluationBatch, TrainingBatch
 from resnet_lab.data.normalisation import Normalisation, scale_pixels
 from resnet_lab.data.randomness import derived_generator
+from resnet_lab.data.sampler import Order
 
 
 @dataclass(frozen=True)
@@ -90,27 +91,14 @@ class InMemoryData(Data):
         return (train.images[part] for part in torch.split(self._split.train, 4096))
 
     def _training(
-        self,
-        steps: Iterable[int],
-        seed: int,
-        batch_size: int,
-        share: slice,
-        device: Device,
-        *,
-        ahead: bool,
+        self, steps: Sequence[int], order: Order, device: Device, *, ahead: bool
     ) -> Iterator[TrainingBatch]:
         for step in steps:
-            plan = self.train_plan(step, seed=seed, batch_size=batch_size)
-            yield self.planned_batch(plan[:, share], device)
+            plan = self.train_plan(step, seed=order.seed, batch_size=order.batch_size)
+            yield self.planned_batch(plan[:, order.share], device)
 
     def _evaluation(
-        self,
-        split: str,
-        plans: Iterable[Tensor],
-        view: TestView,
-        device: Device,
-        *,
-        ahead: bool,
+        self, split: str, plans: Iterable[Tensor], view: TestView, device: Device, *, ahead: bool
     ) -> Iterator[EvaluationBatch]:
         for positions in plans:
             x, y = self._gather(split, positions, device)

@@ -20,10 +20,7 @@ from resnet_lab.data.dataset import DATASETS, InMemoryDataset
 from resnet_lab.errors import UserError
 
 if TYPE_CHECKING:
-    from resnet_lab.data.config import DataConfig
-    from resnet_lab.data.loader import Data
     from resnet_lab.data.memory import LabelledImages
-    from resnet_lab.data.normalisation import Normalisation
 
 MOST_PADDED = 64
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}", re.ASCII)
@@ -54,15 +51,12 @@ class OwnDataset(InMemoryDataset):
 
     Attributes:
         reader: the user's function of the data directory.
-        classes: names of the classes in the order of the labels; None where they have none.
     """
 
     reader: Reader
-    classes: tuple[str, ...] | None = None
 
     @property
     def origin(self) -> Reader:
-        """The user's function."""
         return self.reader
 
     @property
@@ -71,33 +65,23 @@ class OwnDataset(InMemoryDataset):
         return self.pad, self.mirror
 
     def read(self, data_dir: Path, *, test: bool) -> tuple[LabelledImages, LabelledImages]:
-        """Return training and test images; see `own_images.read_own`."""
         from resnet_lab.data.own_images import read_own
 
         return read_own(self, data_dir, test=test)
-
-    def load(self, config: DataConfig, data_dir: Path, normalisation: Normalisation | None) -> Data:
-        """Read it; raise UserError where the function fails or its images cannot be used."""
-        from resnet_lab.data.memory import InMemoryData
-
-        train, test = self.read(data_dir, test=config.test)
-        count = int(train.labels.max()) + 1
-        return InMemoryData(config, train, test, count, normalisation, self.classes)
 
     def fingerprint(self, data_dir: Path, *, test: bool) -> dict[str, Any]:
         """Tell it by the SHA-256 of its pixels and labels."""
         from resnet_lab.data.own_images import checksum
 
-        train, tested = self.read(data_dir, test=test)
-        known = {"images": len(train), "train": checksum(train)}
-        return known | ({"test": checksum(tested)} if test else {})
+        train, _ = self.read(data_dir, test=test)
+        parts = ("train", "test") if test else ("train",)
+        return {"images": len(train)} | {part: checksum(self, data_dir, part) for part in parts}
 
     def check_there(self, data_dir: Path, *, test: bool) -> None:
         """Read it, as there is no other way to know."""
         self.read(data_dir, test=test)
 
     def verify(self, data_dir: Path) -> list[str]:
-        """Read it and say what it is."""
         train, test = self.read(data_dir, test=True)
         shape = "x".join(map(str, train.images.shape[1:]))
         return [

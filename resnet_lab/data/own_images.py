@@ -40,8 +40,10 @@ def read_own(
     return train, _test(dataset, data_dir) if test else train.none()
 
 
-def checksum(images: LabelledImages) -> str:
-    """Return what tells images and labels from others: "contents:" and 16 hexadecimal digits."""
+@lru_cache(maxsize=4)
+def checksum(dataset: OwnDataset, data_dir: Path, part: str) -> str:
+    """Return what tells "train" or "test" from others: "contents:" and 16 hexadecimal digits."""
+    images = _train(dataset, data_dir) if part == "train" else _test(dataset, data_dir)
     digest = hashlib.sha256(repr(tuple(images.images.shape)).encode())
     for tensor in (images.images, images.labels):
         digest.update(tensor.numpy().data)
@@ -159,17 +161,11 @@ def _read_items(dataset: OwnDataset, where: str, given: Any) -> tuple[Tensor, Te
             f"{count * first.numel() / 2**30:.1f} GiB, and at most {MOST_BYTES / 2**30:g} are read "
             "into memory: put the images in folders and use imagefolder"
         )
-    images = torch.empty((count, *first.shape), dtype=torch.uint8)
-    labels = torch.empty(count, dtype=torch.int64)
-    for place in range(count):
-        image, labels[place] = _item(dataset, where, given, place)
-        if image.shape != first.shape:
-            raise UserError(
-                f"{where}: image {place} is {_shape(image)} and image 0 {_shape(first)}: all must "
-                "have one size"
-            )
-        images[place] = image
-    return images, labels
+    items = [_item(dataset, where, given, place) for place in range(count)]
+    try:
+        return torch.stack([image for image, _ in items]), torch.tensor([one for _, one in items])
+    except RuntimeError as error:
+        raise UserError(f"{where}: images must have one size: {one_line(error)}") from error
 
 
 def _item(dataset: OwnDataset, where: str, given: Any, place: int) -> tuple[Tensor, int]:

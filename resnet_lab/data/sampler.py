@@ -8,6 +8,7 @@ exactly once an epoch, no remainder is dropped, and a run can start at any step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, TypeVar
 
@@ -28,6 +29,15 @@ class Batches(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         return self._start()
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a process trains on: its `share` of each batch of `batch_size`, as `seed` orders all."""
+
+    seed: int
+    batch_size: int
+    share: slice
 
 
 @lru_cache(maxsize=4)

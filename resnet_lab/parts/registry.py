@@ -42,7 +42,7 @@ class Registry(Generic[T]):
             UserError: the name is taken.
         """
         global _changes
-        _load_home(self.home)
+        load_home(self.home)
         if name in self._known:
             raise UserError(f"{self.kind} '{name}' is there already")
         self._known[name] = value
@@ -70,7 +70,7 @@ class Registry(Generic[T]):
         """Return every value by name, the project's first."""
         from resnet_lab.parts.files import load_named
 
-        _load_home(self.home)
+        load_home(self.home)
         if not _at_home:  # the user's own come when all of the project's are there
             load_named()
         return MappingProxyType(self._known)
@@ -107,7 +107,7 @@ def remove(gone: list[tuple[Registry[Any], str]]) -> None:
         _changes += 1
 
 
-def _load_home(home: str) -> None:
+def load_home(home: str) -> None:
     """Import every module of a package, once: what they register is the project's."""
     global _at_home
     if home in _homes:

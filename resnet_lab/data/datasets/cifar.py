@@ -57,7 +57,6 @@ class Cifar(InMemoryDataset):
         return len(self.label_limits) + PIXELS
 
     def read(self, data_dir: Path, *, test: bool) -> tuple[LabelledImages, LabelledImages]:
-        """Return training and test images; see `read_cifar`."""
         from resnet_lab.data.cifar import read_cifar
 
         return read_cifar(self, data_dir, test=test)
@@ -79,7 +78,6 @@ class Cifar(InMemoryDataset):
         return {file: known.get(file) or file_checksum(folder / file, "sha256") for file in files}
 
     def check_there(self, data_dir: Path, *, test: bool) -> None:
-        """Raise UserError if a file that is read is missing."""
         check_files_exist(self, data_dir, self.records if test else self.train)
 
     def prepare(self, data_dir: Path) -> list[str]:
@@ -106,7 +104,6 @@ class Cifar(InMemoryDataset):
         return [f"{self.name}: unpacked into {folder}"]
 
     def verify(self, data_dir: Path) -> list[str]:
-        """Compare every file with its checksum and read it."""
         from resnet_lab.data.cifar import read_cifar
 
         train, test = read_cifar(self, data_dir)

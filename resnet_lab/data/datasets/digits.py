@@ -45,12 +45,10 @@ class Digits(InMemoryDataset):
     in_package = True
 
     def read(self, data_dir: Path, *, test: bool) -> tuple[LabelledImages, LabelledImages]:
-        """Return training and test images; without `test` none of the latter."""
         train, held_back = read_digits()
         return train, held_back if test else train.none()
 
     def fingerprint(self, data_dir: Path, *, test: bool) -> dict[str, Any]:
-        """Return the checksums that they have had ever since."""
         return {"images": 1437, "train": CHECKSUMS["train"]} | (
             {"test": CHECKSUMS["test"]} if test else {}
         )
@@ -59,12 +57,10 @@ class Digits(InMemoryDataset):
         """Do nothing: they always are."""
 
     def verify(self, data_dir: Path) -> list[str]:
-        """Read them."""
         train, test = read_digits()
         return [f"digits: {len(train)} training and {len(test)} test images are in scikit-learn"]
 
     def presence(self, data_dir: Path) -> tuple[str, str]:
-        """Say where they are."""
         return "in scikit-learn, always there", ""
 
 

@@ -23,7 +23,6 @@ class ImageFolders(Dataset):
     in_memory = False
 
     def load(self, config: DataConfig, data_dir: Path, normalisation: Normalisation | None) -> Data:
-        """Index the images; see `folders.load_folders`."""
         from resnet_lab.data.folders import load_folders
 
         return load_folders(config, data_dir, normalisation)
@@ -37,7 +36,6 @@ class ImageFolders(Dataset):
         return {"images": len(trees[0])} | {part: one.fingerprint() for part, one in known.items()}
 
     def check_there(self, data_dir: Path, *, test: bool) -> None:
-        """Raise UserError if a folder of class folders is missing."""
         for part in ("train", "val")[: 1 + test]:
             check_part(self.name, data_dir, tree_root(self.name, data_dir) / part)
 
