@@ -19,7 +19,7 @@ from resnet_lab.sweeps.parent import end_with
 from resnet_lab.sweeps.verdict import TrialJudge
 
 if TYPE_CHECKING:
-    from resnet_lab.training.logbook import Judge
+    from resnet_lab.training.logger import Judge
 
 
 def main() -> None:
