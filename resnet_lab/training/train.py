@@ -63,7 +63,8 @@ def train(
             search does so with runs that are not worth their time.
         illustrate: draws the pictures of the run that tracking sends; none without it.
         callbacks: further ones for Lightning, called after the project's own. One
-            on_train_batch_end may follow many updates (see `loop`).
+            on_train_batch_end may follow many updates (see `loop`), and of the hooks within one
+            only on_before_optimizer_step is called.
 
     Raises:
         UserError: the configuration does not fit the data, the machine or the directory, or
