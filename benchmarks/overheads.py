@@ -32,7 +32,7 @@ from turns import Contestant, Loop, Times, Training, take_turns
 from resnet_lab.configuration.config import Config
 from resnet_lab.data.load import load_data
 from resnet_lab.recording.schedule import RecordingConfig, recording_steps
-from resnet_lab.training.train import build_cohort
+from resnet_lab.training.loop import build_cohort
 
 OFF = RecordingConfig(enabled=False)
 NORMS = RecordingConfig(every=1, probe=False)

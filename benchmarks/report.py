@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from resnet_lab.runs.provenance import provenance
-from resnet_lab.training.logbook import device_in_words
+from resnet_lab.training.device import device_in_words
 
 
 def machine(device: torch.device) -> dict[str, Any]:

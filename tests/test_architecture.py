@@ -79,7 +79,7 @@ TORCH_FREE = [
     "resnet_lab.configuration.config",
     "resnet_lab.configuration.identity",
     "resnet_lab.configuration.optimizers",
-    "resnet_lab.training.processes",
+    "resnet_lab.training.launchers",
     "resnet_lab.configuration.recipe",
     "resnet_lab.configuration.schedules",
 ]

@@ -27,7 +27,7 @@ from resnet_lab.training.checkpoint_files import (
     read_checkpoint,
     write_checkpoint,
 )
-from resnet_lab.training.failures import in_words
+from resnet_lab.training.error_messages import in_words
 from resnet_lab.training.train import train
 
 EVERY_STEP = {"checkpoint_seconds": 1e-9}

@@ -26,10 +26,10 @@ from resnet_lab.data.config import DataConfig
 from resnet_lab.data.load import load_data
 from resnet_lab.data.loader import Data
 from resnet_lab.errors import UserError
-from resnet_lab.training import cuda_graph, loop, stretches
+from resnet_lab.training import cuda_graph, loop
 from resnet_lab.training import train as training
 from resnet_lab.training.cohort import Cohort
-from resnet_lab.training.stretches import next_look
+from resnet_lab.training.loop import next_look
 from resnet_lab.training.train import train
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -120,29 +120,29 @@ def test_every_loop_sees_an_update_that_diverges_before_an_evaluation(
 
 def test_lightning_sees_one_step_a_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    step = stretches.StretchedCohort.training_step
+    step = loop.StretchedCohort.training_step
 
     def watched(self: Any, batch: Any, batch_idx: int) -> None:
         seen.append(self.global_step)
         step(self, batch, batch_idx)
 
-    monkeypatch.setattr(stretches, "PATIENCE", 60.0)
-    monkeypatch.setattr(stretches.StretchedCohort, "training_step", watched)
+    monkeypatch.setattr(loop, "PATIENCE", 60.0)
+    monkeypatch.setattr(loop.StretchedCohort, "training_step", watched)
     train(tiny(iterations=40, log_every=20, evaluate_every=40, recording={"per_decade": 1}))
     # Recorded: 0, 1, 2, 4, 8, 16 and the last, 39; rows after 20 and 40 updates.
     assert seen == [0, 1, 2, 3, 4, 5, 8, 9, 16, 17, 20, 39]
 
 
 def test_a_stretch_ends_early_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stretches, "PATIENCE", -1.0)
+    monkeypatch.setattr(loop, "PATIENCE", -1.0)
     calls: list[int] = []
-    step = stretches.StretchedCohort.training_step
+    step = loop.StretchedCohort.training_step
 
     def watched(self: Any, batch: Any, batch_idx: int) -> None:
         calls.append(self.global_step)
         step(self, batch, batch_idx)
 
-    monkeypatch.setattr(stretches.StretchedCohort, "training_step", watched)
+    monkeypatch.setattr(loop.StretchedCohort, "training_step", watched)
     train(tiny())
     assert calls == list(range(12))
 
@@ -170,7 +170,7 @@ def test_a_stretch_ends_where_somebody_looks(step: int, stop: int) -> None:
     ],
 )
 def test_who_looks(recipe: dict[str, Any], trainer: dict[str, Any], intervals: list[int]) -> None:
-    assert stretches.looks(tiny(trainer=trainer, **recipe)) == intervals
+    assert loop.looks(tiny(trainer=trainer, **recipe)) == intervals
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.configuration.schedules import (
-    Progress,
+    ScheduleState,
     after_training_error,
     after_validation_error,
     learning_rate,
@@ -37,7 +37,7 @@ PLATEAU = RecipeConfig(iterations=600_000, lr=0.1, plateau_patience=2, evaluate_
     ],
 )
 def test_the_papers_learning_rate_is_divided_by_ten_at_32k_and_48k(step: int, lr: float) -> None:
-    assert learning_rate(PAPER, step, Progress()) == pytest.approx(lr, rel=1e-12)
+    assert learning_rate(PAPER, step, ScheduleState()) == pytest.approx(lr, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_the_papers_learning_rate_is_divided_by_ten_at_32k_and_48k(step: int, lr
     [(0, 0.02), (1, 0.0202), (100, 0.04), (399, 0.0998), (400, 0.1), (999, 0.1), (1_000, 0.01)],
 )
 def test_a_linear_warm_up_rises_from_its_first_step_to_its_last(step: int, lr: float) -> None:
-    assert learning_rate(LINEAR, step, Progress()) == pytest.approx(lr, rel=1e-12)
+    assert learning_rate(LINEAR, step, ScheduleState()) == pytest.approx(lr, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_linear_warm_up_rises_from_its_first_step_to_its_last(step: int, lr: f
     ],
 )
 def test_the_conditional_warm_up_holds_until_the_error_has_fallen(step: int, lr: float) -> None:
-    progress = Progress()
+    progress = ScheduleState()
     for now, error in ((100, 90.0), (200, 84.0), (300, 80.0), (400, 79.9)):
         if now <= step:
             progress = after_training_error(PAPER_110, now, error, progress)
@@ -71,18 +71,18 @@ def test_the_conditional_warm_up_holds_until_the_error_has_fallen(step: int, lr:
 
 
 def test_a_warm_up_that_has_ended_does_not_begin_again() -> None:
-    ended = Progress(warmup_ended_at=400)
+    ended = ScheduleState(warmup_ended_at=400)
     assert after_training_error(PAPER_110, 500, 99.0, ended) == ended
     assert after_training_error(PAPER_110, 500, 1.0, ended) == ended
 
 
 @pytest.mark.parametrize("error", [80.0, 90.0, math.nan, math.inf])
 def test_a_warm_up_goes_on_while_the_error_is_not_below_its_condition(error: float) -> None:
-    assert after_training_error(PAPER_110, 400, error, Progress()) == Progress()
+    assert after_training_error(PAPER_110, 400, error, ScheduleState()) == ScheduleState()
 
 
 def test_training_errors_do_not_move_a_schedule_without_a_condition() -> None:
-    assert after_training_error(PAPER, 400, 0.0, Progress()) == Progress()
+    assert after_training_error(PAPER, 400, 0.0, ScheduleState()) == ScheduleState()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_training_errors_do_not_move_a_schedule_without_a_condition() -> None:
 def test_a_plateau_drops_after_two_evaluations_without_gain(
     errors: list[float], drops: tuple[int, ...]
 ) -> None:
-    progress = Progress()
+    progress = ScheduleState()
     for number, error in enumerate(errors, start=1):
         progress = after_validation_error(PLATEAU, 1_000 * number, error, progress)
     assert progress.drop_steps == drops
@@ -111,20 +111,20 @@ def test_a_plateau_drops_after_two_evaluations_without_gain(
 
 
 def test_validation_errors_do_not_move_a_schedule_of_fixed_drops() -> None:
-    progress = Progress()
+    progress = ScheduleState()
     for step, error in ((1_000, 50.0), (2_000, 60.0), (3_000, 70.0)):
         progress = after_validation_error(PAPER, step, error, progress)
-    assert progress == Progress()
+    assert progress == ScheduleState()
 
 
 def test_a_plateau_and_a_conditional_warm_up_remember_each_other() -> None:
     recipe = RecipeConfig(plateau_patience=1, warmup_until_error=80.0, warmup_lr=0.02)
-    progress = after_validation_error(recipe, 10, 60.0, Progress())
+    progress = after_validation_error(recipe, 10, 60.0, ScheduleState())
     progress = after_training_error(recipe, 20, 79.0, progress)
-    assert progress == Progress(warmup_ended_at=20)
+    assert progress == ScheduleState(warmup_ended_at=20)
     for step, error in ((20, 70.0), (30, 71.0)):
         progress = after_validation_error(recipe, step, error, progress)
-    assert progress == Progress(warmup_ended_at=20, drop_steps=(30,), best_error=70.0)
+    assert progress == ScheduleState(warmup_ended_at=20, drop_steps=(30,), best_error=70.0)
 
 
 @pytest.mark.parametrize(
@@ -132,10 +132,10 @@ def test_a_plateau_and_a_conditional_warm_up_remember_each_other() -> None:
 )
 def test_evaluations_within_a_warm_up_are_no_plateau(warm_up: dict[str, Any]) -> None:
     recipe = RecipeConfig(plateau_patience=2, **warm_up)
-    progress = Progress()
+    progress = ScheduleState()
     for step in range(100, 900, 100):
         progress = after_validation_error(recipe, step, 50.0, progress)
-    assert progress == Progress()
+    assert progress == ScheduleState()
     progress = after_training_error(recipe, 900, 79.0, progress)
     assert learning_rate(recipe, 900, progress) == 0.1
     for step in (900, 1_000, 1_100):  # the first of them is what the others are measured by
@@ -145,8 +145,8 @@ def test_evaluations_within_a_warm_up_are_no_plateau(warm_up: dict[str, Any]) ->
 
 def test_what_an_earlier_version_counted_within_a_warm_up_ends_with_it() -> None:
     recipe = RecipeConfig(plateau_patience=2, warmup_until_error=80.0)
-    saved = Progress(drop_steps=(10, 20), best_error=40.0, evaluations_without_gain=1)
-    assert after_training_error(recipe, 30, 79.0, saved) == Progress(warmup_ended_at=30)
+    saved = ScheduleState(drop_steps=(10, 20), best_error=40.0, evaluations_without_gain=1)
+    assert after_training_error(recipe, 30, 79.0, saved) == ScheduleState(warmup_ended_at=30)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_plateau_lowers_the_rate_to_a_thousandth_and_no_further(
     factor: float, drops: int, lowest: float
 ) -> None:
     recipe = RecipeConfig(lr=0.1, drop_factor=factor, plateau_patience=2)
-    progress = Progress()
+    progress = ScheduleState()
     for step in range(1_000, 100_000, 1_000):
         progress = after_validation_error(recipe, step, 50.0, progress)
     assert progress.drop_steps == tuple(range(3_000, 3_000 + 2_000 * drops, 2_000))
@@ -169,6 +169,6 @@ def test_a_plateau_lowers_the_rate_to_a_thousandth_and_no_further(
 )
 def test_after_the_warm_up_a_learning_rate_never_rises(steps: list[int], drops: set[int]) -> None:
     recipe = RecipeConfig(iterations=2_000, warmup_steps=400, drops=tuple(sorted(drops)))
-    rates = [learning_rate(recipe, step, Progress()) for step in sorted(steps) if step >= 400]
+    rates = [learning_rate(recipe, step, ScheduleState()) for step in sorted(steps) if step >= 400]
     assert rates == sorted(rates, reverse=True)
     assert all(0 < rate <= recipe.lr for rate in rates)

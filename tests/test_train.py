@@ -34,6 +34,7 @@ from resnet_lab.configuration.config import Config
 from resnet_lab.data.load import load_data
 from resnet_lab.errors import UserError
 from resnet_lab.networks.network import Network, build_network
+from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.networks.weights import load_weights
 from resnet_lab.training.cohort import Cohort
 from resnet_lab.training.evaluation import evaluate
@@ -337,3 +338,11 @@ def test_without_test_images_a_run_has_no_test_error_but_is_otherwise_the_same(
         assert blind == {k: v for k, v in seeing.items() if not k.startswith("test_")}
     assert "test" not in info(run)["data"]["counts"]
     assert info(run)["run"] != info(finished)["run"]
+
+
+def test_a_training_parses_the_name_of_each_network_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = NetworkSpec.parse
+    parsed: list[str] = []
+    monkeypatch.setattr(NetworkSpec, "parse", lambda name: parsed.append(name) or parse(name))
+    train(tiny(iterations=2))
+    assert parsed == list(PAIR)

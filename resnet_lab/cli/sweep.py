@@ -18,7 +18,7 @@ from resnet_lab.files import user_path, with_home
 from resnet_lab.sweeps.command import value_given
 from resnet_lab.tracking.agent import not_tracked
 from resnet_lab.training.interruption import Interruption
-from resnet_lab.training.processes import stand_alone
+from resnet_lab.training.launchers import stand_alone
 
 if TYPE_CHECKING:
     from resnet_lab.cli.study import Study

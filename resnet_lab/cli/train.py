@@ -29,11 +29,11 @@ from resnet_lab.tracking.agent import (
     under_agent,
 )
 from resnet_lab.training.interruption import Interruption
-from resnet_lab.training.processes import launched, unheeded
+from resnet_lab.training.launchers import launched, unheeded
 
 if TYPE_CHECKING:
     from resnet_lab.configuration.config import Config
-    from resnet_lab.training.logbook import Judge
+    from resnet_lab.training.logger import Judge
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -18,7 +18,7 @@ from resnet_lab.sweeps.parent_death import end_with
 from resnet_lab.sweeps.ranks import HELD, MISTAKE, VARIABLE
 
 if TYPE_CHECKING:
-    from resnet_lab.training.logbook import Judge
+    from resnet_lab.training.logger import Judge
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from resnet_lab.configuration.identity import Identity, identify
@@ -237,6 +238,10 @@ class Config:
         Raises:
             UserError: an unknown name, or a network named twice.
         """
+        return self._specs
+
+    @cached_property
+    def _specs(self) -> tuple[NetworkSpec, ...]:
         specs = tuple(NetworkSpec.parse(name.strip()) for name in self.network.split(","))
         names = [spec.name for spec in specs]
         for name in names:

@@ -12,7 +12,7 @@ by 10, and no further."""
 
 
 @dataclass(frozen=True)
-class Progress:
+class ScheduleState:
     """What conditional schedules remember of one member.
 
     Attributes:
@@ -28,7 +28,7 @@ class Progress:
     evaluations_without_gain: int = 0
 
 
-def learning_rate(recipe: RecipeConfig, step: int, progress: Progress) -> float:
+def learning_rate(recipe: RecipeConfig, step: int, progress: ScheduleState) -> float:
     """Return the learning rate of the update made at `step` (0 is the first; R 3.4, 4.2)."""
     if not warms_up(recipe, step, progress):
         drops = sum(step >= drop for drop in recipe.drops + progress.drop_steps)
@@ -39,7 +39,7 @@ def learning_rate(recipe: RecipeConfig, step: int, progress: Progress) -> float:
     return recipe.warmup_lr + (recipe.lr - recipe.warmup_lr) * rise
 
 
-def warms_up(recipe: RecipeConfig, step: int, progress: Progress) -> bool:
+def warms_up(recipe: RecipeConfig, step: int, progress: ScheduleState) -> bool:
     """Return whether the update made at `step` belongs to a warm-up of either kind."""
     if recipe.warmup_until_error is not None:
         return progress.warmup_ended_at is None
@@ -47,8 +47,8 @@ def warms_up(recipe: RecipeConfig, step: int, progress: Progress) -> bool:
 
 
 def after_training_error(
-    recipe: RecipeConfig, step: int, error: float, progress: Progress
-) -> Progress:
+    recipe: RecipeConfig, step: int, error: float, progress: ScheduleState
+) -> ScheduleState:
     """End the conditional warm-up when the training error has fallen below its condition.
 
     Args:
@@ -60,12 +60,12 @@ def after_training_error(
     limit = recipe.warmup_until_error
     if limit is None or progress.warmup_ended_at is not None or not error < limit:
         return progress
-    return Progress(warmup_ended_at=step)
+    return ScheduleState(warmup_ended_at=step)
 
 
 def after_validation_error(
-    recipe: RecipeConfig, step: int, error: float, progress: Progress
-) -> Progress:
+    recipe: RecipeConfig, step: int, error: float, progress: ScheduleState
+) -> ScheduleState:
     """Drop the learning rate when the validation error (percent) has stopped falling (R 3.4).
 
     Evaluations within a warm-up do not count. No drop follows once the rate is at `LOWEST`.
@@ -81,6 +81,6 @@ def after_validation_error(
     return replace(progress, drop_steps=drops, evaluations_without_gain=0)
 
 
-def _is_lowest(recipe: RecipeConfig, progress: Progress) -> bool:
+def _is_lowest(recipe: RecipeConfig, progress: ScheduleState) -> bool:
     rounding = 1 + 1e-9  # 0.1 ** 3 is a little more than 1e-3
     return recipe.drop_factor ** len(progress.drop_steps) <= LOWEST * rounding

@@ -22,6 +22,7 @@ Key = str
 FREE = (
     *("iterations", "lr", "drops", "drop_factor", "momentum", "nesterov", "weight_decay"),
     *("warmup_steps", "warmup_lr", "warmup_until_error", "warmup_window", "plateau_patience"),
+    *("beta2", "eps", "trust_coefficient"),
 )
 """Settings of a recipe that change no iteration's time. Evaluations are part of it, so that how
 often they come is not among them."""

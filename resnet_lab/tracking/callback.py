@@ -1,4 +1,4 @@
-"""The mirror's place in the training: after the recorder, the log book and the checkpoints."""
+"""The mirror's place in the training: after the recorder, the logger and the checkpoints."""
 
 from __future__ import annotations
 

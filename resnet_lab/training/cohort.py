@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from resnet_lab.configuration.optimizers import OPTIMIZERS, Optimizer
 from resnet_lab.configuration.recipe import RecipeConfig
-from resnet_lab.configuration.schedules import Progress, after_training_error, learning_rate
+from resnet_lab.configuration.schedules import ScheduleState, after_training_error, learning_rate
 from resnet_lab.networks.network import Network
 from resnet_lab.recording.norms import euclidean_norms
 from resnet_lab.recording.sites import weight_sites
@@ -74,7 +74,7 @@ class Cohort(pl.LightningModule):
         self.members = nn.ModuleList(members.values())
         self.recipe = recipe
         self.steps_per_epoch = steps_per_epoch
-        self.progress = [Progress() for _ in self.names]
+        self.progress = [ScheduleState() for _ in self.names]
         self.diverged_at: list[int | None] = [None for _ in self.names]
         self.to(memory_format=torch.channels_last)
         size = max(steps_per_epoch, recipe.log_every, recipe.warmup_window)
@@ -318,7 +318,7 @@ class Cohort(pl.LightningModule):
         self._updates = checkpoint["global_step"]
         state = checkpoint["cohort"]
         assert tuple(state["names"]) == self.names
-        self.progress = [Progress(**values) for values in state["progress"]]
+        self.progress = [ScheduleState(**values) for values in state["progress"]]
         self.diverged_at = list(state["diverged_at"])
         for member in self.frozen:
             self._freeze(member)

@@ -34,3 +34,10 @@ def choose_device(name: str, count: int = 1) -> torch.device:
         return torch.device(chosen)
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32, in convolutions as well
     return torch.device(chosen, 0)
+
+
+def device_in_words(device: torch.device) -> str:
+    """Name a device as a reader wants it: the GPU's model, or "cpu (2 threads)"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({torch.get_num_threads()} threads)"

@@ -17,7 +17,11 @@ from resnet_lab.configuration.config import Config
 
 
 class Trainer(pl.Trainer):
-    """Counts the updates that the cohort has made: Lightning may have seen many as one step."""
+    """Counts the updates that the cohort has made: Lightning may have seen many as one step.
+
+    Lightning's own count stands still, as the cohort steps its optimizer itself; what ends a run is
+    `RunLogger`, by `should_stop`.
+    """
 
     @property
     def global_step(self) -> int:

@@ -1,8 +1,11 @@
-"""Several processes may train one run together; the first of them writes and speaks.
+"""Which launcher's environment variables a run heeds, where several processes train it together.
 
-torchrun, SLURM and Lightning number them by environment variables. Whatever a launcher has started
-inherits these, a shell inside an allocation as well, and a run that has nothing to do with that
-launch must not heed them: the configuration says how many processes train together.
+torchrun, SLURM and Lightning number processes by environment variables. Whatever a launcher has
+started inherits these, a shell inside an allocation as well, and a run that has nothing to do with
+that launch must not heed them: the configuration says how many processes train together.
+
+torch.distributed.run is no substitute: it starts processes, as Lightning does here, and takes the
+variables that it finds at their word.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from resnet_lab.cli import main
 from resnet_lab.configuration.config import TrainerConfig
 from resnet_lab.errors import UserError
 from resnet_lab.rank import is_first_process
-from resnet_lab.training.processes import PEERS, launched
+from resnet_lab.training.launchers import PEERS, launched
 from resnet_lab.training.train import train
 
 SRUN = "SLURM_NTASKS=2 SLURM_NTASKS_PER_NODE=2 SLURM_STEP_ID=0 SLURM_PROCID=1 SLURM_LOCALID=1"

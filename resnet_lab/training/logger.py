@@ -31,7 +31,7 @@ Judge: TypeAlias = Callable[[int, Scores], bool]
 
 
 @dataclass
-class Logbook(pl.Callback):
+class RunLogger(pl.Callback):
     """Write metric rows at logging steps, evaluate, and keep run.json true.
 
     Every process evaluates its share; only the first one writes.
@@ -250,10 +250,3 @@ class Logbook(pl.Callback):
             loop=cohort.loop,
             updated=now(),
         )
-
-
-def device_in_words(device: torch.device) -> str:
-    """Name a device as a reader wants it: the GPU's model, or "cpu (2 threads)"."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({torch.get_num_threads()} threads)"

@@ -1,4 +1,4 @@
-"""Which arithmetic a run has where its recipe leaves the choice to the machine.
+"""Which precision a run has, and whether it compiles, where the machine is to choose.
 
 The choice is a function of machine and recipe, never of a measurement: the same command chooses
 the same twice. It stands in run.json, and a run that continues elsewhere keeps what it began with.
@@ -12,9 +12,13 @@ from typing import Any
 
 import torch
 
+from resnet_lab.configuration.config import Config
 from resnet_lab.configuration.recipe import RecipeConfig
+from resnet_lab.data.loader import Data
 from resnet_lab.machine import has_fast_bfloat16
 from resnet_lab.networks.complexity import Complexity
+from resnet_lab.training.checkpoint_files import Checkpoint
+from resnet_lab.training.run_info import sizes
 
 FLOPS_PER_THREAD = 5e10
 """Float32 operations a second that convolutions reach on one CPU thread; docs/speed.md."""
@@ -26,8 +30,8 @@ MARGIN = 2.0
 """It must save this many times what it costs."""
 
 
-def choose_arithmetic(
-    recipe: RecipeConfig, sizes: Sequence[Complexity], device: torch.device
+def choose_precision(
+    recipe: RecipeConfig, members: Sequence[Complexity], device: torch.device
 ) -> RecipeConfig:
     """Return the recipe with "auto" replaced by what suits the machine.
 
@@ -37,13 +41,13 @@ def choose_arithmetic(
 
     Args:
         recipe: of the run.
-        sizes: of the cohort's members.
+        members: their sizes.
         device: that trains.
     """
     if device.type == "cuda":
         narrow = torch.cuda.get_device_capability(device)[0] >= 8
         return _chosen(recipe, narrow, compiled=False)
-    pays = device.type == "cpu" and has_fast_bfloat16() is True and _pays(recipe, sizes)
+    pays = device.type == "cpu" and has_fast_bfloat16() is True and _pays(recipe, members)
     told_otherwise = recipe.precision == "float32" or recipe.compile is False
     both = pays and not told_otherwise
     return _chosen(recipe, both, compiled=both)
@@ -67,6 +71,16 @@ def _pays(recipe: RecipeConfig, sizes: Sequence[Complexity]) -> bool:
     seconds = operations * images / (FLOPS_PER_THREAD * torch.get_num_threads())
     cost = COMPILE_SECONDS_PER_LAYER * sum(len(size.layers) for size in sizes)
     return SAVED * seconds >= MARGIN * cost
+
+
+def resolve_auto(
+    config: Config, data: Data, device: torch.device, checkpoint: Checkpoint | None
+) -> RecipeConfig:
+    """Return the recipe without any "auto": as the run has begun, or as suits the machine."""
+    recipe = config.recipe
+    if checkpoint is not None:
+        recipe = as_begun(recipe, checkpoint.info["provenance"])
+    return choose_precision(recipe, sizes(config, data), device)
 
 
 def as_begun(recipe: RecipeConfig, provenance: Mapping[str, Any]) -> RecipeConfig:

@@ -13,8 +13,8 @@ from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.networks.complexity import Complexity, complexity
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.runs.frames import load_runs
-from resnet_lab.training import arithmetic
-from resnet_lab.training.arithmetic import choose_arithmetic
+from resnet_lab.training import precision
+from resnet_lab.training.precision import choose_precision
 from resnet_lab.training.train import train
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
@@ -26,7 +26,7 @@ def size(network: str) -> Complexity:
 
 def chosen(device: torch.device = CPU, network: str = "plain-20", **recipe: Any) -> tuple[Any, Any]:
     settings = {"precision": "auto", "compile": "auto", **recipe}
-    found = choose_arithmetic(RecipeConfig(**settings), [size(network)], device)
+    found = choose_precision(RecipeConfig(**settings), [size(network)], device)
     return found.precision, found.compile
 
 
@@ -36,7 +36,7 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def has_bfloat16(monkeypatch: pytest.MonkeyPatch, answer: bool | None) -> None:
-    monkeypatch.setattr(arithmetic, "has_fast_bfloat16", lambda: answer)
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: answer)
 
 
 # A plain-20 step of 128 images is 6 x 40.8e6 x 128 = 3.13e10 operations: 0.313 s at 1e11 a second.
@@ -111,7 +111,7 @@ def test_a_run_that_continues_keeps_the_arithmetic_that_it_began_with(
         at_step(patched, 4, interrupt)
         train(config)
     has_bfloat16(monkeypatch, True)
-    monkeypatch.setattr(arithmetic, "MARGIN", 0.0)  # whatever is gained, it pays
+    monkeypatch.setattr(precision, "MARGIN", 0.0)  # whatever is gained, it pays
     run = train(config)
     assert info(run)["provenance"]["precision"] == "float32"
     assert_same_result(run, reference, PLAIN)
