@@ -17,6 +17,7 @@ from tiny_runs import PLAIN, info
 
 from resnet_lab.cli import main
 from resnet_lab.sweeps import worker
+from resnet_lab.sweeps.job import Job
 from resnet_lab.sweeps.queue import PLACE, Queue, open_study
 from resnet_lab.sweeps.storage import close, open_storage
 from resnet_lab.sweeps.study_name import read_study
@@ -159,8 +160,8 @@ def test_a_study_that_an_earlier_version_began_goes_on_under_its_name(
 ) -> None:
     """It was called by its file's name alone, and did not note where its runs went."""
 
-    def only_name(storage: BaseStorage, name: str, *more: object) -> str:
-        return name
+    def only_name(storage: BaseStorage, job: Job) -> str:
+        return job.study
 
     note: Callable[..., None] = Queue.note
     with monkeypatch.context() as earlier:

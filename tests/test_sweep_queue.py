@@ -171,6 +171,17 @@ def test_a_worker_elsewhere_that_is_silent_is_taken_for_dead(
             assert states(queue) == {"a": "WAITING", "b": "RUNNING"}
 
 
+def test_a_plan_tells_of_a_worker_elsewhere_that_is_long_silent(queue: Queue) -> None:
+    """By the clocks, in one look: what is acted on is what a process has seen itself."""
+    trial = take(queue)
+    trial.set_user_attr(OWNER, "another-host pid:[1] 7 123")
+    for age, dead in ((0, set()), (10_000, {trial.number})):
+        queue.storage.set_trial_system_attr(trial._trial_id, HEARTBEAT, time.time() - age)
+        assert queue.dead() == dead
+        queue.requeue_dead()
+        assert states(queue)["a"] == "RUNNING"
+
+
 def test_a_clock_that_jumps_makes_nobody_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

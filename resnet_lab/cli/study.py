@@ -144,11 +144,11 @@ class Study:
         result = run_locally(
             self.job,
             self.slots(),
+            self._clock(),
             again=missing.gone,
             workers=self.given.workers,
             devices=devices,
             count=self.given.count,
-            clock=self._clock(),
         )
         result, elsewhere = self._here(result)
         print_outcome(result)

@@ -100,65 +100,46 @@ def check_varied(
     Raises:
         UserError: what follows -- on the command line overrides it.
     """
-    spared = {flag.removeprefix("--").partition("=")[0] for flag in smoke}
-    points = [dict(_pairs(flags)) for flags, _ in runs]
+    spared = {"config", *(flag.removeprefix("--").partition("=")[0] for flag in smoke)}
+    points = [_values(flags) for flags, _ in runs]
     told = []
+
+    def without_extra(kept: FixedFlags) -> list[Config]:
+        """The configurations that the runs would have with these fixed flags alone."""
+        return [parse([*kept.around(flags), *smoke]) for flags, _ in runs]
+
     for name in sweep.parameters:
         written = sorted({point[name] for point in points})
-        if name == "config" or name in spared or len(written) < 2:
+        if name in spared or len(written) < 2:
             continue
         value = setting(runs[0][1], name)
         if any(setting(config, name) != value for _, config in runs):
             continue
         varies = f"gives every run {name} {value}, but the sweep varies it ({_shown(written)})"
-        if _differ(runs, name, value, parse, fixed, smoke):
+        if any(setting(config, name) != value for config in without_extra(fixed)):
             raise UserError(
                 f"what follows -- {varies}: leave it out, or give the parameter that one value in "
                 "the file"
             )
-        if _differ(runs, name, value, parse, FixedFlags(fixed.before), smoke):
+        before = without_extra(FixedFlags(fixed.before))
+        if any(setting(config, name) != value for config in before):
             told.append(f"the file's command {varies}: those values are not used")
-    _check_files(sweep, runs, parse, fixed, smoke)
+    files = sweep.parameters.get("config")
+    if files is not None and len(files.extremes()) > 1:
+        left = len({repr(config) for _, config in runs})
+        different = len(set(map(repr, without_extra(fixed))))
+        if left < different:
+            raise UserError(
+                "what follows -- overrides what the files of the parameter 'config' say: of "
+                f"{different} different runs {left} would be left; leave it out"
+            )
     return told
 
 
-def _differ(
-    runs: Sequence[tuple[Sequence[str], Config]],
-    name: str,
-    value: object,
-    parse: Callable[[Sequence[str]], Config],
-    fixed: FixedFlags,
-    smoke: Sequence[str],
-) -> bool:
-    """Whether some run has another value of a setting with these fixed flags alone."""
-    bare = (parse([*fixed.around(flags), *smoke]) for flags, _ in runs)
-    return any(setting(config, name) != value for config in bare)
-
-
-def _check_files(
-    sweep: Sweep,
-    runs: Sequence[tuple[Sequence[str], Config]],
-    parse: Callable[[Sequence[str]], Config],
-    fixed: FixedFlags,
-    smoke: Sequence[str],
-) -> None:
-    """Raise UserError where runs of several files become fewer: their contents are overridden."""
-    files = sweep.parameters.get("config")
-    if files is None or len(files.extremes()) < 2:
-        return
-    left = len({repr(config) for _, config in runs})
-    before = len({repr(parse([*fixed.around(flags), *smoke])) for flags, _ in runs})
-    if left < before:
-        raise UserError(
-            "what follows -- overrides what the files of the parameter 'config' say: of "
-            f"{before} different runs {left} would be left; leave it out"
-        )
-
-
-def _pairs(flags: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for flag in flags:
-        name, _, value = flag.removeprefix("--").partition("=")
-        yield name, value
+def _values(flags: Sequence[str]) -> dict[str, str]:
+    """Parameter -> value of a point's flags."""
+    pairs = (flag.removeprefix("--").partition("=") for flag in flags)
+    return {name: value for name, _, value in pairs}
 
 
 def _shown(values: Sequence[str], most: int = 4) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -92,14 +92,13 @@ def measured_speeds(configs: Iterable[Config], folder: Path, runs_dir: Path) -> 
     missing = {key: names for key, names in wanted.items() if key not in here}
     if not missing:
         return Speeds(here)
-    others = (file for file in _files(runs_dir) if folder not in file.parents)
+    others = (
+        file
+        for file in runs_dir.rglob("run.json")
+        if folder not in file.parents
+        and not any(map(is_left_behind, file.relative_to(runs_dir).parts))
+    )
     return Speeds(here, _measured(others, missing))
-
-
-def _files(runs_dir: Path) -> Iterator[Path]:
-    for file in runs_dir.rglob("run.json"):
-        if not any(map(is_left_behind, file.relative_to(runs_dir).parts)):
-            yield file
 
 
 def _measured(files: Iterable[Path], wanted: Mapping[Key, Sequence[str]]) -> dict[Key, Measured]:

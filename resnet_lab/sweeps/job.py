@@ -18,13 +18,12 @@ from resnet_lab.sweeps.distributions import as_flag
 from resnet_lab.sweeps.pruning import TrialJudge, pruner
 from resnet_lab.sweeps.queue import FLAGS, SLOT, Queue, open_study
 from resnet_lab.sweeps.sampler import sampler
-from resnet_lab.sweeps.storage import close, open_storage, without_secrets
+from resnet_lab.sweeps.storage import JOURNAL, close, open_storage, without_secrets
 from resnet_lab.sweeps.study_name import note_study, shared_name
 from resnet_lab.sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
     from optuna import Trial
-    from optuna.storages import BaseStorage
 
 Train = Callable[[Config, TrialJudge], Path]
 """Trains a configuration that needs one process, under a judge; returns its run directory."""
@@ -69,8 +68,9 @@ class Job:
     def open(self) -> Queue:
         """Open the study and its queue."""
         storage = open_storage(self.storage, self.folder)
-        try:
-            study = open_study(self._name(storage), storage, self.fingerprint)
+        try:  # in its own folder's journal a study is the only one
+            name = self.study if self.storage is None else shared_name(storage, self)
+            study = open_study(name, storage, self.fingerprint)
         except UserError:
             close(storage)
             raise
@@ -86,13 +86,6 @@ class Job:
         fixed = f" command {[*self.fixed.before, '...', *self.fixed.after]}" if self.fixed else ""
         return f"{self.sweep.fingerprint()} seed {self.seed}{fixed}"
 
-    def _name(self, storage: BaseStorage) -> str:
-        """The study's name in a storage: in its own folder's journal it is the only one."""
-        if self.storage is None:
-            return self.study
-        kept = (storage, self.study, self.sweep, self.fingerprint, self.points, self.folder)
-        return shared_name(*kept)
-
     def note(self) -> None:
         """Write into the study's folder where the study is kept."""
         with contextlib.closing(self.open()) as queue:
@@ -101,7 +94,7 @@ class Job:
 
     def exists(self) -> bool:
         """Whether the study has been begun; a storage elsewhere is taken to have it."""
-        return self.storage is not None or (self.folder / "study.journal").exists()
+        return self.storage is not None or (self.folder / JOURNAL).exists()
 
     def has(self, slot: str | None) -> bool:
         """Whether the sweep wants this slot; a study keeps those of grids that it has been."""

@@ -29,19 +29,19 @@ from resnet_lab.training.interruption import Interruption, let_signals_in, signa
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-MOMENT = 10.0
+SECONDS_TO_END = 10.0
 """Seconds that workers have to end when they are to end at once."""
 
 
 def run_locally(
     job: Job,
     slots: Sequence[Slot],
+    clock: Clock,
     *,
-    again: Sequence[str] = (),
-    workers: int = 1,
-    devices: Sequence[str] = (),
-    count: int | None = None,
-    clock: Clock | None = None,
+    again: Sequence[str],
+    workers: int,
+    devices: Sequence[str],
+    count: int | None,
 ) -> Outcome:
     """Train every slot's run that is not done.
 
@@ -51,11 +51,11 @@ def run_locally(
     Args:
         job: of the sweep.
         slots: that make the study.
+        clock: says how long what is left will take.
         again: keys of those to train although the study has them as done.
         workers: processes that train at the same time.
         devices: GPUs, dealt out to the workers; none: each sees all there are.
         count: how many runs may begin; None: all.
-        clock: says how long what is left will take; None: nobody does.
 
     Raises:
         UserError: the first run cannot begin: data are missing, say.
@@ -64,7 +64,7 @@ def run_locally(
     with Interruption() as interruption, contextlib.closing(job.open()) as queue:
         queue.fill(slots, again)
         metric = job.sweep.metric.name if job.sweep.compares else None
-        view = View(queue, keys, metric, bar=workers > 1, clock=clock)
+        view = View(queue, keys, metric, clock, bar=workers > 1)
         view.say_what_is_left()
         if workers == 1:
             use_devices(devices)
@@ -182,7 +182,7 @@ def _end_at_once() -> None:
         for process in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid or 0, signal.SIGINT)
-        deadline = time.monotonic() + MOMENT
+        deadline = time.monotonic() + SECONDS_TO_END
         for process in workers:
             process.join(max(0.0, deadline - time.monotonic()))
     finally:

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 
 from resnet_lab.runs.owner import Owner
 
@@ -71,13 +70,12 @@ def _by_the_kernel(number: signal.Signals) -> bool:
 
 
 def _watch(is_over: Callable[[], bool], number: signal.Signals) -> None:
-    threading.Thread(target=partial(_look, is_over, number), daemon=True).start()
+    def look() -> None:
+        while not is_over():
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        os.kill(os.getpid(), number)
 
-
-def _look(is_over: Callable[[], bool], number: signal.Signals) -> None:
-    while not is_over():
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-    os.kill(os.getpid(), number)
+    threading.Thread(target=look, daemon=True).start()
 
 
 def _run(arguments: Sequence[str]) -> None:

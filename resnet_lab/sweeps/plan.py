@@ -9,12 +9,13 @@ from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.sweeps.cost import multiply_adds
 from resnet_lab.sweeps.duration import Speeds, estimate, shared
 
+DONE = "finished"
 MAX_NAMED = 4
 """Most measurements, or networks without one, that a plan names."""
 
 
 def plan_lines(
-    runs: Sequence[tuple[str, Config, RunDirectory | None]],
+    runs: Sequence[tuple[str, Config, RunDirectory]],
     states: Mapping[str, int],
     speeds: Speeds,
     workers: int,
@@ -27,16 +28,18 @@ def plan_lines(
         speeds: measured in earlier runs.
         workers: how many runs train at the same time.
     """
-    lines = [f"{state:<8} {_cost(config)}{_label(place)}" for state, config, place in runs]
-    left = [(config, place) for state, config, place in runs if state != "finished"]
-    work = [multiply_adds(config) for config, _ in left]
-    iterations = sum(config.recipe.iterations for config, _ in left)
-    lines += [
-        _counts(states),
-        f"remaining: {len(left)} runs, {iterations:,} iterations, {_work(work)}",
+    lines = [
+        f"{state:<8} {_size(config.recipe.iterations, multiply_adds(config))}  {place.path}"
+        for state, config, place in runs
     ]
-    shares = [(_share_left(config, place), config) for config, place in left]
-    return [*lines, *_time(shares, speeds, workers)]
+    left = [(_share_left(config, place), config) for state, config, place in runs if state != DONE]
+    iterations = sum(config.recipe.iterations for _, config in left)
+    work = _sum(multiply_adds(config) for _, config in left)
+    return [
+        *lines,
+        *_counts(states, len(left), iterations, work),
+        *_time(left, speeds, workers),
+    ]
 
 
 def search_lines(
@@ -53,36 +56,43 @@ def search_lines(
         speeds: measured in earlier runs.
         workers: how many runs train at the same time.
     """
-    remaining = sum(states.values()) - states.get("finished", 0)
+    remaining = sum(states.values()) - states.get(DONE, 0)
     iterations = sum(share * config.recipe.iterations for share, config in choices)
-    work = [multiply_adds(config) for _, config in choices]
-    known = [one for one in work if one is not None]
-    mean = None
-    if len(known) == len(work):
-        mean = sum(share * one for (share, _), one in zip(choices, known, strict=True))
-    shown = f"{mean:>9.3g}" if mean is not None else f"{'?':>9}"
-    line = f"{'each':<8} {round(iterations):>9,} iterations {shown} multiply-adds"
-    if len({*work, *(config.recipe.iterations for _, config in choices)}) > 2:
+    costs = [(share, multiply_adds(config)) for share, config in choices]
+    mean = _sum(None if cost is None else share * cost for share, cost in costs)
+    line = f"{'each':<8} {_size(round(iterations), mean)}"
+    kinds = {cost for _, cost in costs} | {config.recipe.iterations for _, config in choices}
+    if len(kinds) > 2:
         line += f", the mean of its choices ({_range(choices)})"
-    total = f"{remaining * mean:.3g} multiply-adds forward" if mean is not None else "size unknown"
-    lines = [
+    total = None if mean is None else remaining * mean
+    return [
         line,
-        _counts(states),
-        f"remaining: {remaining} runs, {round(remaining * iterations):,} iterations, {total}",
+        *_counts(states, remaining, round(remaining * iterations), total),
+        *_time(choices, speeds, workers, remaining),
     ]
-    return [*lines, *_time(choices, speeds, workers, remaining)]
 
 
-def _counts(states: Mapping[str, int]) -> str:
+def _sum(costs: Iterable[float | None]) -> float | None:
+    """The sum; None where one of them is not known."""
+    found = list(costs)
+    known = [cost for cost in found if cost is not None]
+    return sum(known) if len(known) == len(found) else None
+
+
+def _size(iterations: int, work: float | None) -> str:
+    shown = f"{work:>9.3g}" if work is not None else f"{'?':>9}"
+    return f"{iterations:>9,} iterations {shown} multiply-adds"
+
+
+def _counts(
+    states: Mapping[str, int], left: int, iterations: int, work: float | None
+) -> tuple[str, str]:
     counts = ", ".join(f"{count} {state}" for state, count in states.items() if count)
-    return f"{sum(states.values())} runs: {counts}"
-
-
-def _work(costs: Sequence[int | None]) -> str:
-    known = [cost for cost in costs if cost is not None]
-    if len(known) < len(costs):
-        return "size unknown"
-    return f"{sum(known):.3g} multiply-adds forward"
+    total = "size unknown" if work is None else f"{work:.3g} multiply-adds forward"
+    return (
+        f"{sum(states.values())} runs: {counts}",
+        f"remaining: {left} runs, {iterations:,} iterations, {total}",
+    )
 
 
 def _range(choices: Sequence[tuple[float, Config]]) -> str:
@@ -99,9 +109,9 @@ def _range(choices: Sequence[tuple[float, Config]]) -> str:
     )
 
 
-def _share_left(config: Config, place: RunDirectory | None) -> float:
+def _share_left(config: Config, place: RunDirectory) -> float:
     """Which share of a run is still to be trained, by its last checkpoint."""
-    info = place.read() if place is not None else None
+    info = place.read()
     step = int(info.get("step") or 0) if info else 0
     return max(0.0, 1 - step / config.recipe.iterations)
 
@@ -156,13 +166,3 @@ def _cohort(config: Config) -> str:
 
 def _first(texts: Sequence[str], comma: str) -> str:
     return comma.join(texts[:MAX_NAMED]) + (", ..." if texts[MAX_NAMED:] else "")
-
-
-def _cost(config: Config) -> str:
-    cost = multiply_adds(config)
-    work = f"{cost:>9.3g}" if cost is not None else f"{'?':>9}"
-    return f"{config.recipe.iterations:>9,} iterations {work} multiply-adds"
-
-
-def _label(place: RunDirectory | None) -> str:
-    return f"  {place.path}" if place is not None else ""

@@ -38,8 +38,8 @@ class View:
         queue: of the study.
         keys: of its slots.
         metric: what a search goes by; None: nothing is compared.
+        clock: says how long what is left will take.
         bar: show a bar over all runs, if there is a terminal; a single worker shows its run's own.
-        clock: says how long what is left will take; None: nobody does.
 
     Attributes:
         begun: how many runs have begun.
@@ -49,13 +49,7 @@ class View:
     """
 
     def __init__(
-        self,
-        queue: Queue,
-        keys: Sequence[str],
-        metric: str | None,
-        *,
-        bar: bool,
-        clock: Clock | None = None,
+        self, queue: Queue, keys: Sequence[str], metric: str | None, clock: Clock, *, bar: bool
     ) -> None:
         self.begun = self.ended = 0
         self.interrupted = False
@@ -88,8 +82,7 @@ class View:
                 self._left.add(run)
             self.say(f"{VERBS[kind]}: {run}: {detail}")
             if kind in ("finished", "stopped"):
-                if self._clock is not None:
-                    self._clock.note(run)
+                self._clock.note(run)
                 self.say_what_is_left(known=False)
 
     def say_what_is_left(self, *, known: bool = True) -> None:
@@ -111,10 +104,8 @@ class View:
         return {key: 1 - share for key, share in done.items() if share < 1}
 
     def _time_left(self, left: Mapping[str, float]) -> str:
-        seconds = self._clock.seconds_left(left) if self._clock is not None and left else None
-        if seconds is None or self._clock is None:
-            return ""
-        return estimate(seconds, self._clock.workers)
+        seconds = self._clock.seconds_left(left) if left else None
+        return "" if seconds is None else estimate(seconds, self._clock.workers)
 
     def _number(self, run: str) -> int:
         """How many runs had begun, and not been put back, when this one did, with itself."""

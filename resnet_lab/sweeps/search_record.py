@@ -20,14 +20,13 @@ from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.sweeps.distributions import as_flag
 from resnet_lab.sweeps.metric import split_metric
 from resnet_lab.sweeps.queue import FLAGS, RUN, Queue
-from resnet_lab.sweeps.storage import VARIABLE, close, open_storage
+from resnet_lab.sweeps.storage import JOURNAL, VARIABLE, close, open_storage
 from resnet_lab.sweeps.study_name import read_study
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-JOURNAL = "study.journal"
 _SEED = re.compile(r" seed (\d+)")
 
 

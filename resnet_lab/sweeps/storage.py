@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
     from optuna.storages.journal import JournalFileSymlinkLock, JournalStorage
 
+JOURNAL = "study.journal"
+"""The storage of a study that has no other, in the study's folder."""
 VARIABLE = "RESNET_LAB_STORAGE"
+"""Environment variable that names the usual storage."""
 PAUSES = (0.5, 1.0, 2.0, 5.0, *59 * (10.0,))
 """Seconds between attempts to reach a storage that is away: ten minutes in all."""
 
@@ -38,7 +41,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
     if importlib.util.find_spec("optuna") is None:
         raise UserError("sweeps need Optuna: pip install optuna (resnet-lab train does without)")
     if url is None or url.endswith(".journal"):
-        path = folder / "study.journal" if url is None else user_path(url)
+        path = folder / JOURNAL if url is None else user_path(url)
         # Absolute: a parser of configuration files changes directories while heartbeats write.
         return _open_journal(path.absolute())
     if url.startswith(("postgresql://", "postgresql+")):

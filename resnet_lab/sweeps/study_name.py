@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,51 +17,39 @@ from resnet_lab.sweeps.sweep import Sweep
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+    from resnet_lab.sweeps.job import Job
+
 FILE = "study.json"
 """Says in a study's folder what the study is called in which storage, and what it searches."""
 
 
-def shared_name(
-    storage: BaseStorage,
-    name: str,
-    sweep: Sweep,
-    fingerprint: str | None,
-    slots: Container[str],
-    folder: Path,
-) -> str:
-    """The name of a study in a shared storage: its own, and a digest of what it is.
+def shared_name(storage: BaseStorage, job: Job) -> str:
+    """The name of a job's study in a shared storage: its own, and a digest of what it is.
 
     A study that an earlier version began under its name alone keeps it, if it is the same one: a
     search with the same fingerprint, or a grid with some of the same points.
 
-    Args:
-        storage: that the study is in, or will be.
-        name: of the study, and of its folder.
-        sweep: the file.
-        fingerprint: of a search; None for a grid, which may grow.
-        slots: points of a grid.
-        folder: the study's own.
-
     Raises:
-        UserError: this folder holds the runs of another search.
+        UserError: the study's folder holds the runs of another search.
     """
-    digest = hashlib.sha256((fingerprint or _of_grid(sweep)).encode()).hexdigest()[:8]
-    whole, begun, known = f"{name}-{digest}", _begun(storage, name), read_study(folder)
+    name, fingerprint = job.study, job.fingerprint
+    digest = hashlib.sha256((fingerprint or _of_grid(job.sweep)).encode()).hexdigest()[:8]
+    whole, begun, known = f"{name}-{digest}", _begun(storage, name), read_study(job.folder)
     others = known.get("search") not in (None, fingerprint)
     if begun is not None:
         trials = storage.get_all_trials(begun, deepcopy=False)
         points = [trial.user_attrs.get(SLOT) for trial in trials]
-        agrees = fingerprint is not None or not points or any(one in slots for one in points)
+        agrees = fingerprint is not None or not points or any(one in job.points for one in points)
         kept = storage.get_study_user_attrs(begun).get("fingerprint")
         same = kept == fingerprint and agrees and _begun(storage, whole) is None
         if same and not (fingerprint is not None and others):
             return name
         runs = [str(trial.user_attrs[RUN]) for trial in trials if RUN in trial.user_attrs]
-        others |= not known and any((folder / run).exists() for run in runs)
+        others |= not same and not known and any((job.folder / run).exists() for run in runs)
     if fingerprint is not None and others:
         raise UserError(
             f"study '{name}' was begun with other parameters, and a search cannot change them on "
-            f"its way: its runs are in {folder}; give another name with --study"
+            f"its way: its runs are in {job.folder}; give another name with --study"
         )
     return whole
 
