@@ -23,9 +23,9 @@ from resnet_lab.data.fingerprint import check_there, fingerprint
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.sweeps.choices import cost_choices
-from resnet_lab.sweeps.command import FixedFlags, read_command
 from resnet_lab.sweeps.duration import Clock, Speeds, measured_speeds
 from resnet_lab.sweeps.fit import check_choice, check_places, check_varied
+from resnet_lab.sweeps.fixed_flags import FixedFlags, read_command
 from resnet_lab.sweeps.local import Outcome, print_outcome, run_locally
 from resnet_lab.sweeps.plan import Costs, check_early_termination, plan_lines, search_lines
 from resnet_lab.sweeps.presence import Absent, absent, absent_lines, check_runs_dir

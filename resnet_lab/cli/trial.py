@@ -15,7 +15,7 @@ from resnet_lab.configuration.config import Config
 from resnet_lab.errors import RunHeld, UserError
 from resnet_lab.rank import is_first_process
 from resnet_lab.sweeps.group import HELD, MISTAKE, VARIABLE
-from resnet_lab.sweeps.parent import end_with
+from resnet_lab.sweeps.parent_death import end_with
 from resnet_lab.sweeps.verdict import TrialJudge
 
 if TYPE_CHECKING:

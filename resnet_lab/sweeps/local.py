@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.errors import UserError
 from resnet_lab.files import NO_ROOM
-from resnet_lab.interpreter import leave
+from resnet_lab.lifecycle import leave
 from resnet_lab.sweeps.duration import Clock
-from resnet_lab.sweeps.parent import end_with
+from resnet_lab.sweeps.parent_death import end_with
 from resnet_lab.sweeps.progress import View
 from resnet_lab.sweeps.queue import ERROR, RUN, Queue, Slot
 from resnet_lab.sweeps.storage import DEATHS

@@ -1,6 +1,6 @@
 """Processes that end with the one that has started them, however that one ends.
 
-    python -m resnet_lab.sweeps.parent PID MODULE [ARGUMENTS]
+    python -m resnet_lab.sweeps.parent_death PID MODULE [ARGUMENTS]
 
 runs a module as `python -m` does, in a process that gets SIGTERM as soon as process PID, which has
 started it, has ended.

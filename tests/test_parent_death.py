@@ -17,11 +17,11 @@ from resnet_lab.training.interruption import Interruption
 CHILD = """
 import os, signal, sys, time
 from resnet_lab.runs.owner import Owner
-from resnet_lab.sweeps import parent
-parent.SECONDS_BETWEEN_LOOKS = 0.05
+from resnet_lab.sweeps import parent_death
+parent_death.SECONDS_BETWEEN_LOOKS = 0.05
 if sys.argv[1] == "elsewhere":
     sys.platform = "elsewhere"
-parent.end_with(int(sys.argv[3]), getattr(signal, sys.argv[2]))
+parent_death.end_with(int(sys.argv[3]), getattr(signal, sys.argv[2]))
 print(Owner.here(), flush=True)
 time.sleep(600)
 """
