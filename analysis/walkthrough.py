@@ -54,7 +54,7 @@ from analysis.layer_dynamics import STEM, growth
 from analysis.paper import load_paper
 from analysis.statistics import summarise, together_text
 from analysis.tables import aligned, mean_text
-from resnet_lab.interpreter import end_with_the_reader
+from resnet_lab.lifecycle import end_with_the_reader
 from resnet_lab.runs.frames import Runs, load_runs
 
 FIRST_STEPS = (0, 1, 2, 4, 8, 16)

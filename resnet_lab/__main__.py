@@ -6,6 +6,7 @@ import sys
 from contextlib import nullcontext
 from typing import NoReturn
 
+from resnet_lab.lifecycle import leave  # first: its exit handler is to come last
 from resnet_lab.training.interruption import Interruption
 
 TRAINING = (["train"], ["sweep"])
@@ -17,7 +18,6 @@ def run() -> NoReturn:
     with Interruption() if sys.argv[1:2] in TRAINING else nullcontext():
         from resnet_lab.cli import main
         from resnet_lab.cli.terminal import own_streams
-        from resnet_lab.interpreter import leave
 
         own_streams()
         leave(main())

@@ -104,7 +104,7 @@ def test_kinds_are_told_from_the_keys() -> None:
         ),
         (
             {"distribution": "inv_log_uniform", "min": -2, "max": 0.0},
-            f"Continuous(shape='log_uniform', first=1.0, second={E**2}, quantum=None)",
+            f"Continuous(shape='log_uniform', first=1.0, second={math.exp(2)!r}, quantum=None)",
         ),
     ],
     ids=str,

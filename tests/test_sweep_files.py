@@ -15,7 +15,7 @@ from resnet_lab.cli.parsing import build_config, config_parser
 from resnet_lab.configuration.config import Config
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.networks.spec import NetworkSpec
-from resnet_lab.sweeps.command import FixedFlags, read_command
+from resnet_lab.sweeps.fixed_flags import FixedFlags, read_command
 from resnet_lab.sweeps.sweep_file import read_sweep
 
 FILES = own_files("sweeps/*.yaml")

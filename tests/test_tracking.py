@@ -35,14 +35,14 @@ from wandb_server import SECONDS, Json, Server, StoredRun, resnet_lab, start, wa
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.runs.rows import LAYERS, METRICS
-from resnet_lab.tracking.claim import (
-    claim,
-    claim_offline,
-    forget_other_place,
+from resnet_lab.tracking.history import history
+from resnet_lab.tracking.link import (
     is_cut_off,
     is_mirrored,
+    link,
+    link_offline,
+    unlink_elsewhere,
 )
-from resnet_lab.tracking.history import history
 from resnet_lab.tracking.mirror import Mirror
 from resnet_lab.tracking.outcome import outcome
 from resnet_lab.tracking.session import connect
@@ -383,23 +383,23 @@ def test_numbers_that_are_not_finite_stay_what_they_are() -> None:
 
 def test_a_run_keeps_its_id_online() -> None:
     told: dict[str, Any] = {"status": "running", "step": 12}
-    first = claim(told)
+    first = link(told)
     assert len(first) == 12
     assert told["tracking"]["next"] is None
-    assert claim(told) == first
-    assert claim(told, "point7", "sweep3") == claim(told) == "point7"
+    assert link(told) == first
+    assert link(told, "point7", "sweep3") == link(told) == "point7"
     assert told["tracking"]["sweep"] == "sweep3"
-    assert claim({}) != first
+    assert link({}) != first
 
 
 def test_offline_rows_go_on_where_it_is_known_how_far_they_are() -> None:
     told: dict[str, Any] = {}
-    run_id, first = claim_offline(told)
+    run_id, first = link_offline(told)
     assert first == 0
     told["tracking"]["next"] = 9
-    assert claim_offline(told) == (run_id, 9)
-    claim(told)  # an online client begins, and is cut off
-    other, first = claim_offline(told)
+    assert link_offline(told) == (run_id, 9)
+    link(told)  # an online client begins, and is cut off
+    other, first = link_offline(told)
     assert (other != run_id, first) == (True, 0)
 
 
@@ -425,11 +425,11 @@ def test_a_wandb_run_is_known_in_its_own_project_only(
     entity: str | None, project: str, known: bool
 ) -> None:
     told: dict[str, Any] = {"tracking": {"entity": "me", "project": "lab"}}
-    forget_other_place(told, entity, project)
+    unlink_elsewhere(told, entity, project)
     assert ("tracking" in told) is known
-    forget_other_place(told, entity, project)
+    unlink_elsewhere(told, entity, project)
     untold: dict[str, Any] = {"tracking": {"entity": None, "project": project}}
-    forget_other_place(untold, entity, project)
+    unlink_elsewhere(untold, entity, project)
     assert untold["tracking"]
 
 
@@ -459,7 +459,7 @@ def test_without_the_client_the_message_says_what_to_do(monkeypatch: pytest.Monk
 def test_a_run_is_cut_off_when_its_process_is_gone() -> None:
     told: dict[str, Any] = {"status": "running"}
     assert not is_cut_off(told)
-    claim(told)
+    link(told)
     assert not is_cut_off(told)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

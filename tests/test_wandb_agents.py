@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ from resnet_lab.cli.wandb_flags import from_wandb, text_flags
 from resnet_lab.configuration.config import Config
 from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.errors import UserError
-from resnet_lab.sweeps import agents
-from resnet_lab.sweeps.agents import AgentsOutcome
+from resnet_lab.runs.owner import Owner
+from resnet_lab.sweeps import wandb_agents
+from resnet_lab.sweeps.wandb_agents import AgentsOutcome
+from resnet_lab.sweeps.wandb_points import HandedOut, Point
 from resnet_lab.training.train import train
 
 # Flags as agents write them
@@ -307,7 +310,7 @@ def test_a_run_that_is_stopped_in_wandb_ends_cleanly(server: Server, tmp_path: P
 RUN_AGENTS = """
     import json, sys
     from pathlib import Path
-    from resnet_lab.sweeps.agents import run_agents
+    from resnet_lab.sweeps.wandb_agents import run_agents
 
     flags = ["--runs-dir=runs", "--study=mine", "--trainer.progress=false"]
     content, workers, count = json.loads(sys.argv[1])
@@ -517,15 +520,60 @@ def test_a_sweep_in_wandb_that_is_stopped_while_its_run_starts_continues_it(
         assert_mirrored(server.runs[run_id], folder)
 
 
-@pytest.mark.parametrize(
-    "content", [{}, {"status": 3}, {"status": "running", "tracking": [1]}, {"tracking": {}}]
-)
-def test_a_stray_file_beside_the_runs_is_no_run(content: dict[str, Any], tmp_path: Path) -> None:
-    for name, known in (("run", {"status": "failed", "tracking": None}), ("stray", content)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "run.json").write_text(json.dumps({"format": 1, **known}))
-    assert [folder.name for folder, _ in agents._runs(tmp_path)] == ["run"]
-    assert list(agents._to_be_continued(tmp_path, "e/p/sweep0", ["stray"])) == []
+STRAYS: list[Json] = [{}, {"status": 3}, {"status": "running", "tracking": [1]}, {"tracking": {}}]
+
+
+def folder_with(study: Path, **runs: Json) -> Path:
+    """A study's folder with these contents of run.json."""
+    for name, known in runs.items():
+        (study / name).mkdir(parents=True)
+        (study / name / "run.json").write_text(json.dumps({"format": 1, **known}))
+    return study
+
+
+def here(run: str, state: str, started: str | None = None) -> Json:
+    """What run.json has of a W&B run, of this process or of one with its number before."""
+    owner = Owner.here()
+    owner = owner if started is None else replace(owner, started=started)
+    return {"status": state, "tracking": {"id": run, **asdict(owner)}}
+
+
+def test_points_are_trained_again_that_were_lost_killed_or_cut_off_here(tmp_path: Path) -> None:
+    known = {
+        "failed": here("failed", "failed"),
+        "finished": here("finished", "finished"),
+        "alive": here("alive", "running"),
+        "killed": here("killed", "running", started="1"),
+        "cut_off": here("cut_off", "interrupted"),
+        "stopped": here("stopped", "interrupted"),
+    }
+    strays = {f"stray{number}": stray for number, stray in enumerate(STRAYS)}
+    study = folder_with(tmp_path / "study", **known, **strays)
+    ended = {
+        **dict.fromkeys(("failed", "finished", "alive", "elsewhere"), "lost"),
+        **dict.fromkeys(("cut_off", "stopped", "other"), "interrupted"),
+        "killed": "running",
+        "done": "finished",
+    }
+    points = tuple(Point(run, run, "", how, "", {}) for run, how in ended.items())
+    handed = HandedOut("e/p/s", {}, points, None)
+    again = wandb_agents._points_again(handed, study, {"stopped"})
+    # What is finished here, the server was not told: it hears of it now.
+    assert [one.run for one in again] == ["failed", "finished", "elsewhere", "cut_off", "killed"]
+
+
+def test_a_study_of_an_earlier_version_knows_what_was_stopped_on_purpose(tmp_path: Path) -> None:
+    study = folder_with(tmp_path / "study", a=here("1", "interrupted"), b=here("2", "finished"))
+    file = study / "wandb_sweep.json"
+    for memory, stopped in (
+        ({"waiting": ["a"]}, []),
+        ({"waiting": []}, ["1"]),
+        ({"waiting": ["b"], "at_rest": ["a"]}, ["1"]),
+        ({"waiting": [], "at_rest": []}, []),
+        ({"stopped": ["x"]}, ["x"]),
+    ):
+        file.write_text(json.dumps({"sweep": "e/p/s", "content": {}, **memory}))
+        assert wandb_agents._recall(study, {})["stopped"] == stopped
 
 
 @pytest.mark.parametrize(
@@ -533,16 +581,16 @@ def test_a_stray_file_beside_the_runs_is_no_run(content: dict[str, Any], tmp_pat
     [(None, 2, [None, None]), (5, 2, [3, 2]), (1, 3, [1]), (0, 2, []), (4, 4, [1, 1, 1, 1])],
 )
 def test_runs_are_dealt_out_evenly(count: int | None, workers: int, shares: list[Any]) -> None:
-    assert agents._shares(count, workers) == shares
+    assert wandb_agents._shares(count, workers) == shares
 
 
 def test_a_sweep_needs_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agents, "connect", lambda: "offline")
+    monkeypatch.setattr(wandb_agents, "connect", lambda: "offline")
     with pytest.raises(UserError, match="a W&B sweep needs the server, but W&B is offline: unset"):
-        agents.run_agents({}, workers=1, count=None, flags=(), study=Path("study"))
+        wandb_agents.run_agents({}, workers=1, count=None, flags=(), study=Path("study"))
     assert not Path("study").exists()
     with pytest.raises(UserError, match="workers is 0: give 1 or more"):
-        agents.run_agents({}, workers=0, count=None, flags=(), study=Path("study"))
+        wandb_agents.run_agents({}, workers=0, count=None, flags=(), study=Path("study"))
 
 
 # Points without a finished run

@@ -24,7 +24,7 @@ from analysis.claims.findings import judge
 from analysis.claims.learning import Lost
 from analysis.claims.project.degradation import judge_losses
 from analysis.statistics import t_interval
-from resnet_lab.interpreter import end_with_the_reader
+from resnet_lab.lifecycle import end_with_the_reader
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]

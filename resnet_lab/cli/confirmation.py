@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.study import Study, by_identity, searched_again
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import read_info
-from resnet_lab.sweeps.command import FixedFlags
+from resnet_lab.sweeps.fixed_flags import FixedFlags
 from resnet_lab.sweeps.metric import has_result
 from resnet_lab.sweeps.queue import RUN
 from resnet_lab.sweeps.sweep import Metric
@@ -177,10 +177,6 @@ def _best(search: Study, attempts: Mapping[str, FrozenTrial], count: int) -> lis
 
 def _used_seeds(search: Study, attempts: Mapping[str, FrozenTrial]) -> set[int]:
     """Seeds of all runs of a search; earlier versions let a search draw them."""
-    return {*(config.seed for config in search.configs.values()), *_seeds_of(attempts.values())}
-
-
-def _seeds_of(trials: Collection[FrozenTrial]) -> Iterator[int]:
-    for trial in trials:
-        if found := _SEED.search(str(trial.user_attrs.get(RUN, ""))):
-            yield int(found[1])
+    names = (str(trial.user_attrs.get(RUN, "")) for trial in attempts.values())
+    drawn = (int(found[1]) for name in names if (found := _SEED.search(name)))
+    return {*(config.seed for config in search.configs.values()), *drawn}

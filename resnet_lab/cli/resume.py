@@ -14,8 +14,8 @@ from resnet_lab.errors import UserError
 
 if TYPE_CHECKING:
     from resnet_lab.configuration.config import Config
-    from resnet_lab.sweeps.agents import AgentsOutcome
-    from resnet_lab.sweeps.points import HandedOut
+    from resnet_lab.sweeps.wandb_agents import AgentsOutcome
+    from resnet_lab.sweeps.wandb_points import HandedOut, Point
 
 FOREIGN = ("storage", "devices", "retries", "seed", "smoke")
 """Flags of `sweep` that mean nothing here: the sweep on the server says what its runs are."""
@@ -38,8 +38,8 @@ def resume(given: argparse.Namespace, extra: Sequence[str], defaults: argparse.N
     for name in FOREIGN:
         if getattr(given, name) != getattr(defaults, name):
             raise UserError(f"--{name} says nothing to a W&B sweep that exists: leave it out")
-    from resnet_lab.sweeps.agents import check_online, resume_points
-    from resnet_lab.sweeps.points import handed_out, parts_of
+    from resnet_lab.sweeps.wandb_agents import check_online, resume_points
+    from resnet_lab.sweeps.wandb_points import handed_out, parts_of
 
     parts_of(given.resume)
     check_online()
@@ -49,7 +49,7 @@ def resume(given: argparse.Namespace, extra: Sequence[str], defaults: argparse.N
     if given.dry_run or not chosen:
         return 0
     flags = [*extra, *_places(given, defaults)]
-    configs = [_config(handed, number, flags) for number in range(len(chosen))]
+    configs = [_config(handed, point, flags) for point in chosen]
     for config in configs:  # once with the reason, and not once a point
         check_there(config.data, config.data_dir)
     folder = Path(configs[0].runs_dir) / (configs[0].study or handed.sweep.rpartition("/")[2])
@@ -94,11 +94,9 @@ def _places(given: argparse.Namespace, defaults: argparse.Namespace) -> list[str
     ]
 
 
-def _config(handed: HandedOut, number: int, flags: Sequence[str]) -> Config:
-    """The configuration that one of the points to be trained will have."""
-    from resnet_lab.sweeps.points import command
-
-    words = command(handed.to_train()[number], handed.content)
+def _config(handed: HandedOut, point: Point, flags: Sequence[str]) -> Config:
+    """The configuration that a point will have."""
+    words = handed.command(point, flags)
     if "train" not in words:
         raise UserError(f"the sweep runs {' '.join(words)}: resnet-lab train alone is resumed here")
-    return parse_config(from_wandb([*words[words.index("train") + 1 :], *flags]))
+    return parse_config(from_wandb(words[words.index("train") + 1 :]))

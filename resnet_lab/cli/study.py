@@ -22,7 +22,6 @@ from resnet_lab.configuration.replaced import foreign_parts, replaced_code
 from resnet_lab.data.fingerprint import check_there, fingerprint
 from resnet_lab.errors import UserError
 from resnet_lab.runs.directory import RunDirectory
-from resnet_lab.sweeps.command import FixedFlags, read_command
 from resnet_lab.sweeps.conflicts import (
     check_choice,
     check_early_termination,
@@ -31,6 +30,7 @@ from resnet_lab.sweeps.conflicts import (
 )
 from resnet_lab.sweeps.cost import cost_choices
 from resnet_lab.sweeps.duration import Clock, Speeds, measured_speeds
+from resnet_lab.sweeps.fixed_flags import FixedFlags, read_command
 from resnet_lab.sweeps.job import Job, Train, flags_as_read
 from resnet_lab.sweeps.local import run_locally
 from resnet_lab.sweeps.missing_runs import MissingRuns, check_runs_dir, missing_lines, missing_runs

@@ -15,7 +15,7 @@ from resnet_lab.cli.resume import outcome_lines, resume
 from resnet_lab.configuration.config import WandbConfig
 from resnet_lab.errors import UserError
 from resnet_lab.files import user_path, with_home
-from resnet_lab.sweeps.command import value_given
+from resnet_lab.sweeps.fixed_flags import value_given
 from resnet_lab.tracking.agent import not_tracked
 from resnet_lab.training.interruption import Interruption
 from resnet_lab.training.launchers import stand_alone
@@ -173,7 +173,7 @@ def _run_on_wandb(given: argparse.Namespace, study: Study) -> int:
                 f"--{name} is the local engine's: W&B keeps the study, and its agents "
                 "use the GPUs that they see (CUDA_VISIBLE_DEVICES)"
             )
-    from resnet_lab.sweeps.agents import run_agents
+    from resnet_lab.sweeps.wandb_agents import run_agents
 
     study.check_data()
     result = run_agents(

@@ -18,7 +18,7 @@ from resnet_lab.data.dataset import DATASETS
 from resnet_lab.data.fingerprint import check_there
 from resnet_lab.environment import variables_kept
 from resnet_lab.errors import RunFailed, UserError
-from resnet_lab.interpreter import no_garbage_collection
+from resnet_lab.lifecycle import no_garbage_collection
 from resnet_lab.rank import is_first_process
 from resnet_lab.sweeps.parent_death import COMMAND, command_here, end_with, end_with_command
 from resnet_lab.tracking.agent import (

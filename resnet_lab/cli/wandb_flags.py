@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from typing import Any, get_type_hints
 
-from resnet_lab.sweeps.command import files_first
 from resnet_lab.sweeps.distributions import as_flag
+from resnet_lab.sweeps.fixed_flags import files_first
 
 CONFIG = "--config"
 

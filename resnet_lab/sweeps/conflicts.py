@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from resnet_lab.configuration.config import Config
 from resnet_lab.data.dataset import DATASETS
 from resnet_lab.errors import UserError
-from resnet_lab.sweeps.command import FixedFlags, value_given
+from resnet_lab.sweeps.fixed_flags import FixedFlags, value_given
 from resnet_lab.sweeps.job import setting
 from resnet_lab.sweeps.metric import split_metric
 from resnet_lab.sweeps.sweep import Sweep

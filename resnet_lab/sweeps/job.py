@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.configuration.config import Config
 from resnet_lab.errors import UserError
-from resnet_lab.sweeps.command import FixedFlags
 from resnet_lab.sweeps.distributions import as_flag
+from resnet_lab.sweeps.fixed_flags import FixedFlags
 from resnet_lab.sweeps.pruning import TrialJudge, pruner
 from resnet_lab.sweeps.queue import FLAGS, SLOT, Queue, open_study
 from resnet_lab.sweeps.sampler import sampler

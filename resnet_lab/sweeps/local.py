@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from resnet_lab.errors import UserError
 from resnet_lab.files import NO_ROOM
-from resnet_lab.interpreter import leave
+from resnet_lab.lifecycle import leave
 from resnet_lab.sweeps.duration import Clock
 from resnet_lab.sweeps.job import Job
 from resnet_lab.sweeps.outcome import Outcome, outcome

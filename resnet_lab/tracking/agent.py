@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from copy import deepcopy
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -65,15 +65,16 @@ def without_swept(config: dict[str, Any]) -> dict[str, Any]:
     W&B has "recipe.lr" of the sweep already, where its search looks for it, and would list the
     "lr" in "recipe" under the same name beside it.
     """
-    kept = deepcopy(config)
-    for name in _swept() if under_agent() else ():
-        *sections, last = name.split(".")
-        place: Any = kept if sections else {}
-        for section in sections:
-            place = place.get(section, {}) if isinstance(place, dict) else {}
-        if isinstance(place, dict):
-            place.pop(last, None)
-    return kept
+    swept = _swept() if under_agent() else ()
+    return _without(config, {name for name in swept if "." in name})
+
+
+def _without(config: Mapping[str, Any], names: Collection[str], prefix: str = "") -> dict[str, Any]:
+    return {
+        key: _without(value, names, f"{prefix}{key}.") if isinstance(value, dict) else value
+        for key, value in config.items()
+        if f"{prefix}{key}" not in names
+    }
 
 
 def _swept() -> list[str]:
@@ -103,9 +104,8 @@ def not_tracked(config: Config) -> str | None:
     """What to say of settings of W&B in a run that is not tracked; None where there are none."""
     if config.tracking != "none" or config.wandb == WandbConfig():
         return None
-    default = WandbConfig()
-    names = [one.name for one in fields(default)]
-    given = [n for n in names if getattr(config.wandb, n) != getattr(default, n)]
+    names = [one.name for one in fields(WandbConfig)]
+    given = [n for n in names if getattr(config.wandb, n) != getattr(WandbConfig(), n)]
     flags = ", ".join(f"wandb.{name}" for name in given)
     return f"{flags} is not heeded: nothing goes to W&B without --tracking wandb"
 

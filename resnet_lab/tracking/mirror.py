@@ -24,22 +24,15 @@ from resnet_lab.tracking.agent import (
     under_agent,
     without_swept,
 )
-from resnet_lab.tracking.claim import (
-    Info,
-    claim,
-    claim_offline,
-    forget_other_place,
-    is_mirrored,
-    remove,
-)
 from resnet_lab.tracking.history import CURVES, Row, curves, history, metric_key, prefix
+from resnet_lab.tracking.link import Info, is_mirrored, link, link_offline, unlink_elsewhere
 from resnet_lab.tracking.outcome import DIVERGED, SAID, diverged, outcome
 from resnet_lab.tracking.session import (
     Session,
     check_accepted,
     connect,
     images,
-    offline_folders,
+    remove_offline,
     say,
     warn,
 )
@@ -111,10 +104,10 @@ class Mirror:
         """
         self._info = info
         if not under_agent():
-            forget_other_place(info, self.config.wandb.entity, self.config.wandb.project)
+            unlink_elsewhere(info, self.config.wandb.entity, self.config.wandb.project)
         if self.offline:
             return
-        self._open(claim(info, **agents_choice()), stop)
+        self._open(link(info, **agents_choice()), stop)
         self.advance(step)
 
     def advance(self, step: int) -> None:
@@ -126,8 +119,7 @@ class Mirror:
 
     def upload(self) -> None:
         """Upload the files of the run directory as they are now."""
-        paths = [path for path in (self.run.path / name for name in FILES) if path.exists()]
-        self._attempt(lambda session: session.upload(paths))
+        self._attempt(self._upload)
 
     def close(self, status: str, step: int) -> None:
         """Send what is left and end.
@@ -136,21 +128,8 @@ class Mirror:
             status: how the run ended: finished, stopped, interrupted or failed.
             step: after how many updates.
         """
-        if self.offline and not self._open_offline():
-            return
-        done = status in ("finished", "stopped")
-        self._attempt(lambda session: self._send_last(session, step, done))
-        lost = diverged(self._info)
-        metric = metric_of_sweep() if lost and len(self.names) > 1 else None
-        stopped_by = "wandb" if under_agent() else "user"
-        ended = outcome({**self._info, "status": status}, metric, stopped_by=stopped_by)
-        if lost:
-            self._attempt(lambda session: session.withdraw(self._numbers(lost, step)))
-            self._attempt(lambda session: session.tag(self._tags()))
-        self._attempt(lambda session: session.summarise({**ended.summary, **self._finals()}))
-        self.upload()
-        through = step + 1 if done else 0  # at its end a network that diverged has no row
-        self._attempt(lambda session: self._finish(session, ended.exit_code, through))
+        if not self.offline or self._open_offline():
+            self._attempt(lambda session: self._end(session, status, step))
         self._session = None
 
     # Rows
@@ -164,10 +143,25 @@ class Mirror:
         metrics = self.run.metrics.between(first, last)
         return history(metrics, self.run.layers.between(first, last), self.names)
 
-    def _send_last(self, session: Session, step: int, done: bool) -> None:
+    def _end(self, session: Session, status: str, step: int) -> None:
+        done = status in ("finished", "stopped")
         for row in self._rows(step if done else self._complete(step)):
             drawn = self._pictures() if done and row["_step"] == step else {}
             session.send([{**row, **drawn}])
+        lost = diverged(self._info)
+        metric = metric_of_sweep() if lost and len(self.names) > 1 else None
+        stopped_by = "wandb" if under_agent() else "user"
+        ended = outcome({**self._info, "status": status}, metric, stopped_by=stopped_by)
+        if lost:
+            session.withdraw(self._numbers(lost, step))
+            session.tag(self._tags())
+        session.summarise({**ended.summary, **self._finals()})
+        self._upload(session)
+        through = step + 1 if done else 0  # at its end a network that diverged has no row
+        self._finish(session, ended.exit_code, through)
+
+    def _upload(self, session: Session) -> None:
+        session.upload([path for name in FILES if (path := self.run.path / name).exists()])
 
     def _pictures(self) -> Row:
         if self.illustrate is None:
@@ -216,14 +210,14 @@ class Mirror:
         )
         self._info["tracking"].update(self._session.place)
         if not self.offline:
-            remove(offline_folders(run_id))
+            remove_offline(run_id)
             self.run.write(self._info)
             say(str(self._session.url))
         self._attempt(lambda session: session.withdraw(SAID))  # of an earlier part of the run
 
     def _open_offline(self) -> bool:
-        run_id, first = claim_offline(self._info)
-        remove(offline_folders(run_id), keep=self._info["tracking"]["offline"])
+        run_id, first = link_offline(self._info)
+        remove_offline(run_id, keep=self._info["tracking"]["offline"])
         try:
             self._open(run_id)
         except Exception as error:
@@ -290,7 +284,7 @@ def replay(
     if config.tracking == "none":
         return
     if not under_agent():
-        forget_other_place(info, config.wandb.entity, config.wandb.project)
+        unlink_elsewhere(info, config.wandb.entity, config.wandb.project)
         if is_mirrored(info):
             return
     mirror = Mirror.of(config, run, illustrate)

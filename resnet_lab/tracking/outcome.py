@@ -45,7 +45,8 @@ def outcome(info: Mapping[str, Any], metric: str | None = None, *, stopped_by: s
     """
     status = str(info["status"])
     lost = diverged(info)
-    said = {"status": status, "error": info.get("error"), DIVERGED: in_words(lost)}
+    steps = (name + ("" if at is None else f" at step {at}") for name, at in lost.items())
+    said = {"status": status, "error": info.get("error"), DIVERGED: ", ".join(steps)}
     code = FAILED if status == "failed" or (status == "interrupted" and stopped_by == "user") else 0
     if code == 0 and _decides(lost, metric):
         code = DIVERGED_CODE
@@ -60,12 +61,6 @@ def diverged(info: Mapping[str, Any]) -> dict[str, int | None]:
         for one in info["networks"]
         if one.get("diverged_at") is not None or one.get("status") == DIVERGED
     }
-
-
-def in_words(lost: Mapping[str, int | None]) -> str:
-    """ "plain-56 at step 12, plain-110 at step 3"; nothing where none has."""
-    steps = {name: "" if step is None else f" at step {step}" for name, step in lost.items()}
-    return ", ".join(name + step for name, step in steps.items())
 
 
 def _decides(lost: Mapping[str, int | None], metric: str | None) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -40,8 +41,7 @@ def connect() -> Mode:
     Raises:
         UserError: wandb is not installed, nobody is logged in, or the server does not answer.
     """
-    wandb = _client()
-    mode = wandb.setup(settings=wandb.Settings(show_info=False)).settings.mode
+    mode = _quiet_client()[1].mode
     if mode in ("offline", "dryrun"):
         return "offline"
     if mode == "disabled":
@@ -59,8 +59,7 @@ def log_in(way_out: str = LOGIN) -> None:
     Raises:
         UserError: wandb is not installed, nobody is logged in, or the server does not answer.
     """
-    wandb = _client()
-    wandb.setup(settings=wandb.Settings(show_info=False))
+    wandb, _ = _quiet_client()
     try:
         known = wandb.run is not None or wandb.login(prompt=False, verify=True)
     except wandb.Error as error:
@@ -80,9 +79,10 @@ def check_accepted(*, project: str, tags: Sequence[str]) -> None:
                 f"wandb.tags has '{tag}', of {len(tag)} characters: W&B takes tags of 1 to "
                 f"{LONGEST_TAG} characters"
             )
+    wandb = _client()
     try:
-        _client().Settings(project=project)
-    except (_client().Error, ValueError) as error:
+        wandb.Settings(project=project)
+    except (wandb.Error, ValueError) as error:
         raise UserError(f"wandb.project is '{project}', which W&B refuses: {error}") from error
 
 
@@ -103,10 +103,23 @@ def _client() -> Any:
     return wandb
 
 
-def offline_folders(run_id: str) -> list[Path]:
-    """Where earlier offline clients have put rows of a run, oldest first."""
-    folder = Path(_client().setup().settings.wandb_dir)
-    return sorted([*folder.glob(f"offline-run-*-{run_id}"), *folder.glob(f"*-{run_id}-[0-9]*")])
+def _quiet_client() -> tuple[Any, Any]:
+    """The client, told to say nothing, and its settings on this machine."""
+    wandb = _client()
+    return wandb, wandb.setup(settings=wandb.Settings(show_info=False)).settings
+
+
+def remove_offline(run_id: str, keep: Collection[str] = ()) -> None:
+    """Delete what earlier offline clients have kept of a run: its rows are sent again.
+
+    Args:
+        run_id: of the W&B run.
+        keep: names of folders to leave; those that are synced stay in any case.
+    """
+    place = Path(_client().setup().settings.wandb_dir)
+    for folder in [*place.glob(f"offline-run-*-{run_id}"), *place.glob(f"*-{run_id}-[0-9]*")]:
+        if folder.name not in keep and not list(folder.glob("*.synced")):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Session:
@@ -123,8 +136,8 @@ class Session:
     def __init__(self, run: wandb.Run) -> None:
         Session.last = self
         self.over = False
-        self._run = run
         self.next_step = max(run.starting_step, run.step)
+        self._run = run
         self._lists: set[str] = set()
 
     @classmethod
@@ -181,16 +194,14 @@ class Session:
         """Queue rows; those of steps that W&B has already are passed over."""
         for row in rows:
             step = row["_step"]
-            if step >= self.next_step:
-                self._keep_lists_out_of_the_summary(row)
-                self._run.log({k: v for k, v in row.items() if k != "_step"}, step, commit=True)
-                self.next_step = step + 1
-
-    def _keep_lists_out_of_the_summary(self, row: Row) -> None:
-        for key in [key for key, value in row.items() if isinstance(value, list)]:
-            if key not in self._lists:
-                self._lists.add(key)
+            if step < self.next_step:
+                continue
+            lists = {key for key, value in row.items() if isinstance(value, list)}
+            for key in lists - self._lists:  # which the summary is not to hold
                 self._run.define_metric(key.replace(".", r"\."), summary="none")
+            self._lists |= lists
+            self._run.log({k: v for k, v in row.items() if k != "_step"}, step, commit=True)
+            self.next_step = step + 1
 
     def upload(self, paths: Sequence[Path]) -> None:
         """Upload the present versions of files."""
@@ -209,10 +220,8 @@ class Session:
     def withdraw(self, keys: Iterable[str]) -> None:
         """Take values out of the summary, where W&B keeps the last that the history had."""
         summary: Any = self._run.summary
-        there = set(summary.keys())
-        for key in keys:
-            if key in there:
-                del summary[key]
+        for key in set(summary.keys()).intersection(keys):
+            del summary[key]
 
     def give_back(self) -> None:
         """Let the server queue the run for the sweep's agents again once it has failed.

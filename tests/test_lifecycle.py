@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from resnet_lab.interpreter import no_garbage_collection
+from resnet_lab.lifecycle import no_garbage_collection
 
 LEAVING = """
 import atexit, sys
-from resnet_lab.interpreter import leave
+from resnet_lab.lifecycle import leave
 class Taken:
     def __del__(self): print("taken down")
 sys.kept = Taken()
@@ -33,7 +33,7 @@ def test_leaving_prints_and_calls_exit_handlers_but_takes_no_object_down() -> No
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 @pytest.mark.parametrize(("code", "told"), [(0, 120), (3, 3)])
 def test_leaving_does_not_succeed_where_the_output_is_lost(code: int, told: int) -> None:
-    program = f"from resnet_lab.interpreter import leave; print('out'); leave({code})"
+    program = f"from resnet_lab.lifecycle import leave; print('out'); leave({code})"
     buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run([sys.executable, "-c", program], stdout=full, env=buffered)

@@ -7,7 +7,7 @@ any agent again: here it is found, with the reason, and trained in its own W&B r
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_lab.errors import UserError
 from resnet_lab.tracking.outcome import DIVERGED
+from resnet_lab.tracking.wandb_private import agents_command, write_point
 
 if TYPE_CHECKING:
     import wandb
@@ -30,6 +31,7 @@ UNSAID = {
     "pending": "it was handed out and has not begun: its process could not start, perhaps",
     "running": "it is being trained",
 }
+"""Reasons that nobody has given, by the run's state."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,35 @@ class HandedOut:
         wanted = ["lost"] if self.content.get("early_terminate") else ["lost", "interrupted"]
         return [one for one in self.points if one.ended in wanted and one.settings is not None]
 
+    def command(self, point: Point, flags: Sequence[str] = ()) -> list[str]:
+        """The command that an agent would run for a point, with flags stronger than the sweep's.
+
+        Raises:
+            UserError: it hands the point's values over by a file, which only an agent writes.
+        """
+        program = str(self.content.get("program", "resnet-lab"))
+        assert point.settings is not None
+        return [*agents_command(self.content.get("command"), program, point.settings), *flags]
+
+    def environment(self, point: Point, folder: Path) -> dict[str, str]:
+        """Variables by which an agent tells a process which point it trains.
+
+        Args:
+            point: to be trained.
+            folder: where the file of the point's values is written, which the client reads.
+        """
+        assert point.settings is not None
+        entity, project, name = parts_of(self.sweep)
+        file = folder / f"config-{point.run}.yaml"
+        write_point(file, point.settings)
+        return {
+            "WANDB_ENTITY": entity,
+            "WANDB_PROJECT": project,
+            "WANDB_SWEEP_ID": name,
+            "WANDB_RUN_ID": point.run,
+            "WANDB_SWEEP_PARAM_PATH": os.path.abspath(file),
+        }
+
 
 def handed_out(sweep: str) -> HandedOut:
     """Ask the server for a sweep and its points.
@@ -122,22 +153,21 @@ def parts_of(sweep: str) -> tuple[str, str, str]:
 
 
 def _point(run: wandb.apis.public.Run, content: Mapping[str, Any]) -> Point:
-    summary = run.summary_metrics
-    status = str(summary.get("status"))
     settings = _settings(content.get("parameters", {}), run.config)
-    ended, reason = _ended(run, status), summary.get("error") or UNSAID.get(run.state, "")
+    ended = _ended(run)
+    reason = run.summary_metrics.get("error") or UNSAID.get(run.state, "")
     if ended == "interrupted":
         reason = "it was interrupted or stopped"
     elif run.state.startswith("preempt"):
         reason = f"{reason or 'its machine was taken away'}; W&B hands it out again"
     if settings is None and ended == "lost":
         reason += "; its settings are not known: delete the run in W&B, and an agent gets it again"
-    return Point(
-        run.id, run.name or run.id, run.state, ended, " ".join(str(reason).split()), settings
-    )
+    name = run.name or run.id
+    return Point(run.id, name, run.state, ended, " ".join(str(reason).split()), settings)
 
 
-def _ended(run: wandb.apis.public.Run, status: str) -> str:
+def _ended(run: wandb.apis.public.Run) -> str:
+    status = str(run.summary_metrics.get("status"))
     if status in (DIVERGED, "interrupted"):
         return status
     if run.state in LOST or (run.state == "pending" and _is_old(run)):
@@ -150,8 +180,7 @@ def _is_old(run: wandb.apis.public.Run) -> bool:
         made = datetime.fromisoformat(str(run.created_at))
     except ValueError:
         return True
-    made = made if made.tzinfo else made.replace(tzinfo=UTC)
-    return datetime.now(UTC) - made > BEGINNING
+    return datetime.now(UTC) - (made if made.tzinfo else made.replace(tzinfo=UTC)) > BEGINNING
 
 
 def _settings(parameters: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -166,55 +195,3 @@ def _picked(parameters: Mapping[str, Any], config: Mapping[str, Any]) -> Iterato
     for name, entry in parameters.items():
         nested = entry.get("parameters")
         yield name, dict(_picked(nested, config[name])) if nested else config[name]
-
-
-# Training one again
-
-
-def command(point: Point, content: Mapping[str, Any]) -> list[str]:
-    """The command that an agent would run for a point.
-
-    Raises:
-        UserError: it hands the point's values over by a file, which only an agent writes.
-    """
-    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
-
-    given = create_sweep_command_args({"args": _as_arguments(point)})
-    given |= {"interpreter": ["python"], "env": ["/usr/bin/env"]}
-    given["program"] = [str(content.get("program", "resnet-lab"))]
-    words: list[str] = []
-    for word in map(str, create_sweep_command(list(content.get("command") or []))):
-        macro = word[2:-1] if word.startswith("${") and word.endswith("}") else None
-        if macro is not None and macro not in given:
-            raise UserError(f"the sweep's command has {word}, which only an agent can fill in")
-        words += [word] if macro is None else map(str, given[macro])
-    return words
-
-
-def environment(point: Point, sweep: str, folder: Path) -> list[str]:
-    """Variables by which an agent tells a process which point it trains, as NAME=VALUE.
-
-    Args:
-        point: to be trained.
-        sweep: entity/project/id.
-        folder: where the file of the point's values is written, which the client reads.
-    """
-    from wandb.sdk.lib import config_util
-
-    save: Any = config_util.save_config_file_from_dict
-    entity, project, name = parts_of(sweep)
-    file = folder / f"config-{point.run}.yaml"
-    save(str(file), _as_arguments(point))
-    told = {
-        "WANDB_ENTITY": entity,
-        "WANDB_PROJECT": project,
-        "WANDB_SWEEP_ID": name,
-        "WANDB_RUN_ID": point.run,
-        "WANDB_SWEEP_PARAM_PATH": os.path.abspath(file),
-    }
-    return [f"{key}={value}" for key, value in told.items()]
-
-
-def _as_arguments(point: Point) -> dict[str, Any]:
-    assert point.settings is not None
-    return {key: {"value": point.settings[key]} for key in sorted(point.settings)}

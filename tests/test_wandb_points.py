@@ -12,8 +12,9 @@ from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.resume import listing
 from resnet_lab.cli.wandb_flags import from_wandb
 from resnet_lab.errors import UserError
-from resnet_lab.sweeps import points
-from resnet_lab.sweeps.points import HandedOut, Point
+from resnet_lab.sweeps import wandb_points
+from resnet_lab.sweeps.wandb_points import HandedOut, Point
+from resnet_lab.tracking import wandb_private
 
 CONTENT: dict[str, Any] = {
     "program": "resnet-lab",
@@ -38,7 +39,7 @@ def point(state: str, summary: dict[str, Any], config: Any = None, age: int = 60
         config=known if config is None else config,
         created_at=(datetime.now(UTC) - timedelta(minutes=age)).isoformat(),
     )
-    return points._point(run, CONTENT)  # type: ignore[arg-type]
+    return wandb_points._point(run, CONTENT)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -90,18 +91,24 @@ def test_points_are_trained_again_unless_that_was_on_purpose_or_nobody_knows_the
 
 
 def test_a_point_is_trained_by_the_command_that_an_agent_would_run() -> None:
-    words = points.command(point("failed", {}), CONTENT)
+    words = handed().command(point("failed", {}), ["--seed=4"])
     assert words[:4] == ["resnet-lab", "train", "--tracking=wandb", "--study=depths"]
     config = parse_config(from_wandb(words[2:]))
-    assert (config.network, config.study, config.seed) == ("plain-8", "depths", 3)
+    assert (config.network, config.study, config.seed) == ("plain-8", "depths", 4)
     assert (config.recipe.lr, config.recipe.clip, config.recipe.drops) == (1.0, None, (4, 8))
     assert config.recipe.momentum == 0.9
     by_file = {**CONTENT, "command": ["resnet-lab", "train", "${args_json_file}"]}
     with pytest.raises(UserError, match=r"has \$\{args_json_file\}, which only an agent can fill"):
-        points.command(point("failed", {}), by_file)
+        HandedOut("e/p/s", by_file, (), None).command(point("failed", {}))
+
+
+def test_a_client_without_what_is_used_of_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wandb_private, "_SWEEPS", "wandb.elsewhere")
+    with pytest.raises(UserError, match=r"wandb [\d.]+ has no wandb\.elsewhere\.create_sweep_comm"):
+        handed().command(point("failed", {}))
 
 
 @pytest.mark.parametrize("name", ["abc", "project/abc", "entity/project/", "a/b/c/d"])
 def test_a_sweep_is_named_in_full(name: str) -> None:
     with pytest.raises(UserError, match=f"the sweep is '{name}': give ENTITY/PROJECT/ID"):
-        points.handed_out(name)
+        wandb_points.handed_out(name)

@@ -16,8 +16,6 @@ from typing import Any
 from resnet_lab.errors import UserError
 
 PROGRAMS = ("resnet-lab", "resnet_lab")
-DEFAULT = ("${env}", "${interpreter}", "${program}", "${args}")
-"""What W&B's agents run where a file has no command."""
 POINT = "${args}"
 CONFIG = "--config="
 _VARIABLE = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")

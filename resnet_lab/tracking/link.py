@@ -15,19 +15,16 @@ host, namespace, pid, started
 from __future__ import annotations
 
 import secrets
-import shutil
-from collections.abc import Iterable
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
 from resnet_lab.runs.owner import Owner
 
 Info = dict[str, Any]
-OWNER = tuple(field.name for field in fields(Owner))
+"""Contents of run.json."""
 
 
-def claim(info: Info, run_id: str | None = None, sweep: str | None = None) -> str:
+def link(info: Info, run_id: str | None = None, sweep: str | None = None) -> str:
     """Enter in `info` that a client is about to mirror the run online; return the W&B run's id.
 
     Args:
@@ -36,7 +33,7 @@ def claim(info: Info, run_id: str | None = None, sweep: str | None = None) -> st
         sweep: id of that sweep.
     """
     known = info.get("tracking") or {}
-    run_id, sweep = run_id or known.get("id") or new_id(), sweep or known.get("sweep")
+    run_id, sweep = run_id or known.get("id") or _new_id(), sweep or known.get("sweep")
     info["tracking"] = {
         "id": run_id,
         "sweep": sweep,
@@ -47,7 +44,7 @@ def claim(info: Info, run_id: str | None = None, sweep: str | None = None) -> st
     return run_id
 
 
-def claim_offline(info: Info) -> tuple[str, int]:
+def link_offline(info: Info) -> tuple[str, int]:
     """Enter in `info` that rows are about to be written offline; return id and first step.
 
     Where a client was cut off while it sent rows, nobody can say here which the server has. The
@@ -55,13 +52,13 @@ def claim_offline(info: Info) -> tuple[str, int]:
     """
     known = info.get("tracking") or {}
     if known.get("next") is None:
-        known = {"id": new_id(), "next": 0, "offline": []}
+        known = {"id": _new_id(), "next": 0, "offline": []}
     info["tracking"] = {**known, **asdict(Owner.here())}
     return str(known["id"]), int(known["next"])
 
 
-def forget_other_place(info: Info, entity: str | None, project: str) -> None:
-    """Drop what is known of a W&B run that is in another project: the run has none in this one."""
+def unlink_elsewhere(info: Info, entity: str | None, project: str) -> None:
+    """Forget a W&B run that is in another project: the directory has none in this one."""
     known = info.get("tracking") or {}
     if known.get("project") not in (None, project) or (
         None not in (entity, known.get("entity")) and known["entity"] != entity
@@ -80,17 +77,8 @@ def is_cut_off(info: Info) -> bool:
     known = info.get("tracking") or {}
     if info["status"] != "running" or "pid" not in known:
         return False
-    return Owner(*(known[name] for name in OWNER)).is_dead()
+    return Owner(*(known[field.name] for field in fields(Owner))).is_dead()
 
 
-def new_id() -> str:
-    """A random id for a W&B run."""
+def _new_id() -> str:
     return secrets.token_hex(6)
-
-
-def remove(folders: Iterable[Path], keep: Iterable[str] = ()) -> None:
-    """Delete offline folders that are neither synced nor to be kept: what they hold comes again."""
-    kept = set(keep)
-    for folder in folders:
-        if folder.name not in kept and not list(folder.glob("*.synced")):
-            shutil.rmtree(folder, ignore_errors=True)

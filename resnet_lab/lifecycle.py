@@ -1,4 +1,7 @@
-"""What Python does around a command and need not: with torch and Lightning it takes seconds."""
+"""Start and end of a process: skip garbage collection during imports and teardown at exit.
+
+With torch and Lightning both take seconds.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import NoReturn
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """While entered, nobody looks for cyclic garbage: importing makes next to none.
+    """While entered, no cyclic garbage is looked for: importing makes next to none.
 
     Looking takes a fifth of the time in which torch and Lightning are imported.
     """
@@ -36,15 +39,29 @@ def end_with_the_reader() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
+_exit_code: int | None = None
+
+
 def leave(code: int) -> NoReturn:
-    """End this process now, exit handlers called and output written, but no object taken down.
+    """End this process: exit handlers are called and output is written, but no module taken down.
 
     Taking down the modules of torch and Lightning one by one takes more than a second.
 
     Args:
         code: exit code.
+
+    Raises:
+        SystemExit: always.
     """
-    atexit._run_exitfuncs()
+    global _exit_code
+    _exit_code = code
+    sys.exit(code)
+
+
+@atexit.register  # on import, and so called after the handlers of whatever is imported later
+def _skip_teardown() -> None:
+    if (code := _exit_code) is None:  # the process ends in another way
+        return
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
