@@ -20,6 +20,7 @@ from analysis.tables import (
     trials_for_reading,
     tuned_for_reading,
 )
+from analysis.text import markdown_table
 from analysis.tuning import split_tunings
 from resnet_lab.runs.frames import Runs
 
@@ -128,10 +129,8 @@ def markdown(texts: pd.DataFrame, caption: str = "") -> str:
     left = _left(texts)
     rows = [list(map(str, texts.columns)), *(list(map(str, row)) for row in texts.to_numpy())]
     head, *body = [[escape_markdown(cell) for cell in row] for row in rows]
-    rule = ["---" if to_left else "---:" for to_left in left]
-    lines = [f"| {' | '.join(row)} |" for row in (head, rule, *body)]
     title = f"**{escape_markdown(caption)}**\n\n" if caption else ""
-    return title + "\n".join(lines) + "\n"
+    return f"{title}{markdown_table(head, body, left)}\n"
 
 
 def latex(texts: pd.DataFrame, caption: str, label: str) -> str:

@@ -13,8 +13,8 @@ from functools import cached_property
 
 import pandas as pd
 
+from analysis.cache import cached_by_runs
 from analysis.labels import TRAITS, group_labels, short_name, traits
-from analysis.once import once_per_runs
 from resnet_lab.runs.frames import Runs
 
 WHO = ("run", "name", "study", "path", "network", "family", "depth", "shortcut", "seed")
@@ -118,7 +118,7 @@ def _index(keys: pd.DataFrame) -> pd.MultiIndex:
     return pd.MultiIndex.from_frame(keys)
 
 
-@once_per_runs
+@cached_by_runs
 def split_groups(runs: Runs) -> list[Group]:
     """Split runs into groups of alike ones, the one with most members first."""
     if runs.runs.empty:

@@ -15,7 +15,12 @@ from resnet_lab.networks.spec import NetworkSpec
 TRAITS = tuple(one.name for one in fields(NetworkSpec) if one.name not in ("depth", "shortcut"))
 """What a network's name says beyond family, depth and shortcut."""
 
-_PARTS = re.compile(r" (?=\w+=)")
+_SETTING = re.compile(r"(\w+)=(.*?)(?= \w+=|$)")
+
+
+def settings_in(text: object) -> dict[str, str]:
+    """Return what a column such as `schedule` holds: ``drops=[1, 2] clip=1``, by names."""
+    return dict(_SETTING.findall(str(text)))
 
 
 @cache
@@ -76,7 +81,11 @@ def _texts(settings: dict[str, object]) -> list[str]:
     return [
         text
         for name, value in settings.items()
-        for text in (_PARTS.split(str(value)) if "=" in str(value) else [f"{name} {value}"])
+        for text in (
+            [f"{key}={said}" for key, said in settings_in(value).items()]
+            if "=" in str(value)
+            else [f"{name} {value}"]
+        )
     ]
 
 

@@ -10,8 +10,8 @@ import shlex
 import pandas as pd
 
 from analysis.claims import evaluate_pairs, verdict_line
+from analysis.claims.contrast import Contrast
 from analysis.claims.course import course_text
-from analysis.claims.evidence import Contrast
 from analysis.claims.pair import Pair, all_pairs
 from analysis.doctor.settings import differences_text, nearest_other
 from analysis.groups import Group, split_groups

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from analysis.cache import cached_by_runs
 from analysis.groups import Group, split_groups
-from analysis.once import once_per_runs
 from analysis.paper import Protocol, Result, Statistic, Variant, load_paper
 from analysis.statistics import median_variance, noise_floor, summarise
 from resnet_lab.data.dataset import DATASETS
@@ -67,7 +67,7 @@ class Cell:
     note: str = ""
 
 
-@once_per_runs
+@cached_by_runs
 def scoreboard(runs: Runs) -> pd.DataFrame:
     """Return one row a published error, in the order of `paper.yaml`; columns as in `Cell`."""
     paper = load_paper()

@@ -7,7 +7,6 @@ search.winner, search.by_network, search.trials        # pandas
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.cache import cached_by_runs
 from analysis.groups import NOT_SETTINGS, with_traits
-from analysis.labels import TRAITS
-from analysis.once import once_per_runs
+from analysis.labels import TRAITS, settings_in
 from analysis.search_importance import importances
 from resnet_lab.errors import UserError
 from resnet_lab.files import user_path
@@ -231,7 +230,7 @@ def split_searches(runs: Runs, storage: str | None = None) -> list[Search]:
     return _split_with(runs, storage)
 
 
-@once_per_runs
+@cached_by_runs
 def _split(runs: Runs) -> list[Search]:
     return _split_with(runs, None)
 
@@ -521,9 +520,7 @@ def _of_runs(members: pd.DataFrame, names: Sequence[str], metrics: pd.DataFrame)
 def settings_of(members: pd.DataFrame) -> pd.DataFrame:
     """Return the numeric settings of the recipe, a column each; text and switches are left out."""
     texts = members["schedule"] if "schedule" in members else pd.Series("", members.index)
-    hidden = pd.DataFrame(
-        [dict(re.findall(r"(\w+)=(\S+)", str(text))) for text in texts], index=members.index
-    )
+    hidden = pd.DataFrame([settings_in(text) for text in texts], index=members.index)
     known = [name for name in RECIPE if name in members and name != "schedule"]
     both = pd.concat([members[known], hidden.drop(columns=known, errors="ignore")], axis=1)
     numbers: pd.DataFrame = both.apply(pd.to_numeric, errors="coerce")
@@ -548,7 +545,7 @@ def apart_from_searches(runs: Runs) -> Runs:
     return _apart(runs) if split_searches(runs) else runs
 
 
-@once_per_runs
+@cached_by_runs
 def _apart(runs: Runs) -> Runs:
     return without_searches(runs, split_searches(runs))
 

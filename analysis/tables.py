@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -176,12 +176,19 @@ def search_tables(searches: Sequence[Search]) -> dict[str, pd.DataFrame]:
         "search_importances": [one.importances for one in searches],
         "search_confirmed": [one.ranking for one in searches],
     }
-    labels = [one.label for one in searches]
+    labelled = _labelled(tables, [one.label for one in searches], "search")
+    return {name: table for name, table in labelled.items() if len(table)}
+
+
+def _labelled(
+    tables: Mapping[str, Sequence[pd.DataFrame]], labels: Sequence[str], column: str
+) -> dict[str, pd.DataFrame]:
+    """Return each name's tables below each other, with their labels in a column."""
     named = {
-        name: [part.assign(search=label) for part, label in zip(parts, labels, strict=True)]
+        name: [part.assign(**{column: one}) for part, one in zip(parts, labels, strict=True)]
         for name, parts in tables.items()
     }
-    kept = {name: [part for part in parts if len(part)] for name, parts in named.items()}
+    kept = {name: [one for one in parts if len(one)] or parts for name, parts in named.items()}
     return {name: pd.concat(parts, ignore_index=True) for name, parts in kept.items() if parts}
 
 
@@ -217,14 +224,7 @@ def tuning_tables(runs: Runs) -> dict[str, pd.DataFrame]:
         "tuning_effects": [effects(one) for one in tunings],
         "tuning_rates": [one.rates for one in tunings],
     }
-    labels = [one.label for one in tunings]
-    return {
-        name: pd.concat(
-            [part.assign(protocol=label) for part, label in zip(parts, labels, strict=True)]
-        )
-        for name, parts in tables.items()
-        if tunings
-    }
+    return _labelled(tables, [one.label for one in tunings], "protocol")
 
 
 def tuning_text(runs: Runs) -> str:

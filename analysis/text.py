@@ -1,9 +1,10 @@
-"""Texts for a terminal: words listed, and lines wrapped such that commands can still be given."""
+"""Texts: words listed, lines wrapped such that commands can still be given, Markdown tables."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 
 _WORDS = re.compile(r"(?:(?<!\w)'[^']*'|\S)+")
 """Words; a quote opens only where no letter is before it, so that "theory's" is a word."""
@@ -30,7 +31,28 @@ def wrapped(text: str, width: int, first: str, later: str) -> list[str]:
     return lines
 
 
+def wrapped_words(text: str, width: int, first: str, later: str) -> list[str]:
+    """Wrap `text` at spaces only, so that names and paths stay whole."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def listed(values: Sequence[object]) -> str:
     """Return ``a, b and c``."""
     *first, last = map(str, values)
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def markdown_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[bool] = ()
+) -> str:
+    """Return texts as a table of GitHub's Markdown; columns that are not `left` to the right."""
+    sides = left or [True] * len(head)
+    rule = ["---" if to_left else "---:" for to_left in sides]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))

@@ -9,17 +9,16 @@ a minimum and so flatters: it is never an effect.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pandas as pd
 
-from analysis.claims.evidence import Contrast, by_depth, contrast, contrasts
+from analysis.cache import cached_by_runs
+from analysis.claims.contrast import Contrast, by_depth, contrast, contrasts
 from analysis.groups import Group, arms, split_groups
-from analysis.labels import group_labels
-from analysis.once import once_per_runs
+from analysis.labels import group_labels, settings_in
 from analysis.statistics import summarise
 from resnet_lab.runs.frames import Runs
 
@@ -78,7 +77,7 @@ class Tuning:
         return _choices(self.members, self.rates, self.settings)
 
 
-@once_per_runs
+@cached_by_runs
 def split_tunings(runs: Runs) -> list[Tuning]:
     """Return the tunings among runs, the one with most members first.
 
@@ -132,18 +131,15 @@ def _with_schedule(members: pd.DataFrame) -> pd.DataFrame:
     """Add what `schedule` says, a column each."""
     if "schedule" not in members:
         return members
-    said = [dict(_SETTING.findall(str(text))) for text in members["schedule"]]
+    said = [settings_in(text) for text in members["schedule"]]
     added = pd.DataFrame(said, index=members.index)
     return members.join(added.drop(columns=list(members), errors="ignore"))
 
 
-_SETTING = re.compile(r"(\w+)=(.*?)(?= \w+=|$)")
-
-
 def _varied(members: pd.DataFrame) -> tuple[str, ...]:
     """The settings of the recipe that are not the same in all members."""
-    written = _SETTING.findall(str(members["schedule"].iloc[0])) if "schedule" in members else []
-    names = [*TUNABLE, *(name for name, _ in written if name not in TUNABLE)]
+    written = settings_in(members["schedule"].iloc[0]) if "schedule" in members else {}
+    names = [*TUNABLE, *(name for name in written if name not in TUNABLE)]
     return tuple(
         name
         for name in names
@@ -166,7 +162,7 @@ def _shared(settings: dict[str, object], varied: Sequence[str]) -> dict[str, obj
     if "lr" in varied:
         kept["lr"] = 0.0
     if "schedule" in kept:
-        pairs = _SETTING.findall(str(kept["schedule"]))
+        pairs = settings_in(kept["schedule"]).items()
         kept["schedule"] = " ".join(f"{name}={one}" for name, one in pairs if name not in varied)
     return kept
 

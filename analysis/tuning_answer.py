@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.claims.claim import Outcome
-from analysis.claims.evidence import TOO_FEW, Contrast, points_text
+from analysis.claims.contrast import TOO_FEW, Contrast, points_text
 from analysis.claims.project.degradation import judge
 from analysis.statistics import together_text
 from analysis.text import listed
@@ -27,7 +27,7 @@ def answer(tuning: Tuning) -> str:
     parts = ["Does degradation survive tuning?"]
     if found:
         outcome, shown = judge(found, [])
-        parts += [_verdict(tuning, outcome, shown), _comparison(tuning, shown, len(found))]
+        parts += [_yes_or_no(tuning, outcome, shown), _comparison(tuning, shown, len(found))]
     else:
         parts.append(_said(tuning, UNTESTED))
     parts += [*_gain(tuning), _said(tuning, CAUTION), *_edges(tuning), *_unequal(tuning)]
@@ -42,7 +42,7 @@ def _said(tuning: Tuning, text: str) -> str:
     return text.replace("learning rates", "recipes").replace("the rates", "the recipes")
 
 
-def _verdict(tuning: Tuning, outcome: Outcome, shown: Contrast) -> str:
+def _yes_or_no(tuning: Tuning, outcome: Outcome, shown: Contrast) -> str:
     """Yes or no; with reserve where a network that lost might do better beyond the grid."""
     plain = tuning.choices[tuning.choices["family"] == "plain"].set_index("short")["edge"]
     limit = ", as far as this grid goes"

@@ -32,7 +32,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.claims import evaluate, format_verdicts
-from analysis.claims.evidence import (
+from analysis.claims.contrast import (
     by_depth,
     contrast,
     contrasts,

@@ -20,7 +20,7 @@ from analysis.claims import (
     verdicts_frame,
     verdicts_json,
 )
-from analysis.claims.evidence import Contrast
+from analysis.claims.contrast import Contrast
 from analysis.claims.project.degradation import judge
 from analysis.groups import split_groups
 from analysis.statistics import detectable, power, t_interval

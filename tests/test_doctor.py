@@ -73,14 +73,14 @@ def test_a_proper_study_that_shows_degradation_has_nothing_in_its_way() -> None:
     last = runs.metrics["step"] > 0.8 * 160
     final = runs.metrics.groupby(["run", "network", "split"])["value"].transform("last")
     level = runs.metrics["value"].where(~last, final)
-    (patient,) = examine(replace(runs, metrics=runs.metrics.assign(value=level)))
-    assert patient.outcome == "supported"
-    assert patient.diagnoses == ()
-    assert patient.fine == tuple(CHECKS)
-    assert (patient.finished, patient.members) == (18, 18)
-    told = examination_text([patient], [], [])
+    (group,) = examine(replace(runs, metrics=runs.metrics.assign(value=level)))
+    assert group.outcome == "supported"
+    assert group.diagnoses == ()
+    assert group.fine == tuple(CHECKS)
+    assert (group.finished, group.members) == (18, 18)
+    told = examination_text([group], [], [])
     assert "  nothing stands in the way: the deeper plain network trains worse" in told.splitlines()
-    assert patient.evidence in " ".join(told.split())
+    assert group.evidence in " ".join(told.split())
     assert "why:" not in told
 
 
@@ -92,11 +92,11 @@ def test_a_proper_study_without_degradation_is_not_explained_away() -> None:
     frame = runs.runs
     for network, shift in (("plain-8-x0.5", 1.0), ("plain-20-x0.5", 1.0), ("plain-56-x0.5", 0.0)):
         frame.loc[frame["network"] == network, "train_error"] = [v + shift for v in values]
-    patient = examine(Runs(frame, runs.metrics.iloc[:0], runs.layers))[0]
-    assert patient.outcome == "refuted"
-    assert patient.diagnoses == ()
+    group = examine(Runs(frame, runs.metrics.iloc[:0], runs.layers))[0]
+    assert group.outcome == "refuted"
+    assert group.diagnoses == ()
     assert "nothing stands in the way: these networks show no degradation" in examination_text(
-        [patient], [], []
+        [group], [], []
     )
 
 
@@ -120,14 +120,14 @@ def test_networks_of_one_depth_have_nothing_to_be_compared_with() -> None:
 
 def test_a_pair_of_one_depth_is_not_asked_for_another() -> None:
     runs = study({"plain-34": 30.0, "resnet-34": 25.0}, data="imagenet", iterations=600_000)
-    (patient,) = examine(runs)
-    assert (patient.one_depth, patient.outcome) == (True, "not tested")
-    assert not {"one depth", "depth"} & {one.id for one in patient.diagnoses}
-    assert patient.pairs[0].startswith(
+    (group,) = examine(runs)
+    assert (group.one_depth, group.outcome) == (True, "not tested")
+    assert not {"one depth", "depth"} & {one.id for one in group.diagnoses}
+    assert group.pairs[0].startswith(
         "shortcuts help at 34 layers: supported (plain-34 minus resnet-34 training error 5.1 points"
     )
-    assert not {"depth", "best epochs"} & set(patient.fine)
-    told = " ".join(examination_text([patient], [], []).split())
+    assert not {"depth", "best epochs"} & set(group.fine)
+    told = " ".join(examination_text([group], [], []).split())
     assert "degradation: not tested (the depth question was not asked: plain and residual" in told
     assert "--network plain-18" not in told
 
@@ -255,7 +255,7 @@ def test_settings_that_differ_between_depths_are_named() -> None:
     assert one.severity == "explains it"
     assert one.found == "56 layers and 20 layers were not trained alike: lr 0.05 here and 0.1 there"
     assert one.remedy.endswith("--network plain-20")
-    assert {patient.outcome for patient in examine(runs)} == {"not tested"}
+    assert {group.outcome for group in examine(runs)} == {"not tested"}
 
 
 def test_a_schedule_is_taken_apart_where_it_differs() -> None:
@@ -411,12 +411,10 @@ def test_an_error_that_still_falls_means_too_few_steps() -> None:
 
 
 def test_degradation_that_is_there_does_not_silence_too_few_steps() -> None:
-    (patient,) = examine(demo_runs())
-    assert patient.outcome == "supported"
-    assert [(one.id, one.severity) for one in patient.diagnoses] == [
-        ("too few steps", "may matter")
-    ]
-    told = examination_text([patient], [], [])
+    (group,) = examine(demo_runs())
+    assert group.outcome == "supported"
+    assert [(one.id, one.severity) for one in group.diagnoses] == [("too few steps", "may matter")]
+    told = examination_text([group], [], [])
     assert "the deeper plain network trains worse; what may matter:" in told
     assert "nothing stands in the way" not in told
 
@@ -466,11 +464,11 @@ def test_every_diagnosis_has_numbers_reasons_and_a_way_out_within_the_width() ->
         study({"plain-20": 9.0, "plain-44": 9.0}, [0], **CIFAR),
         study({"resnet-56": 9.0}, [1], **{**CIFAR, "lr": 0.3}),
     )
-    patients = examine(runs)
-    for one in (diagnosis for patient in patients for diagnosis in patient.diagnoses):
+    groups = examine(runs)
+    for one in (diagnosis for group in groups for diagnosis in group.diagnoses):
         assert all((one.found, one.why, one.remedy))
         assert one.severity in ("explains it", "may matter")
-    told = examination_text(patients, [("runs/broken", "no format")], ["runs/other"])
+    told = examination_text(groups, [("runs/broken", "no format")], ["runs/other"])
     assert max(len(line) for line in told.splitlines()) <= 100
     assert told.splitlines()[-3:] == [
         "left out:",

@@ -18,7 +18,7 @@ from synthetic_runs import as_runs, member
 
 from analysis.claims import ALPHA, CLAIMS, evaluate_claims, false_positives
 from analysis.claims.claim import Outcome
-from analysis.claims.evidence import Contrast
+from analysis.claims.contrast import Contrast
 from analysis.claims.findings import judge
 from analysis.claims.project import degradation as claim_1
 from analysis.claims.project import freeze as claim_9
@@ -154,7 +154,7 @@ def outcomes(case: Case, means: Sequence[float], n: int, shared: bool, draws: in
 @pytest.mark.parametrize("kind", false_positives.KINDS)
 def test_no_kind_of_seeds_puts_a_verdict_on_the_wrong_side(kind: str, n: int) -> None:
     shares = false_positives.sides(kind, n, studies=2000, seed=1)
-    assert max(shares) <= at_most(false_positives.MOST, 2000)
+    assert max(shares) <= at_most(false_positives.LARGEST_SHARE, 2000)
 
 
 def test_students_interval_alone_does_not_keep_its_level() -> None:
@@ -169,7 +169,7 @@ def test_the_page_has_the_table_of_the_command() -> None:
     assert [row[0] for row in rows[2:]] == list(false_positives.KINDS)
     for kind, *cells in rows[2:]:
         for n, cell, alone in zip(false_positives.SEEDS, cells[:3], cells[3:], strict=True):
-            assert float(cell) <= 100 * false_positives.MOST
+            assert float(cell) <= 100 * false_positives.LARGEST_SHARE
             again = 100 * max(false_positives.sides(kind, n, studies=2000))
             assert float(cell) == pytest.approx(again, abs=1.6)
             t_alone = 100 * false_positives.by_t_alone(kind, n, false_positives.STUDIES)

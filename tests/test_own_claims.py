@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,9 @@ def shortcut_helps(group):
 '''
 
 
+demo = cache(demo_runs)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "mine.py"
@@ -45,15 +49,15 @@ def judged(file: Path, body: str, runs: rl.Runs | None = None, **options: str) -
     head = f"import resnet_lab as rl\n@rl.claim('mine', statement='s', needs='n'{given})\n"
     file.write_text(f"{head}def mine(group):\n    {body}\n")
     rl.load_parts(file)
-    (found,) = evaluate_claims(demo_runs() if runs is None else runs, own_claims())
+    (found,) = evaluate_claims(demo() if runs is None else runs, own_claims())
     return found
 
 
 def test_a_file_of_ten_lines_is_judged_as_the_projects_are(file: Path) -> None:
     assert len(FILE.splitlines()) <= 13
     rl.load_parts(file)
-    found = evaluate_claims(demo_runs())[-1]
-    project = evaluate_claims(demo_runs())[0]
+    found = evaluate_claims(demo())[-1]
+    project = evaluate_claims(demo())[0]
     assert (found.id, found.title, found.source) == ("shortcut-helps", "shortcut helps", "mine.py")
     assert (found.verdict, found.n, found.unit) == ("supported", 3, "percentage points")
     assert found.effect == pytest.approx(2.9 * 1.02)
@@ -151,7 +155,7 @@ def test_a_function_that_fails_is_one_message_and_the_others_are_judged(
     found = judged(file, body)
     assert found.verdict == "not tested"
     assert re.search(message, found.evidence), found.evidence
-    others = evaluate_claims(demo_runs())
+    others = evaluate_claims(demo())
     assert [one.verdict for one in others if one.id == "1-degradation"] == ["supported"]
     assert main(["claims", RUNS]) == 0
     assert f"mine: not tested ({found.evidence})" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from test_false_positives import ALPHA, DRAWS, FAR, Case, at_most, outcomes
 
 from analysis.claims import Verdict, evaluate_pairs, format_verdicts, verdicts_json
 from analysis.claims import pair as pairs
-from analysis.claims.evidence import Contrast
+from analysis.claims.contrast import Contrast
 from analysis.claims.pair import MARGIN, PAIR, all_pairs
 from analysis.statistics import t_interval
 from resnet_lab.runs.frames import Runs

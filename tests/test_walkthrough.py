@@ -14,7 +14,7 @@ from synthetic_runs import demo_runs
 from tiny_runs import ROOT, info, tiny
 
 from analysis.claims import evaluate
-from analysis.claims.evidence import by_depth
+from analysis.claims.contrast import by_depth
 from analysis.groups import split_groups
 from analysis.statistics import mean_interval, paired
 from analysis.walkthrough import Walk, begin, does_depth_hurt, is_it_overfitting

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from resnet_lab.parts.claims import Claim, Outcome
 
-__all__ = ["ALPHA", "Claim", "Finding", "Outcome", "Verdict"]
+__all__ = ["ALPHA", "Claim", "Finding", "Outcome", "Verdict", "without_numbers"]
 
 ALPHA = 0.05
 """Two-sided significance level of every claim: intervals hold at 1 - ALPHA."""
@@ -39,6 +39,11 @@ class Finding:
     power: str = ""
     detectable: float | None = None
     comparison: str = ""
+
+
+def without_numbers(outcome: Outcome, evidence: str, reason: str, n: int = 0) -> Finding:
+    """Return a finding that compares nothing: `evidence` says what there is instead."""
+    return Finding(outcome, None, "", None, None, n, evidence, reason)
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.claims.claim import ALPHA, Outcome
-from analysis.claims.evidence import Contrast
+from analysis.claims.contrast import Contrast
 from analysis.claims.findings import judge
 from analysis.claims.learning import Lost
 from analysis.claims.project.degradation import judge_losses
 from analysis.statistics import t_interval
+from analysis.text import markdown_table
 from resnet_lab.lifecycle import end_with_the_reader
 
 Floats = NDArray[np.float64]
@@ -31,8 +32,8 @@ Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
 SEEDS = (2, 3, 5)
 STUDIES = 20_000
-MOST = 0.05
-"""Largest share of studies in which a verdict may take one wrong side."""
+LARGEST_SHARE = 0.05
+"""Of studies: in which a verdict may take one wrong side."""
 
 PAGE = Path(__file__).parents[2] / "docs/claims.md"
 BEGIN, END = "<!-- false positives: begin -->", "<!-- false positives: end -->"
@@ -123,8 +124,7 @@ def table(studies: int = STUDIES) -> str:
         ]
         for kind in KINDS
     ]
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(head, rows)
 
 
 def written(page: str, made: str) -> str:

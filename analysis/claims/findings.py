@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.claims.claim import ALPHA, Finding, Outcome
-from analysis.claims.evidence import Contrast, bound, interval_of, left_out, points_text
+from analysis.claims.contrast import Contrast, bound, interval_of, left_out, points_text
 from analysis.claims.published import Published
 from analysis.groups import Group
 from analysis.statistics import deciding_level, detectable, spread_interval

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import ALPHA
-from analysis.claims.evidence import Contrast, estimate, interval_of
+from analysis.claims.contrast import Contrast, estimate, interval_of
 from analysis.groups import Group
 from analysis.layer_dynamics import MEMBER, at_step, growth
 from analysis.statistics import t_interval

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.claims.claim import ALPHA, Outcome
-from analysis.claims.evidence import Contrast
+from analysis.claims.claim import ALPHA, Finding, Outcome, without_numbers
+from analysis.claims.contrast import Contrast
 from analysis.claims.thresholds import CHANCE_SHARE
 from analysis.groups import Group
 from analysis.statistics import rate_interval, rates_p
@@ -112,6 +112,13 @@ def trained_seeds(group: Group, members: pd.DataFrame) -> pd.DataFrame:
     """Return the finished members without those that collapsed."""
     kept = (members["status"] == "finished") & ~collapsed(group, members)
     return members[kept]
+
+
+def rates_finding(outcome: Outcome, rates: Sequence[Lost], reason: str, n: int) -> Finding:
+    """Return the finding where too few seeds trained for errors to be compared."""
+    counts = ", ".join(f"{one.network} {one.count} of {one.n}" for one in rates)
+    evidence = f"seeds that diverged or collapsed: {counts}"
+    return without_numbers(outcome, evidence, reason, n)
 
 
 def more_lost(first: Lost, second: Lost, comparisons: int = 1) -> bool:

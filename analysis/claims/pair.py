@@ -14,9 +14,9 @@ from functools import cached_property
 
 import pandas as pd
 
-from analysis.claims.claim import Claim, Finding, Outcome
-from analysis.claims.course import course_text, share_worse
-from analysis.claims.evidence import (
+from analysis.cache import cached_by_runs
+from analysis.claims.claim import Claim, Finding, Outcome, without_numbers
+from analysis.claims.contrast import (
     TOO_FEW,
     Contrast,
     contrast,
@@ -28,6 +28,7 @@ from analysis.claims.evidence import (
     training_images,
     unsettled,
 )
+from analysis.claims.course import course_text, share_worse
 from analysis.claims.findings import points_finding
 from analysis.claims.learning import (
     Lost,
@@ -35,13 +36,13 @@ from analysis.claims.learning import (
     lost_seeds,
     more_lost,
     nothing_learnt,
+    rates_finding,
     trained_seeds,
 )
 from analysis.claims.published import published
 from analysis.claims.thresholds import PAIR_MARGIN
 from analysis.convergence import time_averages
 from analysis.groups import Group, split_groups
-from analysis.once import once_per_runs
 from analysis.search import apart_from_searches
 from resnet_lab.runs.frames import Runs
 
@@ -141,7 +142,7 @@ class Pair:
         return contrast(values, self.plain, self.residual, comparisons)
 
 
-@once_per_runs
+@cached_by_runs
 def all_pairs(runs: Runs) -> list[Pair]:
     """Return every pair of every group of alike runs: in a group by depth, then by shortcut.
 
@@ -168,7 +169,7 @@ def pair_finding(pair: Pair) -> Finding:
     """Judge a pair by its errors at the end and along training, and by the seeds that it lost."""
     why = incomparable(pair)
     if why:
-        return Finding("not tested", None, "", None, None, 0, f"{pair.name}: {why}", f"{why}.")
+        return without_numbers("not tested", f"{pair.name}: {why}", f"{why}.")
     lost = lost_seeds(pair.group, pair.members)
     nothing = nothing_learnt(pair.group, pair.members)
     if pair.end is None:
@@ -275,17 +276,8 @@ def _only_rates(pair: Pair, lost: Mapping[str, Lost], nothing: str) -> Finding:
     """Return the finding where too few seeds trained for errors to be compared."""
     outcome, why = judge_losses(pair, "undecided", None, lost, nothing)
     both = [lost[name] for name in (pair.plain, pair.residual)]
-    counts = ", ".join(f"{one.network} {one.count} of {one.n}" for one in both)
-    return Finding(
-        outcome=outcome,
-        effect=None,
-        unit="",
-        low=None,
-        high=None,
-        n=min(one.n for one in both),
-        evidence=f"seeds that diverged or collapsed: {counts}",
-        reason=f"{why}The two have no seed in common in which both trained.",
-    )
+    why += "The two have no seed in common in which both trained."
+    return rates_finding(outcome, both, why, min(one.n for one in both))
 
 
 def evidence_text(pair: Pair) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.claims.evidence import Contrast
+from analysis.claims.contrast import Contrast
 from analysis.groups import Group
 from analysis.paper import Result, load_paper
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from analysis.claims import project
-from analysis.claims.claim import Claim, Finding, Verdict
+from analysis.claims.claim import Claim, Finding, Verdict, without_numbers
 from analysis.claims.grouping import groups_across
 from analysis.claims.own import own_claims
 from analysis.claims.pair import PAIR, all_pairs, titled
@@ -27,6 +27,9 @@ def _of_the_project() -> tuple[Claim, ...]:
     found = [one for module in modules for one in vars(module).values() if isinstance(one, Claim)]
     return tuple(sorted(found, key=lambda claim: int(claim.id.split("-")[0])))
 
+
+OF_CLAIM = ("id", "title", "source", "statement", "rule", "needs", "sweep", "smallest")
+"""What a verdict repeats of its claim."""
 
 CLAIMS = _of_the_project()
 """The project's claims."""
@@ -83,45 +86,22 @@ def evaluate(runs: Runs) -> list[Verdict]:
 
 
 def _verdict(claim: Claim, protocol: str, found: Finding) -> Verdict:
+    said = {name: getattr(claim, name) for name in OF_CLAIM}
     return Verdict(
-        id=claim.id,
-        title=claim.title,
-        source=claim.source,
-        statement=claim.statement,
+        **said,
+        **{name: value for name, value in vars(found).items() if name != "outcome"},
         verdict=found.outcome,
-        effect=found.effect,
-        unit=found.unit,
-        low=found.low,
-        high=found.high,
-        n=found.n,
         protocol=protocol,
-        evidence=found.evidence,
-        reason=found.reason,
-        rule=claim.rule,
-        needs=claim.needs,
-        sweep=claim.sweep,
-        smallest=claim.smallest,
         overturned=claim.overturned.get(found.outcome, ""),
-        power=found.power,
-        detectable=found.detectable,
-        comparison=found.comparison,
     )
 
 
 def _not_tested(claim: Claim) -> Verdict:
     free = ["depth", "shortcut", *([claim.across] if claim.across else [])]
     alike = f"No group of runs alike in everything but {listed(free)} has them."
-    missing = Finding(
-        outcome="not tested",
-        effect=None,
-        unit="",
-        low=None,
-        high=None,
-        n=0,
-        evidence=f"needs {claim.needs}",
-        reason=alike + _try(claim),
+    return _verdict(
+        claim, "", without_numbers("not tested", f"needs {claim.needs}", alike + _try(claim))
     )
-    return _verdict(claim, "", missing)
 
 
 def _try(claim: Claim) -> str:

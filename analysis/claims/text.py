@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 import pandas as pd
 
 from analysis.claims.claim import Claim, Verdict
-from analysis.text import wrapped
+from analysis.text import markdown_table, wrapped
 
 WIDTH = 100
 """Columns of a terminal into which explanations are wrapped."""
@@ -52,13 +52,12 @@ def _reasoning(verdict: Verdict) -> list[str]:
 
 def overturned_table(claims: Sequence[Claim]) -> str:
     """Return as Markdown what would have to be seen to change each claim's verdicts."""
-    lines = [["id", "verdict", "what would have to be seen to change it"], ["---"] * 3]
-    lines += [
-        [f"`{claim.id}`", outcome, seen]
+    rows = [
+        (f"`{claim.id}`", outcome, seen)
         for claim in claims
         for outcome, seen in claim.overturned.items()
     ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(["id", "verdict", "what would have to be seen to change it"], rows)
 
 
 def verdicts_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:

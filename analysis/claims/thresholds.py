@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.text import markdown_table
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -270,5 +272,4 @@ def thresholds_table() -> str:
         )
         for each in sorted(THRESHOLDS, key=lambda one: _order(one.claims[0]))
     ]
-    lines = [head, ["---"] * len(head), *map(list, rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(head, rows)

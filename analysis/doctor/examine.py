@@ -28,7 +28,7 @@ CHECKS: dict[str, Check] = {
 
 
 @dataclass(frozen=True)
-class Patient:
+class Examination:
     """One group of alike runs, and what was found.
 
     `outcome` is the verdict on degradation ("not tested" where the group cannot test it), with
@@ -48,7 +48,7 @@ class Patient:
     one_depth: bool = False
 
 
-def examine(runs: Runs) -> list[Patient]:
+def examine(runs: Runs) -> list[Examination]:
     """Make every check on every group of alike runs, the largest group first.
 
     Trials of searches are no alike runs: see `analysis.doctor.searches`.
@@ -62,11 +62,11 @@ def _same_data(group: Group, groups: list[Group]) -> tuple[Group, ...]:
     return tuple(one for one in groups if one is not group and one.settings["data"] == data)
 
 
-def _examined(case: Case) -> Patient:
+def _examined(case: Case) -> Examination:
     found = {name: tuple(check(case)) for name, check in CHECKS.items()}
     diagnoses = [one for several in found.values() for one in several]
     finding = case.finding
-    return Patient(
+    return Examination(
         protocol=case.group.label,
         members=len(case.group.members),
         finished=len(case.group.finished),

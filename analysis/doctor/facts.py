@@ -27,14 +27,14 @@ class Known:
     of wider networks. `recipe` is the file of the recipe that the networks are to be trained by.
     """
 
-    shallow: int
-    least: int
-    deep: int
-    width: float
-    chance: float
     fact: str
     recipe: str
     width_fact: str = ""
+    shallow: int = 20
+    least: int = 20
+    deep: int = 56
+    width: float = 1.0
+    chance: float = 90.0
 
 
 def published(network: str, data: str) -> str:
@@ -58,10 +58,6 @@ def wide_rescue() -> str:
 KNOWN = {
     "digits": Known(
         shallow=8,
-        least=20,
-        deep=56,
-        width=1.0,
-        chance=90.0,
         fact="on digits, at half width and lr 0.1, training error ends at "
         f"{DIGITS['plain-8'].text} for plain-8, {DIGITS['plain-20'].text} for plain-20 and "
         f"{DIGITS['plain-56'].text} for plain-56 (n = {DIGITS['plain-56'].n}, README)",
@@ -72,11 +68,6 @@ KNOWN = {
         f"wider networks were not measured here. {wide_rescue()}",
     ),
     "cifar10": Known(
-        shallow=20,
-        least=20,
-        deep=56,
-        width=1.0,
-        chance=90.0,
         fact="on CIFAR-10 degradation shows between 20 and 56 layers: at the end of the paper's "
         f"schedule plain-20 has {published('plain-20', 'cifar10')} test error and plain-56 "
         f"{published('plain-56', 'cifar10')}; after eight epochs, which show how far the deep "
@@ -86,10 +77,6 @@ KNOWN = {
         width_fact=f"wider networks were not measured by this project. {wide_rescue()}",
     ),
     "cifar100": Known(
-        shallow=20,
-        least=20,
-        deep=56,
-        width=1.0,
         chance=99.0,
         fact="R has no plain networks on CIFAR-100; on CIFAR-10, with images of the same size, "
         "degradation shows between 20 and 56 layers (R Figure 6)",
@@ -99,7 +86,6 @@ KNOWN = {
         shallow=18,
         least=18,
         deep=34,
-        width=1.0,
         chance=99.9,
         fact=f"on ImageNet the validation error of plain-34 is {published('plain-34', 'imagenet')},"
         f" that of plain-18 {published('plain-18', 'imagenet')}, by ten crops of one run each",

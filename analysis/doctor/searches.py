@@ -8,14 +8,14 @@ import pandas as pd
 
 from analysis.claims.thresholds import CHANCE_SHARE
 from analysis.doctor.facts import KNOWN
-from analysis.doctor.training import FALLING
+from analysis.doctor.training import FALLING, last_tenths
 from analysis.search import Search, split_searches
 from analysis.search_text import summary
 from resnet_lab.runs.frames import Runs
 
 
 @dataclass(frozen=True)
-class SearchedPatient:
+class SearchExamination:
     """One search: its summary, and what was found in how many of its trials."""
 
     study: str
@@ -25,10 +25,10 @@ class SearchedPatient:
     findings: tuple[str, ...]
 
 
-def examine_searches(runs: Runs) -> list[SearchedPatient]:
+def examine_searches(runs: Runs) -> list[SearchExamination]:
     """Look at every search among the runs."""
     return [
-        SearchedPatient(
+        SearchExamination(
             study=one.study,
             trials=len(one.trials),
             counts=one.counts,
@@ -45,7 +45,7 @@ def _findings(search: Search, runs: Runs) -> list[str]:
     for status, way in WAYS.items():
         count = search.counts.get(status, 0)
         if count:
-            found.append(f"{count} of {total} trials {WORDS.get(status, status)}: {way}")
+            found.append(f"{count} of {total} trials {status}: {way}")
     finished = search.members[search.members["status"] == "finished"]
     known = KNOWN.get(str(search.members["data"].iloc[0]))
     if known is not None:
@@ -74,7 +74,6 @@ WAYS = {
     "waiting": "the same command trains them",
 }
 """Status -> what to do."""
-WORDS = {"diverged": "diverged", "failed": "failed"}
 
 
 def _still_falling(members: pd.DataFrame, metrics: pd.DataFrame) -> int:
@@ -85,7 +84,8 @@ def _still_falling(members: pd.DataFrame, metrics: pd.DataFrame) -> int:
     errors = metrics[own & (metrics["metric"] == "error") & (metrics["split"] == "train")]
     keys = ["run", "network"]
     curve = errors.merge(members[[*keys, "iterations"]], on=keys)
-    share = curve["step"] / curve["iterations"]
-    before = curve[(share > 0.8) & (share <= 0.9)].groupby(keys, observed=True)["value"].mean()
-    last = curve[share > 0.9].groupby(keys, observed=True)["value"].mean()
+    before, last = (
+        part.groupby(keys, observed=True)["value"].mean()
+        for part in last_tenths(curve, curve["iterations"])
+    )
     return int((before - last > FALLING).sum())

@@ -27,9 +27,15 @@ def seeds(case: Case) -> Sequence[Diagnosis]:
     common = _common(case)
     deepest = case.at(depths[-1])
     if common == 0:
-        return [_unpaired(case, deepest)]
+        used = [f"{depth} layers: {_list_of_seeds(case.at(depth))}" for depth in depths]
+        return [_unpaired("the depths", used, deepest, int(case.at(depths[0])["seed"].iloc[0]))]
     if common == 1:
-        return [_one_seed(case, deepest)]
+        known = (
+            "; on digits the training error of plain-56 has a standard deviation of "
+            f"{DIGITS['plain-56'].sd:.1f} points over {DIGITS['plain-56'].n} seeds (README)"
+        )
+        both = (deepest, case.at(depths[0]))
+        return [_one_seed("the depths", both, "every depth", known)]
     return _wide_interval(case)
 
 
@@ -41,52 +47,21 @@ def _of_pair(case: Case, pair: Pair) -> list[Diagnosis]:
         return []  # which says that they have not come to their end
     common = set(plain["seed"]) & set(residual["seed"])
     if not common:
-        return [
-            Diagnosis(
-                id="seeds not paired",
-                severity=EXPLAINS,
-                found=f"{pair.name} share no seed ({pair.plain}: {_list_of_seeds(plain)}; "
-                f"{pair.residual}: {_list_of_seeds(residual)})",
-                why="runs of one seed saw the same batches, and only their difference is an "
-                "observation",
-                remedy=again(residual, f"--seed {int(plain['seed'].min())}"),
-            )
+        used = [
+            f"{pair.plain}: {_list_of_seeds(plain)}",
+            f"{pair.residual}: {_list_of_seeds(residual)}",
         ]
+        return [_unpaired(pair.name, used, residual, int(plain["seed"].min()))]
     if len(common) == 1:
-        free = int(max(plain["seed"].max(), residual["seed"].max())) + 1
-        commands = dict.fromkeys(again(one, f"--seed {free}") for one in (plain, residual))
-        return [
-            Diagnosis(
-                id="one seed",
-                severity=EXPLAINS,
-                found=f"{pair.name} share one seed",
-                why="one observation has no interval, so the verdict can only be undecided",
-                remedy=f"train two seeds more of both: {listed(list(commands))}",
-            )
-        ]
-    return _too_few(pair, residual)
-
-
-def _too_few(pair: Pair, residual: pd.DataFrame) -> list[Diagnosis]:
-    """How many seeds an undecided pair would take, were its mean and spread the true ones."""
+        return [_one_seed(pair.name, (plain, residual), "both")]
     found = pair.end
     if pair.finding.outcome != "undecided" or found is None or not found.mean or not found.sd > 0:
         return []
     needed = seeds_to_decide(abs(found.mean), found.sd)
-    if needed <= found.n:
-        return []
     free = int(pair.members["seed"].max()) + 1
-    return [
-        Diagnosis(
-            id="too few seeds",
-            severity=MATTERS,
-            found=f"{found.name}: training error {found.mean:.1f} points with a standard deviation "
-            f"of {found.sd:.1f} over {found.n} seeds, interval [{found.low:.1f}, {found.high:.1f}]",
-            why=f"were mean and spread the true ones, {needed:,} seeds would show it with a chance "
-            f"of {POWER:.0%}".replace("%", " %"),
-            remedy=f"{again(residual, f'--seed {free}')}  # and the same of {pair.plain}",
-        )
-    ]
+    remedy = f"{again(residual, f'--seed {free}')}  # and the same of {pair.plain}"
+    row = pd.Series({name: getattr(found, name) for name in ("mean", "sd", "n", "low", "high")})
+    return [_more_seeds(found.name, row, needed, remedy)] if needed > found.n else []
 
 
 def _common(case: Case) -> int:
@@ -96,15 +71,13 @@ def _common(case: Case) -> int:
     return max(len(own & set(case.at(depth)["seed"])) for depth in shallower)
 
 
-def _unpaired(case: Case, deepest: pd.DataFrame) -> Diagnosis:
-    used = [f"{depth} layers: {_list_of_seeds(case.at(depth))}" for depth in case.depths]
-    seed = int(case.at(case.depths[0])["seed"].iloc[0])
+def _unpaired(who: str, used: Sequence[str], members: pd.DataFrame, seed: int) -> Diagnosis:
     return Diagnosis(
         id="seeds not paired",
         severity=EXPLAINS,
-        found=f"the depths share no seed ({'; '.join(used)})",
+        found=f"{who} share no seed ({'; '.join(used)})",
         why="runs of one seed saw the same batches, and only their difference is an observation",
-        remedy=again(deepest, f"--seed {seed}"),
+        remedy=again(members, f"--seed {seed}"),
     )
 
 
@@ -112,18 +85,15 @@ def _list_of_seeds(members: pd.DataFrame) -> str:
     return f"seed {listed(sorted(int(seed) for seed in members['seed'].unique()))}"
 
 
-def _one_seed(case: Case, deepest: pd.DataFrame) -> Diagnosis:
-    shallow = case.at(case.depths[0])
-    free = int(max(deepest["seed"].max(), shallow["seed"].max())) + 1
-    commands = dict.fromkeys(again(each, f"--seed {free}") for each in (deepest, shallow))
+def _one_seed(who: str, sides: Sequence[pd.DataFrame], each: str, known: str = "") -> Diagnosis:
+    free = max(int(one["seed"].max()) for one in sides) + 1
+    commands = dict.fromkeys(again(one, f"--seed {free}") for one in sides)
     return Diagnosis(
         id="one seed",
         severity=EXPLAINS,
-        found="the depths share one seed",
-        why="one observation has no interval, so the verdict can only be undecided; on digits the "
-        f"training error of plain-56 has a standard deviation of {DIGITS['plain-56'].sd:.1f} "
-        f"points over {DIGITS['plain-56'].n} seeds (README)",
-        remedy=f"train two seeds more of every depth: {listed(list(commands))}",
+        found=f"{who} share one seed",
+        why=f"one observation has no interval, so the verdict can only be undecided{known}",
+        remedy=f"train two seeds more of {each}: {listed(list(commands))}",
     )
 
 
@@ -144,24 +114,22 @@ def _wide_interval(case: Case) -> Sequence[Diagnosis]:
         return []
     depth, row = min(found, key=lambda one: one[1]["sd"] / one[1]["mean"])
     needed = seeds_to_decide(float(row["mean"]), float(row["sd"]), level)
-    return [_more_seeds(case, deepest, depth, row, needed)] if needed > row["n"] else []
-
-
-def _more_seeds(case: Case, deepest: int, depth: int, row: pd.Series, needed: int) -> Diagnosis:
-    n = int(row["n"])
     free = int(case.plain["seed"].max()) + 1
-    why = (
-        f"were mean and spread the true ones, {needed:,} seeds would show it with a chance of "
-        f"{POWER:.0%}".replace("%", " %")
-    )
-    if n == 2:
-        why += "; with two seeds an interval is 9.0 standard deviations wide on either side"
+    remedy = f"{again(case.at(deepest), f'--seed {free}')}  # and the same of {depth} layers"
+    name = f"{deepest} minus {depth} layers"
+    return [_more_seeds(name, row, needed, remedy)] if needed > row["n"] else []
+
+
+def _more_seeds(name: str, row: pd.Series[float], needed: int, remedy: str) -> Diagnosis:
+    """How many seeds it would take, were this mean and spread the true ones."""
+    n = int(row["n"])
+    few = "; with two seeds an interval is 9.0 standard deviations wide on either side"
     return Diagnosis(
         id="too few seeds",
         severity=MATTERS,
-        found=f"{deepest} minus {depth} layers: training error {row['mean']:.1f} points with a "
-        f"standard deviation of {row['sd']:.1f} over {n} seeds, interval "
-        f"[{row['low']:.1f}, {row['high']:.1f}]",
-        why=why,
-        remedy=f"{again(case.at(deepest), f'--seed {free}')}  # and the same of {depth} layers",
+        found=f"{name}: training error {row['mean']:.1f} points with a standard deviation of "
+        f"{row['sd']:.1f} over {n} seeds, interval [{row['low']:.1f}, {row['high']:.1f}]",
+        why=f"were mean and spread the true ones, {needed:,} seeds would show it with a chance of "
+        f"{100 * POWER:.0f} %{few if n == 2 else ''}",
+        remedy=remedy,
     )

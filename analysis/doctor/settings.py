@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -10,8 +9,7 @@ import pandas as pd
 from analysis.doctor.diagnosis import MATTERS, Case, Diagnosis
 from analysis.doctor.facts import EFFECTS, HARMLESS, NETWORK, RECIPES
 from analysis.groups import Group
-
-_PARTS = re.compile(r" (?=\w+=)")
+from analysis.labels import settings_in
 
 
 def settings_of(group: Group) -> dict[str, str]:
@@ -19,8 +17,7 @@ def settings_of(group: Group) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in group.settings.items():
         if isinstance(value, str) and "=" in value:
-            parts = [part.partition("=") for part in _PARTS.split(value)]
-            found.update({key: value_text(text) for key, _, text in parts})
+            found.update({key: value_text(text) for key, text in settings_in(value).items()})
         else:
             found[name] = value_text(value)
     return found

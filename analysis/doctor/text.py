@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from analysis.claims import Verdict, format_verdicts
 from analysis.doctor.diagnosis import EXPLAINS, Diagnosis
-from analysis.doctor.examine import Patient
-from analysis.doctor.searches import SearchedPatient
-from analysis.text import wrapped
+from analysis.doctor.examine import Examination
+from analysis.doctor.searches import SearchExamination
+from analysis.text import wrapped, wrapped_words
 
 WIDTH = 96
 LEFT_OUT = 10
@@ -19,23 +18,23 @@ LEFT_OUT = 10
 
 
 def examination_text(
-    patients: Sequence[Patient],
+    examinations: Sequence[Examination],
     skipped: Sequence[tuple[str, str]],
     foreign: Sequence[str],
-    searches: Sequence[SearchedPatient] = (),
+    searches: Sequence[SearchExamination] = (),
     own: Sequence[Verdict] = (),
 ) -> str:
     """Return every group with its verdict, what stands in the way, and what was left out.
 
     Args:
-        patients: of `examine`.
+        examinations: of `examine`.
         skipped: (path, reason) of run directories that could not be read.
         foreign: folders without a run.
         searches: of `examine_searches`.
         own: verdicts on the user's own claims.
     """
     blocks = ["\n".join(_search_lines(one)) for one in searches]
-    blocks += ["\n".join(_patient_lines(one)) for one in patients]
+    blocks += ["\n".join(_examination_lines(one)) for one in examinations]
     blocks += [f"your own claims, {format_verdicts(own, why=True)}"] if own else []
     entries = [f"{path}: {reason}" for path, reason in skipped]
     entries += [f"{path}: no run.json at or below it" for path in foreign]
@@ -46,7 +45,7 @@ def examination_text(
     return "\n\n".join(blocks)
 
 
-def _search_lines(search: SearchedPatient) -> list[str]:
+def _search_lines(search: SearchExamination) -> list[str]:
     lines = [line for one in search.summary for line in _kept(one)]
     if not search.findings:
         return [*lines, "  nothing found"]
@@ -59,50 +58,50 @@ def _kept(line: str) -> list[str]:
     return _wrapped(line.strip(), len(line) - len(line.lstrip()), 4) if is_text else [line]
 
 
-def _patient_lines(patient: Patient) -> list[str]:
-    networks = "network" if patient.members == 1 else "networks"
-    count = f"{patient.finished} of {patient.members} {networks} finished"
-    lines = _wrapped(f"{patient.protocol}: {count}", 0, 2)
-    for pair in patient.pairs:
+def _examination_lines(examined: Examination) -> list[str]:
+    networks = "network" if examined.members == 1 else "networks"
+    count = f"{examined.finished} of {examined.members} {networks} finished"
+    lines = _wrapped(f"{examined.protocol}: {count}", 0, 2)
+    for pair in examined.pairs:
         lines += _wrapped(pair, 2, 4)
-    evidence = f" ({patient.evidence})" if patient.evidence else ""
-    lines += _wrapped(f"degradation: {patient.outcome}{evidence or _not_asked(patient)}", 2, 4)
-    lines += [f"  {_headline(patient)}"]
-    for diagnosis in patient.diagnoses:
+    evidence = f" ({examined.evidence})" if examined.evidence else ""
+    lines += _wrapped(f"degradation: {examined.outcome}{evidence or _not_asked(examined)}", 2, 4)
+    lines += [f"  {_headline(examined)}"]
+    for diagnosis in examined.diagnoses:
         lines += _diagnosis_lines(diagnosis)
-    if patient.fine:
-        lines += _wrapped(f"fine: {', '.join(patient.fine)}", 2, 4)
+    if examined.fine:
+        lines += _wrapped(f"fine: {', '.join(examined.fine)}", 2, 4)
     return lines
 
 
-def _not_asked(patient: Patient) -> str:
-    if not patient.one_depth:
+def _not_asked(examined: Examination) -> str:
+    if not examined.one_depth:
         return ""
     return " (the depth question was not asked: plain and residual networks of one depth)"
 
 
-def _headline(patient: Patient) -> str:
-    count = sum(one.severity == EXPLAINS for one in patient.diagnoses)
-    if patient.one_depth:
-        return _pair_headline(patient, count)
-    if patient.outcome == "supported":
+def _headline(examined: Examination) -> str:
+    count = sum(one.severity == EXPLAINS for one in examined.diagnoses)
+    if examined.one_depth:
+        return _pair_headline(examined, count)
+    if examined.outcome == "supported":
         seen = "the deeper plain network trains worse"
         return (
             f"{seen}; what may matter:"
-            if patient.diagnoses
+            if examined.diagnoses
             else f"nothing stands in the way: {seen}"
         )
     if count:
         return f"{count} {'thing explains' if count == 1 else 'things explain'} it:"
-    if patient.diagnoses:
+    if examined.diagnoses:
         return "nothing explains it for certain; what may matter:"
     return "nothing stands in the way: these networks show no degradation"
 
 
-def _pair_headline(patient: Patient, count: int) -> str:
+def _pair_headline(examined: Examination, count: int) -> str:
     if count:
         return f"{count} {'thing stands' if count == 1 else 'things stand'} in the pair's way:"
-    return "what may matter to the pair:" if patient.diagnoses else "nothing stands in its way"
+    return "what may matter to the pair:" if examined.diagnoses else "nothing stands in its way"
 
 
 def _diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
@@ -115,27 +114,19 @@ def _diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
 
 
 def _wrapped(text: str, first: int, later: int) -> list[str]:
-    """Wrap at spaces only, so that names and paths stay whole."""
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=" " * first,
-        subsequent_indent=" " * later,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return wrapped_words(text, WIDTH, " " * first, " " * later)
 
 
 def examination_json(
-    patients: Sequence[Patient],
+    examinations: Sequence[Examination],
     skipped: Sequence[tuple[str, str]],
     foreign: Sequence[str],
-    searches: Sequence[SearchedPatient] = (),
+    searches: Sequence[SearchExamination] = (),
     own: Sequence[Verdict] = (),
 ) -> str:
     """Return the same as `examination_text` as a JSON object."""
     content = {
-        "groups": [asdict(one) for one in patients],
+        "groups": [asdict(one) for one in examinations],
         "searches": [asdict(one) for one in searches],
         "own_claims": [asdict(one) for one in own],
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped],

@@ -166,7 +166,13 @@ def too_few_steps(case: Case) -> Sequence[Diagnosis]:
 def _last_fall(case: Case, depth: int) -> float:
     """Mean training error of the last tenth but one of training minus that of the last, points."""
     curve = case.curve(depth, "train")
-    iterations = float(str(case.group.settings["iterations"]))
+    before, last = last_tenths(curve, float(str(case.group.settings["iterations"])))
+    return float(before["value"].mean() - last["value"].mean())
+
+
+def last_tenths(
+    curve: pd.DataFrame, iterations: float | pd.Series[float]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of the last tenth but one of training, and those of the last."""
     share = curve["step"] / iterations
-    before = curve[(share > 0.8) & (share <= 0.9)]["value"].mean()
-    return float(before - curve[share > 0.9]["value"].mean())
+    return curve[(share > 0.8) & (share <= 0.9)], curve[share > 0.9]

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
-from analysis.claims.course import course_text, share_worse
-from analysis.claims.evidence import (
+from analysis.claims.contrast import (
     TOO_FEW,
     Contrast,
     by_depth,
@@ -21,6 +20,7 @@ from analysis.claims.evidence import (
     seeds_text,
     unsettled,
 )
+from analysis.claims.course import course_text, share_worse
 from analysis.claims.findings import points_finding
 from analysis.claims.learning import (
     Lost,
@@ -28,6 +28,7 @@ from analysis.claims.learning import (
     lost_seeds,
     more_lost,
     nothing_learnt,
+    rates_finding,
     trained_seeds,
 )
 from analysis.claims.published import published
@@ -79,17 +80,8 @@ def _paired(members: pd.DataFrame) -> bool:
 def _only_rates(group: Group, plain: pd.DataFrame, rates: Sequence[Lost]) -> Finding:
     """Return the finding where too few seeds trained for errors to be compared."""
     outcome, why = judge_losses("undecided", None, rates, nothing_learnt(group, plain))
-    counts = ", ".join(f"{one.network} {one.count} of {one.n}" for one in rates)
-    return Finding(
-        outcome=outcome,
-        effect=None,
-        unit="",
-        low=None,
-        high=None,
-        n=rates[-1].n,
-        evidence=f"seeds that diverged or collapsed: {counts}",
-        reason=f"{why}No two networks have finished seeds in common.",
-    )
+    why += "No two networks have finished seeds in common."
+    return rates_finding(outcome, rates, why, rates[-1].n)
 
 
 def judge_losses(

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from analysis.claims.claim import Claim, Finding, Outcome
-from analysis.claims.evidence import (
+from analysis.claims.claim import Claim, Finding, Outcome, without_numbers
+from analysis.claims.contrast import (
     Contrast,
     contrast,
     estimate,
@@ -125,7 +125,7 @@ def _not_recorded(plain: str, twin: str) -> Finding:
     reason = (
         "lr |g| / |w|, which they have, knows no momentum: it does not say whether a layer moves."
     )
-    return Finding("not tested", None, "", None, None, 0, missing, reason)
+    return without_numbers("not tested", missing, reason)
 
 
 FREEZE = Claim(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
-from analysis.claims.evidence import Contrast, unsettled
+from analysis.claims.contrast import Contrast, unsettled
 from analysis.claims.findings import factor_finding
 from analysis.claims.growth import Growth, growth_text, plain_growth, stages_text
 from analysis.claims.thresholds import RATE_MARGIN

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.claims.claim import Claim, Finding, Outcome
-from analysis.claims.evidence import Contrast, interval_text, unsettled
+from analysis.claims.contrast import Contrast, interval_text, unsettled
 from analysis.claims.findings import factor_finding
 from analysis.claims.growth import activation_growth, growth_text
 from analysis.claims.thresholds import VANISHING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.claims.claim import Claim, Finding, Outcome
-from analysis.claims.evidence import (
+from analysis.claims.contrast import (
     Contrast,
     contrast,
     estimate,

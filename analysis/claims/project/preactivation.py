@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.claims.claim import Claim, Finding
-from analysis.claims.evidence import (
+from analysis.claims.contrast import (
     TOO_FEW,
     contrast,
     floor_text,

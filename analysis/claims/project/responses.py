@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
-from analysis.claims.evidence import (
+from analysis.claims.contrast import (
     Contrast,
     by_depth,
     contrast,

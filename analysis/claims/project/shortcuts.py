@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
-from analysis.claims.evidence import (
+from analysis.claims.contrast import (
     Contrast,
     contrast,
     floor_text,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import Claim, Finding, Outcome
-from analysis.claims.evidence import (
+from analysis.claims.contrast import (
     Contrast,
     contrast,
     floor_text,

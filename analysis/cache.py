@@ -12,7 +12,7 @@ from resnet_lab.runs.frames import Runs
 T = TypeVar("T")
 
 
-def once_per_runs(function: Callable[[Runs], T]) -> Callable[[Runs], T]:
+def cached_by_runs(function: Callable[[Runs], T]) -> Callable[[Runs], T]:
     """Keep what a function of runs returns for as long as the runs themselves are kept.
 
     Callers share the result, and must not change it.

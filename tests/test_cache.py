@@ -4,7 +4,7 @@ import gc
 
 import pandas as pd
 
-from analysis.once import once_per_runs
+from analysis.cache import cached_by_runs
 from resnet_lab.runs.frames import Runs
 
 
@@ -15,7 +15,7 @@ def runs(count: int) -> Runs:
 def test_what_is_asked_for_twice_is_done_once_and_forgotten_with_its_runs() -> None:
     asked: list[int] = []
 
-    @once_per_runs
+    @cached_by_runs
     def count(these: Runs) -> int:
         asked.append(len(these.runs))
         return len(these.runs)
