@@ -124,7 +124,9 @@ def test_seeds_that_were_lost_and_networks_that_learnt_nothing_count(file: Path)
     errors = {"plain-20": [1.0, 1.1, 90.0, 90.0], "resnet-20": [5.0, 5.1, 5.2, 5.3]}
     rows = [member(name, i, one) for name, own in errors.items() for i, one in enumerate(own)]
     body = 'return group.compare("resnet-20", "plain-20", above=0)'
-    assert judged(file, body, as_runs(rows)).verdict == "undecided"
+    lost = judged(file, body, as_runs(rows))
+    assert lost.verdict == "undecided"
+    assert "decides nothing. Seeds 0, 1: resnet-20 5.00, 5.10; plain-20 1.00, 1.10" in lost.reason
     rows = [member(name, seed, 89.0) for name in errors for seed in range(3)]
     assert judged(file, body, as_runs(rows)).verdict == "not under this recipe"
 

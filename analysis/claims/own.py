@@ -20,7 +20,7 @@ from analysis.claims.contrast import (
     unsettled,
 )
 from analysis.claims.findings import POINTS, judge, points_finding, ratio_finding, value_finding
-from analysis.claims.learning import settled
+from analysis.claims.learning import settled, trained_seeds
 from analysis.groups import Group
 from resnet_lab.errors import UserError, suggest
 from resnet_lab.parts.claims import OUTCOMES, OWN
@@ -124,10 +124,14 @@ class AlikeRuns:
         outcome, reason = judge(found, edge or 0.0), ""
         if margin is not None and found.above(-margin) and found.below(margin):
             outcome = "equivalent"
+        if outcome == "undecided":
+            held = TOO_FEW if found.excluded(edge or 0.0) else "The interval holds the threshold"
+            reason = f"{unsettled(found.n, held)}."
         if isinstance(values, str):
             name = name or values.replace("train_", "training_").replace("_", " ")
         if isinstance(values, str) and values in ERRORS:
-            outcome, reason = settled(outcome, [found], self._group)
+            left, why = settled(outcome, [found], self._group)
+            outcome, reason = left, why + (reason if left == outcome else "")
             unit = unit or POINTS
         return self.finding(outcome, found, reason, ratio=ratio, name=name or "value", unit=unit)
 
@@ -153,9 +157,6 @@ class AlikeRuns:
         """
         if outcome not in OUTCOMES:
             raise UserError(f"unknown outcome '{outcome}'{suggest(outcome, OUTCOMES) or '.'}")
-        if outcome == "undecided":
-            open_ = TOO_FEW if found.excluded() else "The interval holds the threshold"
-            reason = f"{reason} {unsettled(found.n, open_)}."
         seeds = "" if ratio else seeds_text(found, 2)
         said = f"{reason.strip()} {seeds[:1].upper()}{seeds[1:]}{'.' * bool(seeds)}".strip()
         if ratio:
@@ -174,7 +175,8 @@ class AlikeRuns:
             return values
         members = self._group.finished
         if values in ERRORS:
-            return final_error(members, values.removesuffix("_error"))
+            trained = trained_seeds(self._group, members)
+            return final_error(trained, values.removesuffix("_error"))
         if values not in members:
             raise UserError(
                 f"runs have no column '{values}'{suggest(values, map(str, members)) or '.'}"
