@@ -17,8 +17,7 @@ from urllib.parse import urlsplit
 
 from resnet_lab.data.config import FOLDER_DATA, default_data_dir, prepare_command
 from resnet_lab.errors import UserError
-from resnet_lab.files import user_path
-from resnet_lab.left_behind import is_left_behind
+from resnet_lab.files import is_left_behind, user_path
 from resnet_lab.runs.provenance import provenance
 
 WIDTH = 96

@@ -11,7 +11,7 @@ from resnet_lab.data.image_listing import ENDINGS, Listing
 from resnet_lab.data.image_root import LAYOUT, check_part, tree_root
 from resnet_lab.data.reached_twice import Reached
 from resnet_lab.errors import UserError
-from resnet_lab.left_behind import is_left_behind
+from resnet_lab.files import is_left_behind
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ImageIndex:
         paths: the image files.
         labels: the class of each.
         left_out: everything else, sorted: paths of files, and, with a slash at the end, of folders
-            that nobody's data is in (`resnet_lab.left_behind`).
+            that nobody's data is in (`resnet_lab.files.is_left_behind`).
     """
 
     folder: Path

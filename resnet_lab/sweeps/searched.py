@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.documents import DocumentError, load_json, load_yaml, read_text
 from resnet_lab.sweeps.distributions import as_flag
 from resnet_lab.sweeps.naming import FILE
 from resnet_lab.sweeps.queue import DUPLICATE, FLAGS, RUN, SLOT
 from resnet_lab.sweeps.storage import VARIABLE, close, open_storage
 from resnet_lab.sweeps.verdict import split_metric
+from resnet_lab.yaml_json import DocumentError, load_json, load_yaml, read_text
 
 JOURNAL = "study.journal"
 _SEED = re.compile(r" seed (\d+)")

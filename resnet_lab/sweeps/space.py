@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest, suggest_path
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.parts.files import absolute, load_parts
 from resnet_lab.sweeps.distributions import Distribution, odd_exponents, read_distribution
+from resnet_lab.yaml_json import DocumentError, load_yaml, read_text
 
 if TYPE_CHECKING:
     from optuna import Trial
