@@ -1,8 +1,11 @@
-"""Fields of the configuration's dataclasses hold what their annotations say, from any caller.
+"""Checks that the fields of the configuration's dataclasses hold what their annotations say.
 
 Python checks no annotation: `RecipeConfig(precision="float16")` would train in float32. Each of
 these classes calls `check_fields` when it is made, so that a value that is wrong is refused in
 words, and one that means the same (a NumPy number, a list for a tuple) becomes plain.
+
+pydantic would do the fitting and none of the words, and its import takes twice as long as that of
+the whole configuration.
 """
 
 from __future__ import annotations

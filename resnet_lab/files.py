@@ -17,6 +17,12 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A disk is full, or what one may use of it."""
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
 """A file system that took writes takes none any more."""
+LEFT_BEHIND = (
+    *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle"),
+    *("$recycle.bin", "system volume information", "lost+found"),
+)
+"""What systems, file servers and editors leave in folders, in lower case. Whatever begins with a
+dot counts as well: .DS_Store, ._x.jpg, .git, .ipynb_checkpoints."""
 NO_TEMPORARY_FOLDER = "no folder for temporary files can be written: set TMPDIR to one that can"
 
 
@@ -44,6 +50,11 @@ def with_home(given: str) -> str:
             "HOME"
         )
     return path
+
+
+def is_left_behind(name: str) -> bool:
+    """Whether an entry of a folder is nobody's data, by its name."""
+    return name.startswith(".") or name.lower() in LEFT_BEHIND
 
 
 @contextmanager

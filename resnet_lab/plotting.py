@@ -14,10 +14,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 
+from resnet_lab.environment import variables_kept
 from resnet_lab.errors import UserError
 from resnet_lab.files import NO_TEMPORARY_FOLDER
 
@@ -38,8 +38,8 @@ def import_matplotlib() -> None:
 
 
 def _import_with_any_backend() -> None:
-    backend = os.environ.get("MPLBACKEND")
-    with _environment({"MPLBACKEND": None}):
+    with variables_kept(["MPLBACKEND"]):
+        backend = os.environ.pop("MPLBACKEND", None)
         import matplotlib.pyplot
     if backend:
         with suppress(ValueError):  # no backend of this machine
@@ -51,8 +51,10 @@ def _import_without_settings() -> None:
     found = importlib.util.find_spec("matplotlib")
     assert found is not None
     assert found.origin is not None
-    folder = {"MPLBACKEND": None, "MPLCONFIGDIR": _folder_to_write_in()}
-    with _environment(folder), _working_directory(Path(found.origin).parent / "mpl-data"):
+    defaults = Path(found.origin).parent / "mpl-data"
+    with variables_kept(["MPLBACKEND", "MPLCONFIGDIR"]), chdir(defaults):
+        os.environ.pop("MPLBACKEND", None)
+        os.environ["MPLCONFIGDIR"] = _folder_to_write_in()
         import matplotlib.pyplot  # noqa: F401
 
 
@@ -68,35 +70,6 @@ def _folder_to_write_in() -> str:
 def _forget_half_an_import() -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         del sys.modules[name]
-
-
-@contextmanager
-def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
-    """While entered, these variables are set so; None: not at all."""
-    before = {name: os.environ.get(name) for name in values}
-    _set(values)
-    try:
-        yield
-    finally:
-        _set(before)
-
-
-def _set(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
-@contextmanager
-def _working_directory(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 import_matplotlib()

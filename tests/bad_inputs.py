@@ -46,20 +46,20 @@ from resnet_lab.data.cifar import read_cifar
 from resnet_lab.data.datasets.cifar import Cifar
 from resnet_lab.data.download import unpack
 from resnet_lab.data.image_tree import ImageTree, read_trees
-from resnet_lab.documents import DocumentError, dump_yaml, load_json, load_yaml
 from resnet_lab.errors import UserError
 from resnet_lab.networks.network import build_network
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.networks.weights import load_weights, save_weights
 from resnet_lab.runs.frames import load_runs
 from resnet_lab.runs.rows import LAYERS, METRICS
-from resnet_lab.runs.stacking import read_rows
+from resnet_lab.runs.stack import read_rows
 from resnet_lab.sweeps.distributions import DISTRIBUTIONS, Continuous, read_distribution
 from resnet_lab.sweeps.queue import Queue, Slot, open_study
 from resnet_lab.sweeps.storage import open_storage
 from resnet_lab.sweeps.sweep import MOST_RUNS
 from resnet_lab.sweeps.sweep_file import read_sweep
 from resnet_lab.training.train import train
+from resnet_lab.yaml_json import DocumentError, dump_yaml, load_json, load_yaml
 
 ACCEPTED, REFUSED = "accepted", "refused"
 SECONDS = 20

@@ -32,15 +32,15 @@ from resnet_lab.configuration.config import Config
 from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.data.image_tree import ImageTree, read_trees
 from resnet_lab.data.prepare import verify
-from resnet_lab.documents import LARGEST, DocumentError, load_json, load_yaml, read_text
 from resnet_lab.errors import UserError
 from resnet_lab.networks.network import build_network
 from resnet_lab.networks.weights import load_weights, save_weights
 from resnet_lab.runs.frames import load_runs
 from resnet_lab.runs.rows import LAYERS, METRICS
-from resnet_lab.runs.stacking import MOST_ROWS, read_rows
+from resnet_lab.runs.stack import MOST_ROWS, read_rows
 from resnet_lab.sweeps.sweep_file import read_sweep
 from resnet_lab.training.train import train
+from resnet_lab.yaml_json import LARGEST, DocumentError, load_json, load_yaml, read_text
 
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"a{k + 1}: &a{k + 1} [{','.join([f'*a{k}'] * 10)}]\n" for k in range(12)

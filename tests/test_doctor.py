@@ -21,10 +21,10 @@ from analysis.statistics import seeds_to_decide
 from resnet_lab.cli import main
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.data.datasets.cifar import CIFAR10
-from resnet_lab.documents import dump_yaml
 from resnet_lab.machine import Fact, machine_facts
 from resnet_lab.runs.frames import Runs
 from resnet_lab.training.train import train
+from resnet_lab.yaml_json import dump_yaml
 
 CIFAR: dict[str, Any] = {"data": "cifar10", "protocol": "45k/5k", "iterations": 64_000}
 SIX = {name.replace("-x0.5", ""): error for name, error in DEMO_ERRORS.items()}

@@ -14,7 +14,7 @@ from tiny_runs import ROOT, rows, tiny
 from analysis.groups import restrict
 from resnet_lab.runs.frames import load_runs
 from resnet_lab.runs.rows import METRICS
-from resnet_lab.runs.stacking import Rows, Stack, Words
+from resnet_lab.runs.stack import Rows, Stack, Words
 from resnet_lab.training.train import train
 
 SCRIPT = ROOT / "benchmarks" / "many_runs.py"

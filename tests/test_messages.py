@@ -11,8 +11,8 @@ from tiny_runs import PLAIN, ROOT, at_step, interrupt, tiny
 
 from analysis.doctor import examine
 from analysis.text import wrapped
-from resnet_lab.cli import COMMANDS, main, vocabulary
-from resnet_lab.cli.accepted import Accepted, way_out
+from resnet_lab.cli import COMMANDS, main, synonyms
+from resnet_lab.cli.flags import Accepted, way_out
 from resnet_lab.cli.parsing import config_parser
 from resnet_lab.cli.sweep import sweep_parser
 from resnet_lab.cli.train import size_notes
@@ -319,13 +319,13 @@ def test_every_word_leads_to_what_its_command_has() -> None:
     train_flags = Accepted.among("train", list(config_parser()._option_string_actions))
     sweep_flags = Accepted.among("sweep", list(sweep_parser()._option_string_actions))
     for accepted in (train_flags, sweep_flags):
-        for text in vocabulary.EXPLANATIONS[accepted.command].values():
+        for text in synonyms.EXPLANATIONS[accepted.command].values():
             ours = re.findall(r"--[a-z_-]+(?:\.[a-z_]+)?(?= |$|,|;|\))", text)
             known = {*train_flags.flags, *sweep_flags.flags, "--trainer.device"}
             assert set(ours) <= known, text
     ways = {
         here: [way_out(word, None, train_flags) for word in words.split()]
-        for here, words in vocabulary.NAMES.items()
+        for here, words in synonyms.NAMES.items()
     }
     sections = [here for here in ways if "." in here or here in ("network", "study", "seed")]
     assert all(f"did you mean '{train_flags.key(one)}" in " ".join(ways[one]) for one in sections)

@@ -19,11 +19,11 @@ from resnet_lab.cli.parsing import parse_config
 from resnet_lab.cli.parts import take_parts
 from resnet_lab.cli.wandb_flags import from_wandb
 from resnet_lab.configuration.config import Config
-from resnet_lab.documents import load_yaml
 from resnet_lab.networks.network import Network
 from resnet_lab.parts import files
 from resnet_lab.parts.registry import additions, take_back
 from resnet_lab.sweeps.sweep_file import read_sweep
+from resnet_lab.yaml_json import load_yaml
 
 FILE = """
 import resnet_lab as rl
@@ -89,10 +89,11 @@ def test_runs_of_a_changed_file_are_other_runs(file: Path) -> None:
 
 @pytest.fixture
 def arms(tmp_path: Path) -> Iterator[None]:
-    """The parts of the documentation's second example."""
+    """The parts of each axis in the documentation."""
     path = tmp_path / "arms.py"
     text = Path(__file__).parents[1].joinpath("docs/extending.md").read_text()
-    path.write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    path.write_text(next(block for block in blocks if "StochasticDepth" in block))
     rl.load_parts(path)
     before = additions()
     yield
@@ -179,6 +180,11 @@ def test_activations_know_the_depth_and_paddings_and_orderings_are_read(arms: No
     assert torch.equal(conv(x), torch.nn.functional.conv2d(reflected, conv.weight))
     block = next(rl.build_network("resnet-8-normlast", num_classes=10).blocks())[2]
     assert block._residual == ("conv1", "activation1", "norm1", "conv2")
+    [file] = [Path(one["path"]) for one in files.loaded_files()]
+    file.write_text(file.read_text().replace('"W", "AN", "AN"', '"W", "NA", "AN"'))
+    rl.load_parts(file)
+    block = next(rl.build_network("resnet-8-normlast", num_classes=10).blocks())[2]
+    assert block._residual == ("conv1", "norm1", "activation1", "conv2")
     with pytest.raises(rl.UserError, match="ordering 'two': give unit, between, enter and after"):
         rl.part("ordering", "two")(type("Two", (), {"unit": "WW"}))
 

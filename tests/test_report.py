@@ -22,9 +22,9 @@ from analysis.figures import PLATES
 from analysis.report import explorer, scripts, write_report
 from analysis.tables import aligned, for_reading, mean_text, results_table, results_text
 from resnet_lab.cli import main
-from resnet_lab.documents import dump_yaml
 from resnet_lab.runs.frames import Runs
 from resnet_lab.training.train import train
+from resnet_lab.yaml_json import dump_yaml
 
 SKIPPED = [("runs/broken", "run.json or config.yaml lacks 'networks'")]
 

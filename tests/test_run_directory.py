@@ -26,7 +26,7 @@ from resnet_lab.recording.schedule import RecordingConfig
 from resnet_lab.runs.directory import DamagedFile, RunDirectory, read_info, run_name
 from resnet_lab.runs.provenance import note_resumption
 from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
-from resnet_lab.runs.stacking import read_rows
+from resnet_lab.runs.stack import read_rows
 from resnet_lab.training.train import train
 
 

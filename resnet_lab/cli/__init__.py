@@ -83,7 +83,7 @@ def _dispatch(given: list[str]) -> int:
 
 
 def _no_command(name: str, rest: Sequence[str]) -> str:
-    from resnet_lab.cli.vocabulary import COMMAND_NAMES, named
+    from resnet_lab.cli.synonyms import COMMAND_NAMES, named
 
     meant = named(name, COMMAND_NAMES)
     if name.startswith("-") and not meant:

@@ -15,9 +15,9 @@ from resnet_lab.cli.normalise import Chosen, choose, read_choice
 from resnet_lab.cli.parsing import Parser
 from resnet_lab.cli.terminal import printable
 from resnet_lab.configuration.config import Config
-from resnet_lab.documents import load_yaml, read_text
 from resnet_lab.errors import UserError
 from resnet_lab.files import with_home
+from resnet_lab.yaml_json import load_yaml, read_text
 
 if TYPE_CHECKING:
     from resnet_lab.data.config import DataConfig

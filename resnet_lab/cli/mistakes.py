@@ -1,4 +1,4 @@
-"""What a parser's message says to a user: the mistake, and the way out that its command has."""
+"""Messages of argparse and jsonargparse, rewritten: what is wrong, and what to give instead."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from functools import cache
 from itertools import takewhile, zip_longest
 from typing import get_args, get_type_hints
 
-from resnet_lab.cli import vocabulary
-from resnet_lab.cli.accepted import Accepted, unknown, way_out
-from resnet_lab.cli.vocabulary import named
+from resnet_lab.cli import synonyms
+from resnet_lab.cli.flags import Accepted, unknown, way_out
+from resnet_lab.cli.synonyms import named
 from resnet_lab.errors import UserError, suggest
 
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
@@ -59,7 +59,7 @@ def stray(value: str, before: Sequence[str], accepted: Accepted) -> str:
     if flag == "--network":
         return f"{told}: names are joined by commas: --network {','.join(_parts(values))}"
     if flag == "--seed":
-        return f"{told}: {vocabulary.SEEDS}"
+        return f"{told}: {synonyms.SEEDS}"
     if flag.removeprefix("--") in LISTS:
         return f"{told}: a list is one argument: {flag} '{_listed(values)}'"
     return f"{told}: {flag} has one value, and has it already, {shlex.quote(values[0])}"
@@ -86,7 +86,7 @@ def _stray_name(value: str) -> str:
 def wrong_choice(where: str, value: str, choices: Sequence[str]) -> str:
     """Return the message on a value that is none of a few."""
     word = value.split(":")[0]
-    meant = [one for one in named(word, vocabulary.VALUE_NAMES) if one in choices]
+    meant = [one for one in named(word, synonyms.VALUE_NAMES) if one in choices]
     near = f", did you mean '{meant[0]}'?" if meant else suggest(value, choices)
     return f"{where}: unknown '{value}'{near} (known: {', '.join(choices)})"
 
@@ -107,7 +107,7 @@ def wrong_value(
     if key in LISTS and (key != "recipe.drops" or _are_whole(several)):
         return f"; write {quote}{_listed([value, *after])}{quote}"
     if key == "seed" and len(several) > 1 and not _number(value, whole=True):
-        return f"; {vocabulary.SEEDS}"
+        return f"; {synonyms.SEEDS}"
     if key == "trainer.devices":
         return (
             "; give the number of processes, or all; the variable CUDA_VISIBLE_DEVICES says on "
@@ -247,13 +247,11 @@ def _wrong_type(message: str, arguments: Sequence[str]) -> str:
 @cache
 def _truths() -> frozenset[str]:
     """Flags of a run's configuration that are true or false."""
-    from resnet_lab.configuration.config import Config
+    from resnet_lab.configuration.config import sections
 
-    sections = {field.name: field.default_factory for field in dataclasses.fields(Config)}
     hints = {
         f"--{section}.{name}": hint
-        for section, kind in sections.items()
-        if dataclasses.is_dataclass(kind)
+        for section, kind in sections().items()
         for name, hint in get_type_hints(kind).items()
     }
     return frozenset(flag for flag, hint in hints.items() if bool in (hint, *get_args(hint)))

@@ -1,27 +1,27 @@
-"""Parsers whose mistakes become one clear message."""
+"""The parsers of flags and configuration files; each mistake is one clear `UserError`."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from resnet_lab.cli.accepted import Accepted, unknown
+from resnet_lab.cli.flags import Accepted, unknown
 from resnet_lab.cli.mistakes import check_given, explain, flags_with_values
 from resnet_lab.cli.parts import split_parts
 from resnet_lab.cli.terminal import check_arguments
 from resnet_lab.data.dataset import datasets
-from resnet_lab.documents import DocumentError, check_values, check_yaml, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest_path
 from resnet_lab.files import with_home
 from resnet_lab.parts.files import absolute, named_files
+from resnet_lab.yaml_json import DocumentError, check_values, check_yaml, load_yaml, read_text
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -33,7 +33,7 @@ MODE = "yaml within limits"
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that raises UserError, naming what the command has in the place of a mistake."""
+    """An argparse parser that raises `UserError` and suggests the nearest flag of its command."""
 
     def __init__(self, command: str, description: str) -> None:
         super().__init__(prog=f"resnet-lab {command}", description=description, allow_abbrev=False)
@@ -123,13 +123,10 @@ def _load(text: str) -> Any:
     return value
 
 
-@cache
 def _sections() -> dict[str, Any]:
-    """The parts of a configuration that have keys of their own, by name."""
-    from resnet_lab.configuration.config import Config
+    from resnet_lab.configuration.config import sections  # takes a moment
 
-    hints = get_type_hints(Config)
-    return {one.name: hints[one.name] for one in fields(Config) if is_dataclass(hints[one.name])}
+    return sections()
 
 
 def parse_config(arguments: Sequence[str], command: str = "train") -> Config:
@@ -178,7 +175,7 @@ def _with_whole_paths(arguments: Sequence[str]) -> list[str]:
 
 
 def _check_file(name: str) -> Sequence[str]:
-    """Raise UserError for what the parser would take amiss, or show the whole content of.
+    """Check a configuration file for mistakes on which jsonargparse is silent or prints all of it.
 
     Returns:
         The files of parts that it names, which lie beside it unless their paths say where.

@@ -43,7 +43,7 @@ def split_parts(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             if not file or file.startswith("-"):
                 raise UserError(f"{FLAG} needs a file of Python, such as {FLAG} mine.py")
             files += _files(file)
-        elif argument.startswith(f"{FLAG}="):
+        elif argument.startswith(f"{FLAG}=") and argument != f"{FLAG}=":
             files += _files(argument.removeprefix(f"{FLAG}="))
         else:
             others.append(argument)
@@ -56,7 +56,7 @@ def _files(value: str) -> list[str]:
         return []
     if not value.startswith("["):
         return [value]
-    from resnet_lab.documents import DocumentError, load_yaml
+    from resnet_lab.yaml_json import DocumentError, load_yaml
 
     try:
         found = load_yaml(value)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet_lab.cli.ending import ending
 from resnet_lab.cli.parsing import Parser
 from resnet_lab.cli.resume import outcome_lines, resume
+from resnet_lab.cli.terminal import printable
 from resnet_lab.configuration.config import WandbConfig
 from resnet_lab.errors import UserError
 from resnet_lab.files import user_path, with_home
@@ -85,8 +87,30 @@ def _train_all(given: argparse.Namespace, study: Study) -> int:
     """Train what remains, and say at the end what comes next."""
     code = _run_on_wandb(given, study) if given.engine == "wandb" else study.run()
     if code == 0 and not study.sweep.searches:
-        print(ending(study.job.folder, study.places.values(), smoke=given.smoke))
+        print(printable("\n".join(_ending(study, smoke=given.smoke))))
     return code
+
+
+def _ending(study: Study, *, smoke: bool) -> list[str]:
+    """The last lines of a grid: what its pairs say, and what to do next."""
+    if smoke:
+        return ["next: the same command without --smoke"]
+    finished = [place.is_finished() for place in study.places.values()]
+    rest, folder = finished.count(False), study.job.folder
+    others = f"the other {rest} run{'s' * (rest > 1)}, and then " if rest else ""
+    report = f"next: {others}resnet-lab report {shlex.quote(str(folder))} --out report"
+    return [*(_pairs(folder) if any(finished) else []), report]
+
+
+def _pairs(folder: Path) -> list[str]:
+    """The verdict on each pair of the study, and why others have none."""
+    from analysis.pairs import pair_lines
+    from resnet_lab.runs.frames import load_runs
+
+    try:
+        return pair_lines(load_runs(folder), str(folder))
+    except UserError as error:  # the runs are trained all the same
+        return [f"the runs cannot be compared: {error}"]
 
 
 def sweep_parser() -> Parser:

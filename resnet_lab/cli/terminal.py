@@ -1,4 +1,4 @@
-"""Text from and to a terminal: names in files come from anywhere and may hold control codes."""
+"""What is printed: escapes for control codes in foreign names, and streams that may be closed."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from functools import cache, cached_property
+from typing import Any, Literal, TypeAlias, get_type_hints
 
 from resnet_lab.configuration.identity import Identity, identify
 from resnet_lab.configuration.optimizers import OPTIMIZERS, check_settings
@@ -265,14 +265,7 @@ class Config:
             UserError: a value that no configuration has.
             TypeError: a name that none has.
         """
-        parts = {
-            "data": DataConfig,
-            "recipe": RecipeConfig,
-            "recording": RecordingConfig,
-            "trainer": TrainerConfig,
-            "wandb": WandbConfig,
-        }
-        built = {name: part(**values[name]) for name, part in parts.items() if name in values}
+        built = {name: kind(**values[name]) for name, kind in sections().items() if name in values}
         return cls(**{**values, **built})
 
     @classmethod
@@ -302,3 +295,10 @@ class Config:
     def run_id(self) -> str:
         """16 hexadecimal digits: equal for two configurations that give the same result."""
         return self.identity().id
+
+
+@cache
+def sections() -> dict[str, Any]:
+    """The parts of a configuration that have keys of their own: name -> class."""
+    hints = get_type_hints(Config)
+    return {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}

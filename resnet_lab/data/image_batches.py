@@ -16,8 +16,8 @@ from resnet_lab.data.config import TestView
 from resnet_lab.data.crops import colour_shift, evaluation_views, training_view
 from resnet_lab.data.image_tree import ImageTree
 from resnet_lab.data.randomness import derived_generator
-from resnet_lab.documents import one_line
 from resnet_lab.errors import RunFailed, UserError
+from resnet_lab.yaml_json import one_line
 
 HANDING_OVER = ("DataLoader worker", "shared memory", "ancdata", "ancillary data")
 """Words in torch's errors where a worker has died, or could not share what it has read."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from resnet_lab.data.links import Reached
 from resnet_lab.errors import UserError
-from resnet_lab.left_behind import is_left_behind
+from resnet_lab.files import is_left_behind
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 

@@ -19,7 +19,7 @@ from resnet_lab.data.image_listing import ENDINGS, Listing
 from resnet_lab.data.image_root import LAYOUT, check_part, tree_root
 from resnet_lab.data.links import Reached
 from resnet_lab.errors import UserError
-from resnet_lab.left_behind import is_left_behind
+from resnet_lab.files import is_left_behind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class ImageTree:
         paths: the image files.
         labels: the class of each.
         left_out: everything else, sorted: paths of files, and, with a slash at the end, of folders
-            that nobody's data is in (`resnet_lab.left_behind`).
+            that nobody's data is in (`resnet_lab.files.is_left_behind`).
     """
 
     folder: Path

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from resnet_lab.data.memory import LabelledImages
 from resnet_lab.data.own import Images, OwnDataset
-from resnet_lab.documents import one_line
 from resnet_lab.errors import UserError
+from resnet_lab.yaml_json import one_line
 
 MOST_BYTES = 4 * 2**30
 """Pixels of a torch Dataset that is read into memory."""

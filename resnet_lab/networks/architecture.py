@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 from resnet_lab.networks.part import Place
-from resnet_lab.networks.spec import NetworkSpec, Stage
+from resnet_lab.networks.spec import NetworkSpec, Parts, Stage
 
 Kind = Literal["conv", "norm", "activation"]
 
@@ -86,9 +86,14 @@ class Architecture:
     channels: int
 
 
-@lru_cache
 def architecture(spec: NetworkSpec, in_channels: int = 3) -> Architecture:
     """Return the shape table of `spec` for images with `in_channels`."""
+    return _architecture(spec, spec.parts, in_channels)
+
+
+@lru_cache
+def _architecture(spec: NetworkSpec, parts: Parts, in_channels: int) -> Architecture:
+    """The same; `parts` are those of `spec`, which a changed file makes others."""
     kernel, stride = (3, 1) if spec.stem == "3x3" else (7, 2)
     channels = spec.stem_channels
     stem = (
@@ -117,7 +122,7 @@ def _block(
     shapes = _shapes(spec, stage, in_channels, stride)
     counts = {"W": 0, "N": 0, "A": 0}
     channels = in_channels
-    sections: list[tuple[Element, ...]] = []
+    sequences: list[tuple[Element, ...]] = []
     for sequence in spec.parts.ordering.sequence(len(shapes)):
         elements = []
         for letter in sequence:
@@ -127,8 +132,8 @@ def _block(
                 shape = shapes[counts["W"] - 1]
                 channels = shape[1]
             elements.append(Element(_KINDS[letter], f"{_KINDS[letter]}{counts[letter]}", *shape))
-        sections.append(tuple(elements))
-    enter, residual, after = sections
+        sequences.append(tuple(elements))
+    enter, residual, after = sequences
     changes = stride != 1 or in_channels != stage.out_channels
     shortcut = spec.parts.shortcut
     place = shortcut.changed if changes else shortcut.kept

@@ -26,8 +26,8 @@ class Block(nn.Module):
         self.branch = spec.parts.branch.module(table) or nn.Identity()
         self.shortcut = build_shortcut(spec, table)
         self._enter, self._residual, self._after = (
-            tuple(element.name for element in section)
-            for section in (table.enter, table.residual, table.after)
+            tuple(element.name for element in elements)
+            for elements in (table.enter, table.residual, table.after)
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -27,12 +27,18 @@ from resnet_lab.configuration.identity import FORMAT, Identity, identify, identi
 from resnet_lab.configuration.replaced import PARTS
 from resnet_lab.data.config import default_data_dir
 from resnet_lab.data.image_tree import classes_of
-from resnet_lab.documents import dump_yaml, load_json, load_yaml, read_text
 from resnet_lab.errors import UserError
-from resnet_lab.files import is_sealed, remove_leftovers, seal, write_json, write_text
-from resnet_lab.left_behind import is_left_behind
+from resnet_lab.files import (
+    is_left_behind,
+    is_sealed,
+    remove_leftovers,
+    seal,
+    write_json,
+    write_text,
+)
 from resnet_lab.runs.lock import RunLock
 from resnet_lab.runs.rows import LAYERS, METRICS, RowFile
+from resnet_lab.yaml_json import dump_yaml, load_json, load_yaml, read_text
 
 FORMATS = (1, FORMAT)
 FILES = ("run.json", "config.yaml", "metrics.parquet", "layers.parquet")

@@ -21,14 +21,13 @@ from resnet_lab.configuration.identity import (
     identify_format_1,
 )
 from resnet_lab.configuration.recipe import RecipeConfig
-from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest_path
-from resnet_lab.files import user_path
-from resnet_lab.left_behind import is_left_behind
+from resnet_lab.files import is_left_behind, user_path
 from resnet_lab.runs.directory import OTHERS, identify_again, read_info
 from resnet_lab.runs.rows import LAYERS, METRICS
-from resnet_lab.runs.section import Section
-from resnet_lab.runs.stacking import NO_ROWS, Rows, Stack, read_rows
+from resnet_lab.runs.run_json import Values
+from resnet_lab.runs.stack import NO_ROWS, Rows, Stack, read_rows
+from resnet_lab.yaml_json import DocumentError, load_yaml, read_text
 
 FINAL = (
     "train_error",
@@ -186,7 +185,7 @@ class _Run:
 
 def _read_run(folder: Path) -> tuple[_Run, Rows, Rows]:
     """Read one run directory: what it is, its metrics and its layers."""
-    info = Section(read_info(folder))
+    info = Values(read_info(folder))
     config, identity = _read_config(folder / "config.yaml", info)
     run = _Run(
         id=info.text("run"),
@@ -209,7 +208,7 @@ def _is_published(folder: Path) -> bool:
     return not any((folder / name).exists() for name in OTHERS)
 
 
-def _read_config(file: Path, info: Section) -> tuple[Config, Identity]:
+def _read_config(file: Path, info: Values) -> tuple[Config, Identity]:
     """Read a run's configuration. The run's identity follows from it: no damage goes unseen."""
     values: Any = None
     try:
@@ -238,17 +237,17 @@ def flags_of_parts(config: Any) -> str:
     return " ".join(f"--parts {shlex.quote(file)}" for file in files)
 
 
-def _stored_identity(info: Section) -> Identity | None:
+def _stored_identity(info: Values) -> Identity | None:
     """The identity in run.json; None in format 1, where the whole configuration is the identity."""
     if info.values["format"] == 1:
         return None
-    return Identity(FORMAT, info.section("identity").values)
+    return Identity(FORMAT, info.inside("identity").values)
 
 
 def _member_rows(
-    folder: Path, info: Section, config: Config, identity: Identity
+    folder: Path, info: Values, config: Config, identity: Identity
 ) -> Iterator[dict[str, Any]]:
-    data, origin, settings = info.section("data"), info.section("provenance"), config.data
+    data, origin, settings = info.inside("data"), info.inside("provenance"), config.data
     recipe = effective_recipe(config)
     info.check(seed=config.seed)
     data.check(
@@ -258,16 +257,16 @@ def _member_rows(
         augment=settings.augment,
         test_view=settings.test_view,
     )
-    counts = data.section("counts")
+    counts = data.inside("counts")
     state = info.one_of("status", STATES)
     fingerprint = _fingerprint(config, identity)
     code = identity.content.get("code", {})
     replaced = ", ".join(f"{place} {digest[:8]}" for place, digest in code.items())
-    for member, spec in zip(info.sections("networks"), config.specs(), strict=True):
+    for member, spec in zip(info.each("networks"), config.specs(), strict=True):
         member.check(
             network=spec.name, family=spec.family, depth=spec.depth, shortcut=spec.shortcut
         )
-        final = member.section("final")
+        final = member.inside("final")
         yield {
             "run": info.text("run"),
             "name": info.text("name"),
@@ -315,7 +314,7 @@ def _fingerprint(config: Config, identity: Identity) -> str:
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _arithmetic(origin: Section) -> dict[str, Any]:
+def _arithmetic(origin: Values) -> dict[str, Any]:
     """What "auto" came to be: runs in different arithmetics are not alike. Old runs do not say."""
     if "precision" not in origin.values:
         return {}

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
-from resnet_lab.documents import LARGEST_WHOLE
 from resnet_lab.errors import UserError, suggest
+from resnet_lab.yaml_json import LARGEST_WHOLE
 
 if TYPE_CHECKING:
     from optuna import Trial

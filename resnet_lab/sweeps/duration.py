@@ -11,11 +11,11 @@ from statistics import fmean
 from typing import Any
 
 from resnet_lab.configuration.config import Config
-from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError
-from resnet_lab.left_behind import is_left_behind
+from resnet_lab.files import is_left_behind
 from resnet_lab.runs.directory import read_info
 from resnet_lab.sweeps.cost import multiply_adds
+from resnet_lab.yaml_json import DocumentError, load_yaml, read_text
 
 Key = str
 """What decides the seconds of an iteration, as text: see `key_of`."""

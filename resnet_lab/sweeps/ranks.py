@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_lab.configuration.config import Config
-from resnet_lab.documents import dump_yaml
 from resnet_lab.errors import RunHeld, UserError
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.training.interruption import Interruption
+from resnet_lab.yaml_json import dump_yaml
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.sweeps.distributions import as_flag
 from resnet_lab.sweeps.metric import split_metric
 from resnet_lab.sweeps.queue import FLAGS, RUN, Queue
 from resnet_lab.sweeps.storage import JOURNAL, VARIABLE, close, open_storage
 from resnet_lab.sweeps.study_name import read_study
+from resnet_lab.yaml_json import DocumentError, load_yaml, read_text
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet_lab.documents import load_json, read_text
 from resnet_lab.errors import UserError
 from resnet_lab.files import write_json
 from resnet_lab.sweeps.queue import RUN, SLOT
 from resnet_lab.sweeps.sweep import Sweep
+from resnet_lab.yaml_json import load_json, read_text
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest, suggest_path
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.parts.files import absolute, load_parts
 from resnet_lab.sweeps.distributions import Distribution, odd_exponents, read_distribution
 from resnet_lab.sweeps.sweep import METRICS, MOST_RUNS, Hyperband, Metric, Sweep
+from resnet_lab.yaml_json import DocumentError, load_yaml, read_text
 
 KEYS = (
     "program",

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from resnet_lab.configuration.config import Config, WandbConfig
-from resnet_lab.documents import load_yaml, read_text
 from resnet_lab.rank import is_first_process
+from resnet_lab.yaml_json import load_yaml, read_text
 
 PLACE = ("WANDB_ENTITY", "WANDB_PROJECT")
 

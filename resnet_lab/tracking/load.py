@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet_lab.documents import load_json, read_text
 from resnet_lab.errors import UserError
 from resnet_lab.files import user_path
 from resnet_lab.runs.directory import FILES
 from resnet_lab.runs.frames import Runs, read_runs
 from resnet_lab.tracking.session import FOLDER, log_in
+from resnet_lab.yaml_json import load_json, read_text
 
 if TYPE_CHECKING:
     import wandb

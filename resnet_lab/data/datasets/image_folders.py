@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from resnet_lab.data.config import DataConfig, prepare_command
 from resnet_lab.data.dataset import DATASETS, Dataset
 from resnet_lab.data.image_root import check_part, tree_root
-from resnet_lab.left_behind import is_left_behind
+from resnet_lab.files import is_left_behind
 
 if TYPE_CHECKING:
     from resnet_lab.data.loader import Data

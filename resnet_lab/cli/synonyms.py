@@ -1,4 +1,4 @@
-"""Words that people bring from other programs, and what they are called here.
+"""Names of flags, values and commands in other programs, and what they are called here.
 
 Words are written in lower case with underscores, without the dashes of a flag.
 """

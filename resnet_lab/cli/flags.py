@@ -1,4 +1,4 @@
-"""What a command accepts, and which of it an unknown name is meant as."""
+"""The flags that a command accepts, and the one that an unknown name was probably meant as."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from resnet_lab.cli import vocabulary
-from resnet_lab.cli.vocabulary import explanation, named, plain
+from resnet_lab.cli import synonyms
+from resnet_lab.cli.synonyms import explanation, named, plain
 from resnet_lab.errors import nearest
 
 SECTIONS = ("data", "recipe", "recording", "trainer", "wandb")
@@ -18,7 +18,7 @@ _GENERIC = ("name", "type", "kind")
 
 @dataclass(frozen=True)
 class Accepted:
-    """What a command accepts.
+    """Flags and arguments of one command.
 
     Attributes:
         command: its name, such as "train".
@@ -97,7 +97,7 @@ def _meaning(word: str, value: str | None, accepted: Accepted) -> str:
         return f": {text.replace('--', '') if accepted.in_file else text}"
     if same := accepted.key(word):
         return f", did you mean '{same}'?"
-    for here in named(word, vocabulary.NAMES):
+    for here in named(word, synonyms.NAMES):
         if here.isupper() and here not in accepted.positionals:
             continue
         if here in accepted.positionals:

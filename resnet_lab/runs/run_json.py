@@ -1,4 +1,4 @@
-"""Values of a run.json, each of the type that it must have: the file may be damaged or foreign."""
+"""Reads values of a run.json and checks the type of each: the file may be damaged or foreign."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from resnet_lab.errors import UserError
 
 
 @dataclass(frozen=True)
-class Section:
+class Values:
     """Nested values by name. What is missing raises KeyError, what has another type UserError.
 
     Attributes:
         values: as JSON gave them.
-        place: of the section in its file, for messages: "", "networks.0.".
+        place: of these values in the file, for messages: "", "networks.0.".
     """
 
     values: Mapping[str, Any]
     place: str = ""
 
-    def section(self, name: str) -> Section:
+    def inside(self, name: str) -> Values:
         """Values under a name."""
-        return self._section(self.values[name], f"{self.place}{name}")
+        return self._inside(self.values[name], f"{self.place}{name}")
 
-    def sections(self, name: str) -> list[Section]:
-        """A list of sections, at least one."""
+    def each(self, name: str) -> list[Values]:
+        """A list of groups of values, at least one."""
         found = self.values[name]
         if not isinstance(found, list) or not found:
             raise self._wrong(name, "a list")
-        return [self._section(one, f"{self.place}{name}.{k}") for k, one in enumerate(found)]
+        return [self._inside(one, f"{self.place}{name}.{k}") for k, one in enumerate(found)]
 
     @staticmethod
-    def _section(values: Any, place: str) -> Section:
+    def _inside(values: Any, place: str) -> Values:
         if not isinstance(values, dict):
             raise UserError(f"{place} is {values!r}, not a group of values")
-        return Section(values, f"{place}.")
+        return Values(values, f"{place}.")
 
     def text(self, name: str) -> str:
         """A text."""

@@ -1,4 +1,4 @@
-"""Small text files from anywhere, YAML and JSON: read within limits, so that none can do harm.
+"""YAML and JSON, read within limits, so that no file from anywhere can do harm.
 
 A short file may ask for endless memory (aliases of aliases, a device in a file's place), crash the
 parser by its nesting, or mean something else than it seems to say (a key given twice, a number in
