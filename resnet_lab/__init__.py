@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from resnet_lab.networks.spec import NetworkSpec
     from resnet_lab.networks.weights import load_weights, save_weights
     from resnet_lab.parts.files import load_parts
+    from resnet_lab.recording.own import quantity
     from resnet_lab.recording.schedule import RecordingConfig
     from resnet_lab.runs.frames import Runs, load_runs
     from resnet_lab.tracking.load import load_wandb
@@ -49,6 +50,7 @@ _PLACES = {
     "load_wandb": "resnet_lab.tracking.load",
     "load_weights": "resnet_lab.networks.weights",
     "part": "resnet_lab.networks.own",
+    "quantity": "resnet_lab.recording.own",
     "save_weights": "resnet_lab.networks.weights",
     "train": "resnet_lab.training.train",
 }
@@ -72,6 +74,7 @@ __all__ = [
     "load_wandb",
     "load_weights",
     "part",
+    "quantity",
     "save_weights",
     "train",
 ]

@@ -330,7 +330,7 @@ def by_identity(
         data = (config.data.name, config.data.test, config.data_dir)
         if data not in fingerprints:  # once a data set, as it may have a million files
             fingerprints[data] = config.fingerprint()
-        own = code | foreign_parts(config.specs())
+        own = code | foreign_parts(config.specs(), config.recording.chosen())
         place = RunDirectory.of(config, identify(config, fingerprints[data], own))
         points.setdefault(place.id, flags)
         configs.setdefault(place.id, config)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from resnet_lab.configuration.identity import Identity, identify
-from resnet_lab.configuration.recipe import RecipeConfig, as_stored
+from resnet_lab.configuration.recipe import RecipeConfig, as_stored, reads_stored
 from resnet_lab.configuration.replaced import foreign_parts, replaced_code
 from resnet_lab.data.config import DataConfig, default_data_dir
 from resnet_lab.data.fingerprint import fingerprint
@@ -177,6 +177,8 @@ class Config:
                 "choose data.protocol 'validation' or fixed drops"
             )
         self._check_ghost_batch()
+        if not reads_stored():
+            self.recording.chosen()
         if self.study is not None:
             _check_folder_name("study", self.study)
         for name in ("data_dir", "runs_dir"):
@@ -275,7 +277,8 @@ class Config:
 
     def identity(self) -> Identity:
         """What the run is known by; it reads the data directory."""
-        return identify(self, self.fingerprint(), replaced_code() | foreign_parts(self.specs()))
+        own = foreign_parts(self.specs(), self.recording.chosen())
+        return identify(self, self.fingerprint(), replaced_code() | own)
 
     def run_id(self) -> str:
         """16 hexadecimal digits: equal for two configurations that give the same result."""

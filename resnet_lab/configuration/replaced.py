@@ -16,9 +16,12 @@ from typing import Any
 from resnet_lab.networks.registry import AXES
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.parts.content import foreign_content, hash_of_code, told
+from resnet_lab.recording.quantity import Quantity
 
 PACKAGES = ("resnet_lab.networks.", "resnet_lab.data.")
 """What defines networks and their inputs."""
+OF_QUANTITY = "parts.quantity."
+"""What the names of recorded quantities begin with: they change no training."""
 
 
 def replaced_code() -> dict[str, str]:
@@ -31,10 +34,14 @@ def replaced_code() -> dict[str, str]:
     return found
 
 
-def foreign_parts(specs: Iterable[NetworkSpec]) -> dict[str, str]:
-    """Hash of each part that networks use and that is not the project's, by its axis and name."""
+def foreign_parts(
+    specs: Iterable[NetworkSpec], quantities: Iterable[Quantity] = ()
+) -> dict[str, str]:
+    """Hash of each part that a run uses and that is not the project's, by its kind and name."""
     parts = [getattr(spec.parts, axis) for spec in specs for axis in AXES]
-    contents = {f"parts.{one.axis}.{one.name}": foreign_content(one.origin) for one in parts}
+    origins = {f"parts.{one.axis}.{one.name}": one.origin for one in parts}
+    origins |= {f"{OF_QUANTITY}{one.name}": one.defined_by for one in quantities}
+    contents = {name: foreign_content(origin) for name, origin in origins.items()}
     return {name: content for name, content in contents.items() if content is not None}
 
 

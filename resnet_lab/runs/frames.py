@@ -19,6 +19,7 @@ from resnet_lab.configuration.identity import (
     effective_recipe,
     identify_format_1,
 )
+from resnet_lab.configuration.replaced import OF_QUANTITY
 from resnet_lab.documents import DocumentError, load_yaml, read_text
 from resnet_lab.errors import UserError, suggest_path
 from resnet_lab.files import user_path
@@ -243,7 +244,11 @@ def _member_rows(
     state = info.one_of("status", STATES)
     fingerprint = _fingerprint(config, identity)
     code = identity.content.get("code", {})
-    replaced = ", ".join(f"{place} {digest[:8]}" for place, digest in code.items())
+    replaced = ", ".join(
+        f"{place} {digest[:8]}"
+        for place, digest in code.items()
+        if not place.startswith(OF_QUANTITY)
+    )
     for member, spec in zip(info.sections("networks"), config.specs(), strict=True):
         member.check(
             network=spec.name, family=spec.family, depth=spec.depth, shortcut=spec.shortcut
