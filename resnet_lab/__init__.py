@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from resnet_lab.networks.weights import load_weights, save_weights
     from resnet_lab.parts.claims import claim
     from resnet_lab.parts.files import load_parts
+    from resnet_lab.recording.own import quantity
     from resnet_lab.recording.schedule import RecordingConfig
     from resnet_lab.runs.frames import Runs, load_runs
     from resnet_lab.tracking.load import load_wandb
@@ -56,6 +57,7 @@ _PLACES = {
     "load_weights": "resnet_lab.networks.weights",
     "optimizer": "resnet_lab.configuration.optimizers",
     "part": "resnet_lab.networks.own",
+    "quantity": "resnet_lab.recording.own",
     "save_weights": "resnet_lab.networks.weights",
     "train": "resnet_lab.training.train",
 }
@@ -83,6 +85,7 @@ __all__ = [
     "load_weights",
     "optimizer",
     "part",
+    "quantity",
     "save_weights",
     "train",
 ]

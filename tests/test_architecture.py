@@ -31,6 +31,7 @@ KNOWN_TO_ANALYSIS = {
     "resnet_lab.networks.spec",
     "resnet_lab.parts.claims",
     "resnet_lab.plotting",
+    "resnet_lab.recording.quantity",
     "resnet_lab.recording.schedule",
     "resnet_lab.runs.frames",
     "resnet_lab.sweeps.search_record",
@@ -60,6 +61,8 @@ TORCH_FREE = [
     "resnet_lab.networks.complexity",
     "resnet_lab.networks.spec",
     "resnet_lab.networks.table",
+    "resnet_lab.recording.own",
+    "resnet_lab.recording.quantity",
     "resnet_lab.recording.schedule",
     "resnet_lab.runs.directory",
     "resnet_lab.runs.frames",
@@ -200,6 +203,8 @@ for name in sys.argv[1:]:
     heavy = {"torch", "torchvision", "pytorch_lightning", "wandb", "optuna"} & set(sys.modules)
     assert not heavy, f"{name} imports {heavy}"
 import resnet_lab
+from resnet_lab.recording.quantity import in_menus
+assert in_menus()
 for name in ("Config", "DataConfig", "NetworkSpec", "RecipeConfig", "complexity", "load_runs"):
     getattr(resnet_lab, name)
 assert "torch" not in sys.modules

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from synthetic_runs import as_runs, demo_runs, member, recordings
 
@@ -130,6 +131,25 @@ def test_a_layer_over_steps_and_a_map(explorer: Chrome) -> None:
     assert value(explorer, f"{TRACES}.map(t => t.type)") == ["heatmap", "heatmap"]
     assert value(explorer, f"{TRACES}[0].z.length") == 56
     assert complaints(explorer) == []
+
+
+def test_a_quantity_of_the_whole_network_is_a_curve(chrome: Chrome, tmp_path: Path) -> None:
+    row = member("plain-8")
+    layers = recordings(row)
+    whole = layers[(layers["name"] == "stem.conv") & (layers["quantity"] == "weight_norm")]
+    whole = whole.assign(
+        quantity="total_gradient_norm", layer=0, name="", value=whole["step"] + 1.0
+    )
+    opened(chrome, write_report(as_runs([row], [pd.concat([layers, whole])]), tmp_path), DESK)
+    choose(chrome, "explorer-quantity", "total_gradient_norm")
+    assert [one["y"] for one in traces(chrome)] == [whole["value"].tolist()]
+    rows = [f"explorer-{name}-row" for name in ("view", "step", "layer")]
+    assert not any(chrome.find_element(By.ID, one).is_displayed() for one in rows)
+    choose(chrome, "explorer-quantity", "weight_norm")
+    assert len(traces(chrome)[0]["y"]) == 8
+    shown = [chrome.find_element(By.ID, one).is_displayed() for one in rows]
+    assert shown == [True, True, False]
+    assert complaints(chrome) == []
 
 
 def test_the_explorer_fits_a_phone_in_every_view(chrome: Chrome, report: Path) -> None:

@@ -136,7 +136,7 @@ def test_layers_are_recorded_for_every_layer_at_every_recording_step(runs: Path)
         assert (part["value"] > 0).all()
     assert set(frame["quantity"]) == {
         *WEIGHT_QUANTITIES,
-        *("activation_gradient_norm", "response_std", "variance_ratio"),
+        *("activation_gradient_norm", "response_std", "variance_ratio", "total_gradient_norm"),
     }
     assert set(frame[frame["quantity"] == "variance_ratio"]["network"]) == {RESIDUAL}
 

@@ -88,6 +88,7 @@ OTHER: dict[str, dict[str, tuple[dict[str, Any], Any]]] = {
         "every": ({}, 100),
         "probe_size": ({}, 64),
         "probe": ({}, False),
+        "quantities": ({}, "gradient_norm"),
     },
 }
 PARTS = {"data": DataConfig, "recipe": RecipeConfig, "recording": RecordingConfig}

@@ -25,11 +25,12 @@ from resnet_lab.recording.gradients import (
 from resnet_lab.recording.recorder import COLUMNS, LayerColumns, Recorder
 from resnet_lab.recording.responses import probe
 from resnet_lab.recording.schedule import RecordingConfig
-from resnet_lab.recording.sites import activation_sites, response_sites, weight_sites
+from resnet_lab.recording.sites import Site, activation_sites, response_sites, weight_sites
 
 NAMES = ("plain-8-x0.25", "resnet-8-x0.25")
 WEIGHT_QUANTITIES = {
-    *("gradient_norm", "weight_norm", "relative_update", "update_norm", "update_angle")
+    *("gradient_norm", "weight_norm", "relative_update", "update_norm", "update_angle"),
+    "total_gradient_norm",
 }
 PROBE_QUANTITIES = {"activation_gradient_norm", "response_std", "variance_ratio"}
 
@@ -148,6 +149,11 @@ def test_the_first_rows_are_the_measurements_of_the_first_step() -> None:
         assert rows.values(name, 0, "weight_norm") == weights.tolist()
         relative = before.member_lr(i) * gradients / weights
         assert rows.values(name, 0, "relative_update") == pytest.approx(relative.tolist())
+        whole = torch.cat(
+            [one.grad.flatten() for one in network.parameters() if one.grad is not None]
+        )
+        total = whole.double().norm().item()
+        assert rows.values(name, 0, "total_gradient_norm") == [pytest.approx(total, rel=1e-6)]
         measured = probe(network, *batch(99, images=4))
         expected = measured.activation_gradient_norm.tolist()
         assert rows.values(name, 0, "activation_gradient_norm") == expected
@@ -184,6 +190,7 @@ def test_rows_are_recorded_at_the_steps_asked_for_and_carry_their_sites() -> Non
             ("update_norm", weight_sites(spec)),
             ("response_std", response_sites(spec)),
             ("activation_gradient_norm", activation_sites(spec)),
+            ("total_gradient_norm", (Site(0, "", 0, 0),)),
         ):
             expected = {(name, quantity, s.layer, s.name, s.stage, s.block) for s in sites}
             assert {row for row in found if row[:2] == (name, quantity)} == expected

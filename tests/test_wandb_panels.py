@@ -54,6 +54,10 @@ def test_a_view_lays_the_curves_of_a_study_over_each_other(server: Server, tmp_p
         shown = [panel["config"]["metrics"] for panel in sections["First and last layer"]]
         assert [f"{name}stem/relative_update" for name in before] in shown
         assert all(panel["config"]["yLogScale"] for panel in sections["First and last layer"])
+        [whole] = sections["Whole network"]
+        assert whole["config"]["metrics"] == [
+            f"{name}network/total_gradient_norm" for name in before
+        ]
         [media] = sections["Layer maps"]
         assert media["config"]["mediaKeys"] == ["layer_maps"]
 

@@ -11,12 +11,10 @@ from analysis.figures import style
 from analysis.figures.lines import NETWORK, band, lines
 from analysis.groups import Group
 from analysis.layer_dynamics import FROZEN_BELOW, STEM
+from resnet_lab.recording.quantity import label_of
 
-QUANTITIES = {
-    "weight_norm": "weight norm |w|",
-    "relative_update": "relative update lr |g| / |w|",
-}
-ANGLE = {"update_angle": "update angle (radians)"}
+QUANTITIES = ("weight_norm", "relative_update")
+ANGLE = "update_angle"
 """What runs recorded before it existed lack: its panel is drawn where it is there."""
 
 
@@ -27,7 +25,7 @@ def stems(group: Group) -> pd.DataFrame:
     low, high (smallest and largest seed). Values of 0 are left out: they have no logarithm.
     """
     layers = group.runs.layers
-    rows = layers[(layers["name"] == STEM) & layers["quantity"].isin([*QUANTITIES, *ANGLE])]
+    rows = layers[(layers["name"] == STEM) & layers["quantity"].isin([*QUANTITIES, ANGLE])]
     rows = group.of_shown(rows[np.isfinite(rows["value"]) & (rows["value"] > 0)])
     rows = rows.assign(log=np.log(rows["value"].astype(float)))
     found = {"n": ("log", "count"), "middle": ("log", "mean")}
@@ -43,14 +41,15 @@ def draw(group: Group) -> Figure | None:
     there = set(table["quantity"])
     if not set(QUANTITIES) <= there:
         return None
-    shown = {**QUANTITIES, **(ANGLE if set(ANGLE) <= there else {})}
+    shown = [*QUANTITIES, *({ANGLE} & there)]
     figure = style.new_figure(style.COLUMN_WIDTH, 0.4 + 2.0 * len(shown))
     panels = figure.subplots(len(shown), 1, sharex=True)
-    for axes, (quantity, label) in zip(panels, shown.items(), strict=True):
+    for axes, quantity in zip(panels, shown, strict=True):
         _draw_lines(axes, table[table["quantity"] == quantity])
         style.log_value_axis(axes)
         style.log_step_axis(axes, float(table["step"].max()))
-        axes.set_ylabel("stem " + label.replace(" update ", " update\n"))  # no wider than its panel
+        label = label_of(quantity).replace(" update ", " update\n")  # no wider than its panel
+        axes.set_ylabel(f"stem {label}")
     for axes in panels[:-1]:
         axes.set_xlabel("")
     threshold = panels[1].axhline(FROZEN_BELOW, color=style.THEORY_COLOUR, linestyle=":")
@@ -79,7 +78,7 @@ def caption(group: Group) -> str:
     """Say what the figure shows."""
     angle = (
         " Bottom: the angle by which each step, momentum included, really turned the weights."
-        if set(ANGLE) <= set(stems(group)["quantity"])
+        if ANGLE in set(stems(group)["quantity"])
         else " Angles of the steps really taken were not recorded: record again to see them."
     )
     return (

@@ -15,11 +15,10 @@ from matplotlib.figure import Figure
 from analysis.figures import style
 from analysis.groups import Group, arms
 from analysis.layer_dynamics import main_path
+from resnet_lab.recording.quantity import label_of
 
-QUANTITIES = {
-    "gradient_norm": "gradient norm |g|",
-    "relative_update": "relative update lr |g| / |w|",
-}
+QUANTITIES = ("gradient_norm", "relative_update")
+"""What the two rows show."""
 DECADES = 14
 """Most decades that one colour scale spans, down from its largest value."""
 
@@ -96,9 +95,7 @@ def _draw(group: Group, networks: Sequence[str], seed: int) -> Figure | None:
         for axes, values, network in zip(row, shown, networks, strict=True):
             drawn = draw_map(axes, values, scale)
             axes.set_title(network)
-        figure.colorbar(
-            drawn, ax=list(row), label=QUANTITIES[quantity], extend=_extend(scale, shown)
-        )
+        figure.colorbar(drawn, ax=list(row), label=label_of(quantity), extend=_extend(scale, shown))
         row[0].set_ylabel("layer (1 = stem)")
     for axes in panels[1]:
         style.log_step_axis(axes, float(max(one.columns[-1] for one in maps.values())))

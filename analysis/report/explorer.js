@@ -58,6 +58,10 @@
   const steps = () => union(chosen().map((one) => one.values[quantity.value].steps));
   const layers = () => union(chosen().map((one) => one.values[quantity.value].layers));
 
+  const about = () => data.quantities.find((one) => one.id === quantity.value);
+  // A quantity of the whole network has one value a step: a curve is all that there is to see.
+  const shownAs = () => (about().whole ? "history" : view.value);
+
   function setRange(input, list) {
     input.max = Math.max(0, list.length - 1);
     if (+input.value > +input.max) input.value = input.max;
@@ -92,7 +96,7 @@
       const column = table.layers.indexOf(at);
       if (column < 0) return [];
       const name = plain(table.names[column]);
-      const texts = table.steps.map((each) => "step " + each + ": " + name);
+      const texts = table.steps.map((each) => "step " + each + (name && ": " + name));
       const places = table.steps.map((each) => Math.log1p(each));
       return [line(one, places, table.rows.map((row) => onAxis(row[column])), texts)];
     });
@@ -122,7 +126,6 @@
     });
   }
 
-  const label = () => data.quantities.find((one) => one.id === quantity.value).label;
   const base = () => ({
     height: 440, margin: { l: 62, r: 12, t: 34, b: 50 }, showlegend: true,
     legend: { orientation: "h", y: -0.2 }, paper_bgcolor: "white", plot_bgcolor: "white",
@@ -130,7 +133,7 @@
   });
 
   function lineLayout(title, x) {
-    const y = { title: { text: label() }, type: log.checked ? "log" : "linear",
+    const y = { title: { text: plain(about().label) }, type: log.checked ? "log" : "linear",
       exponentformat: "power", gridcolor: "#e6e8ec", zeroline: false };
     return { ...base(), title: { text: title, font: { size: 13 } },
       xaxis: { gridcolor: "#e6e8ec", zeroline: false, ...x }, yaxis: y };
@@ -167,8 +170,9 @@
     const allLayers = layers();
     setRange(step, allSteps);
     setRange(layer, allLayers);
-    byId("explorer-step-row").hidden = view.value !== "profile";
-    byId("explorer-layer-row").hidden = view.value !== "history";
+    byId("explorer-view-row").hidden = about().whole;
+    byId("explorer-step-row").hidden = shownAs() !== "profile";
+    byId("explorer-layer-row").hidden = about().whole || shownAs() !== "history";
     const at = allSteps[+step.value];
     const where = allLayers[+layer.value];
     byId("explorer-step-text").textContent = at === undefined ? "none" : String(at);
@@ -183,12 +187,12 @@
     const many = chosen().length > MAP_MEMBERS;
     byId("explorer-empty").textContent = chosen().length === 0
       ? "No chosen network has this quantity: choose another network or quantity."
-      : view.value === "map" && many ? "The map shows the first two of the chosen networks." : "";
+      : shownAs() === "map" && many ? "The map shows the first two of the chosen networks." : "";
     const drawn = {
       profile: () => [profiles(at), lineLayout("every layer at step " + at, { title: { text: "layer (1 = stem)" } })],
-      history: () => [histories(where), lineLayout("layer " + where + " at every step", logSteps(allSteps))],
+      history: () => [histories(where), lineLayout((about().whole ? "the network" : "layer " + where) + " at every step", logSteps(allSteps))],
       map: () => [maps(), mapLayout()],
-    }[view.value]();
+    }[shownAs()]();
     return Plotly.react(plot, drawn[0], drawn[1], {
       responsive: true, displaylogo: false,
       modeBarButtons: [["zoom2d", "pan2d", "autoScale2d", "toImage"]],  // none that sends data away
@@ -200,8 +204,15 @@
   byId("explorer-group-row").hidden = data.groups.length < 2;
   group.addEventListener("change", () => { fillMembers(); draw(); });
   members.addEventListener("change", draw);
-  [view, quantity, log].forEach((one) => one.addEventListener("change", draw));
+  let before = about();
+  quantity.addEventListener("change", () => {
+    if (about().log !== before.log) log.checked = about().log;
+    before = about();
+    draw();
+  });
+  [view, log].forEach((one) => one.addEventListener("change", draw));
   [step, layer].forEach((one) => one.addEventListener("input", draw));
+  log.checked = before.log;
   fillMembers();
   byId("explorer-controls").hidden = false;
   draw();

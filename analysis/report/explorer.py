@@ -12,23 +12,13 @@ import pandas as pd
 from analysis.figures.style import ARM_MARKER, FAMILY_STYLE, depth_colour
 from analysis.groups import Group, split_groups
 from analysis.layer_dynamics import main_path
+from resnet_lab.recording.quantity import QUANTITIES, in_menus, label_of
 from resnet_lab.runs.frames import Runs
 
 MOST_NUMBERS = 600_000
 """Most numbers that the page carries; at four digits some five megabytes."""
 MOST_MEMBERS = 60
 DIGITS = 4
-QUANTITIES = {
-    "gradient_norm": "gradient norm |g|",
-    "relative_update": "relative update lr |g| / |w|",
-    "weight_norm": "weight norm |w|",
-    "update_norm": "update norm |Δw|",
-    "update_angle": "update angle (radians)",
-    "activation_gradient_norm": "activation gradient norm",
-    "response_std": "response std",
-    "variance_ratio": "variance of branch / shortcut",
-}
-"""What each recorded quantity is called, in the order in which they are offered."""
 MARKERS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
 DASHES = {"--": "dash", "-": "solid"}
 
@@ -58,7 +48,7 @@ def explorer(runs: Runs) -> Explorer | None:
     kept, stride = _thinned(kept)
     content = {
         "groups": [group.label for group in groups],
-        "quantities": [{"id": name, "label": _label(name)} for name in _order(kept["quantity"])],
+        "quantities": [_quantity(kept, name) for name in _order(kept["quantity"])],
         "members": [_member(row, kept[kept["member"] == row["member"]]) for row in chosen],
     }
     return Explorer(script_json(content), _note(len(members), len(chosen), stride))
@@ -134,13 +124,20 @@ def rounded(value: float) -> float | None:
     return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None
 
 
-def _label(quantity: str) -> str:
-    return QUANTITIES.get(quantity, quantity)
+def _quantity(recorded: pd.DataFrame, name: str) -> dict[str, Any]:
+    """Return what the menu says of a quantity; one of the whole network has layer 0 alone."""
+    known = QUANTITIES.find(name)
+    return {
+        "id": name,
+        "label": label_of(name),
+        "whole": not recorded.loc[recorded["quantity"] == name, "layer"].any(),
+        "log": known is None or known.logarithmic,
+    }
 
 
 def _order(quantities: pd.Series[str]) -> list[str]:
     found = set(quantities.astype(str))
-    known = [name for name in QUANTITIES if name in found]
+    known = [one.name for one in in_menus() if one.name in found]
     return known + sorted(found - set(known))
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, get_type_hints
 
 from resnet_lab.configuration.identity import Identity, identify
 from resnet_lab.configuration.optimizers import OPTIMIZERS, check_settings
-from resnet_lab.configuration.recipe import RecipeConfig, as_stored
+from resnet_lab.configuration.recipe import RecipeConfig, as_stored, reads_stored
 from resnet_lab.configuration.replaced import foreign_parts, replaced_code
 from resnet_lab.data.config import DataConfig, default_data_dir
 from resnet_lab.data.fingerprint import fingerprint
@@ -194,6 +194,8 @@ class Config:
                 "choose data.protocol 'validation' or fixed drops"
             )
         self._check_ghost_batch()
+        if not reads_stored():
+            self.recording.chosen()
         if self.study is not None:
             _check_folder_name("study", self.study)
         for name in ("data_dir", "runs_dir"):

@@ -165,7 +165,7 @@ def _idle_recording(config: Config) -> set[str]:
     """Settings of the recording that have no effect beside the others."""
     recording, iterations = config.recording, config.recipe.iterations
     if not recording.enabled:
-        return {"per_decade", "every", "probe_size", "probe"}
+        return {"per_decade", "every", "probe_size", "probe", "quantities"}
     idle = set() if recording.probe else {"probe_size"}
     if recording_steps(iterations, recording) == recording_steps(iterations, type(recording)()):
         idle |= {"per_decade", "every"}

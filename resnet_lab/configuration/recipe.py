@@ -31,6 +31,11 @@ def as_stored() -> Iterator[None]:
         _STORED.reset(token)
 
 
+def reads_stored() -> bool:
+    """Whether the configuration of a stored run is being read."""
+    return _STORED.get()
+
+
 @dataclass(frozen=True)
 class RecipeConfig:
     """How a cohort is trained; by default as the paper did (R 3.4, 4.2).
@@ -147,7 +152,7 @@ class RecipeConfig:
                 "scale it too, such as --recipe.drops "
                 f"'[{self.iterations // 2}, {self.iterations * 3 // 4}]'"
             )
-        if self.drops and self.drops[0] < self.warmup_steps and not _STORED.get():
+        if self.drops and self.drops[0] < self.warmup_steps and not reads_stored():
             raise UserError(
                 f"recipe.drops has {self.drops[0]}, within the warm-up of {self.warmup_steps} "
                 f"steps: drop from step {self.warmup_steps} on, or shorten recipe.warmup_steps"

@@ -25,6 +25,8 @@ PACKAGES = ("resnet_lab.networks.", "resnet_lab.data.", "resnet_lab.training.opt
 """What defines networks, their inputs and their updates."""
 PARTS = "parts."
 """Begins the places of the user's parts in an identity's code."""
+OF_QUANTITY = f"{PARTS}quantity."
+"""Begins those of recorded quantities, which change no training."""
 
 
 def replaced_code() -> dict[str, str]:
@@ -45,6 +47,8 @@ def foreign_parts(config: Config) -> dict[str, str]:
     contents[f"{PARTS}optimizer.{optimizer.name}"] = foreign_content(optimizer.origin)
     data = DATASETS.get(config.data.name)
     contents[f"{PARTS}dataset.{data.name}"] = foreign_content(data.origin, data.options)
+    for quantity in config.recording.chosen():
+        contents[OF_QUANTITY + quantity.name] = foreign_content(quantity.defined_by)
     return {name: content for name, content in contents.items() if content is not None}
 
 

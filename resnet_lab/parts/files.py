@@ -120,10 +120,15 @@ def _run(file: Path, digest: str) -> None:
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [one.lineno for one in frames if one.filename == str(file)]
-        where = f"line {lines[-1]}: " if lines else ""
+        line = line_in(str(file), error)
+        where = f"line {line}: " if line else ""
         raise UserError(f"{where}{type(error).__name__}: {error}") from error
+
+
+def line_in(file: str, error: BaseException) -> int | None:
+    """Return the line of a file at which an error has come up; None if it was never there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((one.lineno for one in reversed(frames) if one.filename == file), None)
 
 
 def forget_files() -> None:

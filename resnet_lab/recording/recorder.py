@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
@@ -16,23 +17,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from resnet_lab.networks.network import Network
-from resnet_lab.recording.gradients import (
-    gradient_norms,
-    relative_updates,
-    snapshot,
-    update_angles,
-    update_norms,
-    weight_norms,
-)
+from resnet_lab.recording.gradients import snapshot
+from resnet_lab.recording.moments import AfterUpdate, BeforeUpdate
+from resnet_lab.recording.quantity import Needs
 from resnet_lab.recording.responses import probe
 from resnet_lab.recording.schedule import RecordingConfig
-from resnet_lab.recording.sites import (
-    Site,
-    activation_sites,
-    block_sites,
-    response_sites,
-    weight_sites,
-)
+from resnet_lab.recording.sites import Site
 
 LayerColumns = dict[str, list[Any]]
 """Rows of layers.parquet as equally long columns: network, step, quantity, layer, name, stage,
@@ -69,12 +59,10 @@ class _Pending:
 
 
 class Recorder(pl.Callback):
-    """Record every member of a cohort at the given steps.
+    """Record the quantities of every member of a cohort at the given steps.
 
-    At the steps of `steps`, before the optimiser's step and any clipping: gradient_norm,
-    weight_norm and relative_update of every weighted layer and, on `probe_batch` where there is
-    one, activation_gradient_norm, response_std and variance_ratio; after the step, update_norm and
-    update_angle.
+    At the steps of `steps`, before the optimiser's step and any clipping, those of gradients and,
+    on `probe_batch` where there is one, those of the probe; after the step, those of the update.
     Frozen members are left out. Under distributed training rank 0 alone records.
 
     `sink` is given the rows (see `LayerColumns`) at each `flush`: when training ends or breaks
@@ -90,7 +78,10 @@ class Recorder(pl.Callback):
         sink: Callable[[LayerColumns], None],
     ) -> None:
         self._steps = frozenset(steps) if config.enabled else frozenset()
-        self._probe_batch = probe_batch if config.probe else None
+        self._quantities = config.chosen()
+        self._kept = frozenset(one.at for one in self._quantities if one.needs == "tensors")
+        probes = self._kept or any(one.needs == "probe" for one in self._quantities)
+        self._probe_batch = probe_batch if probes else None
         self._sink = sink
         self._pending: list[_Pending] = []
         self._before: dict[int, list[Tensor]] = {}
@@ -127,10 +118,7 @@ class Recorder(pl.Callback):
         cohort = cast(Watched, pl_module)
         for index, before in self._before.items():
             network = cohort.networks[index]
-            sites = weight_sites(network.spec)
-            name = cohort.names[index]
-            self._keep(name, "update_norm", sites, update_norms(network, before))
-            self._keep(name, "update_angle", sites, update_angles(network, before))
+            self._measure("update", AfterUpdate(network, before), cohort.names[index], network)
         self._before.clear()
 
     def on_save_checkpoint(
@@ -158,28 +146,22 @@ class Recorder(pl.Callback):
 
     def _record_member(self, cohort: Watched, index: int) -> None:
         network, name = cohort.networks[index], cohort.names[index]
-        sites = weight_sites(network.spec)
-        gradients, weights = gradient_norms(network), weight_norms(network)
-        scaled = cohort.scaled_gradient_norms(index)
-        updates = relative_updates(scaled, weights, cohort.member_lr(index))
-        self._keep(name, "gradient_norm", sites, gradients)
-        self._keep(name, "weight_norm", sites, weights)
-        self._keep(name, "relative_update", sites, updates)
-        self._before[index] = snapshot(network)
+        lr, scaled = cohort.member_lr(index), partial(cohort.scaled_gradient_norms, index)
+        self._measure("gradients", BeforeUpdate(network, lr, scaled), name, network)
+        if any(one.needs == "update" for one in self._quantities):
+            self._before[index] = snapshot(network)
         if self._probe_batch is not None:
-            self._record_probe(network, name, self._probe_batch)
+            probed = probe(network, *self._probe_batch, keep=self._kept)
+            self._measure("probe", probed, name, network)
+            self._measure("tensors", probed, name, network)
 
-    def _record_probe(self, network: Network, name: str, batch: tuple[Tensor, Tensor]) -> None:
-        measured, spec = probe(network, *batch), network.spec
-        gradients, responses = measured.activation_gradient_norm, measured.response_std
-        self._keep(name, "activation_gradient_norm", activation_sites(spec), gradients)
-        self._keep(name, "response_std", response_sites(spec), responses)
-        if measured.variance_ratio is not None:
-            self._keep(name, "variance_ratio", block_sites(spec), measured.variance_ratio)
-
-    def _keep(self, network: str, quantity: str, sites: tuple[Site, ...], values: Tensor) -> None:
-        assert values.shape == (len(sites),)
-        self._pending.append(_Pending(network, self._step, quantity, sites, values))
+    def _measure(self, needs: Needs, moment: Any, name: str, network: Network) -> None:
+        for one in self._quantities:
+            if one.needs != needs or (values := one.measure(moment)) is None:
+                continue
+            sites = one.sites_of(network.spec)
+            assert values.shape == (len(sites),)
+            self._pending.append(_Pending(name, self._step, one.name, sites, values))
 
 
 def _columns(pending: Sequence[_Pending]) -> LayerColumns:

@@ -17,9 +17,10 @@ Standard deviations and variances are over all elements of a tensor: images, cha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -30,7 +31,11 @@ from torch.func import functional_call
 from resnet_lab.networks.architecture import architecture
 from resnet_lab.networks.network import Network
 from resnet_lab.networks.spec import NetworkSpec
+from resnet_lab.recording.keeper import Keeper, copied
+from resnet_lab.recording.measured import Measured
 from resnet_lab.recording.norms import euclidean_norms
+from resnet_lab.recording.quantity import At
+from resnet_lab.recording.random_state import restored_random_state
 from resnet_lab.recording.sites import Site, response_sites
 
 
@@ -43,25 +48,40 @@ class Probe:
         response_std: shape (main-path convolutions,), in the order of `sites.response_sites`.
         variance_ratio: shape (blocks,), in the order of `sites.block_sites`; None in a plain
             network, whose additions have one term.
+        kept: what was asked to be kept, in the order of `quantity.SITES`.
     """
 
     activation_gradient_norm: Tensor
     response_std: Tensor
     variance_ratio: Tensor | None
+    kept: Mapping[At, Sequence[Measured]] = field(default_factory=dict)
 
 
-def probe(network: Network, images: Tensor, labels: Tensor) -> Probe:
+def probe(network: Network, images: Tensor, labels: Tensor, keep: Set[At] = frozenset()) -> Probe:
     """Measure `network` on `images` (N, C, H, W) with `labels` (N,), as it would train on them.
 
     Norms use the batch's own statistics, as in training, and the arithmetic is float32 whatever
     autocast says. The network is left bit for bit as it was: parameters and their gradients,
     running statistics, modes, and the random state. Nothing waits for the device.
+
+    Args:
+        network: what is measured.
+        images: the probe batch.
+        labels: of the images.
+        keep: places whose tensors are kept too. The pass is then one of a copy of the network, so
+            that whoever gets them has nothing of the training in hand.
     """
-    walk = _Walk(network)
+    keeper = None
+    if keep:
+        network = deepcopy(network).float().requires_grad_()
+        images, labels = copied(images), copied(labels)
+        keeper = Keeper(network, keep)
+    walk = _Walk(network, keeper)
     autocast_off = torch.autocast(images.device.type, enabled=False)
     with _restored(walk, images.device), autocast_off, torch.enable_grad():
         walk.train()
-        measured = functional_call(walk, _borrowed_state(walk), (images.float(), labels))
+        state = {} if keep else _borrowed_state(walk)
+        measured = functional_call(walk, state, (images.float(), labels))
     assert isinstance(measured, Probe)
     return measured
 
@@ -69,31 +89,53 @@ def probe(network: Network, images: Tensor, labels: Tensor) -> Probe:
 class _Walk(nn.Module):
     """The network's own forward pass, block by block, with the measurements on the way."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, keeper: Keeper | None) -> None:
         super().__init__()
         self.network = network
+        self._keeper = keeper
 
     def forward(self, images: Tensor, labels: Tensor) -> Probe:
         """Measure the network with the parameters and buffers that it holds now."""
+        keeper, spec = self._keeper, self.network.spec
         ratios: list[Tensor] = []
         gradients: list[Tensor] = []
-        with _listening(self.network) as responses:
-            # The graph begins at the stem's output: nothing is derived for what lies before.
-            stem = self.network.stem(images).detach().requires_grad_()
+        kept_layers = () if keeper is None else keeper.layers
+        with (
+            _listening(self.network, response_sites(spec), _std) as stds,
+            _listening(self.network, kept_layers, copied) as responses,
+        ):
+            stem = self.network.stem(images)
+            if keeper is None:
+                # The graph begins at the stem's output: nothing is derived for what lies before.
+                stem = stem.detach().requires_grad_()
+            else:
+                keeper.stem(stem)
             y = stem
             for _, _, block in self.network.blocks():
                 branch, shortcut = block.paths(y)
                 if shortcut is not None:
                     ratios.append(_variance(branch) / _variance(shortcut))
+                if keeper is not None:
+                    keeper.terms(branch, shortcut)
                 y = block.after(branch if shortcut is None else branch + shortcut)
                 y.register_hook(partial(_append_norm, gradients))  # type: ignore[no-untyped-call]
-            loss = F.cross_entropy(self.network.head(y), labels)
-        (stem_gradient,) = torch.autograd.grad(loss, stem)
+                if keeper is not None:
+                    keeper.output(y)
+            logits = self.network.head(y)
+            loss = F.cross_entropy(logits, labels)
+        parameters = [] if keeper is None else keeper.parameters()
+        stem_gradient, *others = torch.autograd.grad(
+            loss, [stem, *parameters], materialize_grads=keeper is not None
+        )
         _append_norm(gradients, stem_gradient)
+        kept: Mapping[At, Sequence[Measured]] = {}
+        if keeper is not None:
+            kept = keeper.kept((images, labels), logits, loss, responses, others)
         return Probe(
             activation_gradient_norm=torch.cat(gradients[::-1]),  # they came last block first
-            response_std=torch.stack(responses),
+            response_std=torch.stack(list(stds.values())),
             variance_ratio=torch.stack(ratios) if ratios else None,
+            kept=kept,
         )
 
 
@@ -105,19 +147,25 @@ def _variance(tensor: Tensor) -> Tensor:
     return tensor.detach().var(correction=0)
 
 
-@contextmanager
-def _listening(network: Network) -> Iterator[list[Tensor]]:
-    """Fill the list with the std of each response, in the order of `response_sites`."""
-    responses: list[Tensor] = []
+def _std(tensor: Tensor) -> Tensor:
+    return tensor.detach().std(correction=0)
 
-    def listen(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        responses.append(output.detach().std(correction=0))
+
+@contextmanager
+def _listening(
+    network: Network, sites: Iterable[Site], hear: Callable[[Tensor], Tensor]
+) -> Iterator[dict[str, Tensor]]:
+    """Fill what is yielded with what `hear` makes of the response of each site, by its name."""
+    heard: dict[str, Tensor] = {}
+
+    def listen(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        heard[name] = hear(output)
 
     with ExitStack() as hooks:
-        for site in response_sites(network.spec):
+        for site in sites:
             module = network.get_submodule(response_module(network.spec, site))
-            hooks.callback(module.register_forward_hook(listen).remove)
-        yield responses
+            hooks.callback(module.register_forward_hook(partial(listen, site.name)).remove)
+        yield heard
 
 
 def response_module(spec: NetworkSpec, site: Site) -> str:
@@ -126,7 +174,10 @@ def response_module(spec: NetworkSpec, site: Site) -> str:
     It is the convolution's own norm where the ordering has that directly behind the convolution,
     and else the convolution: with full pre-activation, whose norms stand before their
     convolutions, and in a block's last layer with the norm after the addition (I, Figure 4).
+    A projection ends with its norm.
     """
+    if ".shortcut." in site.name:
+        return site.name.rpartition(".")[0]
     if site.block == 0:
         return site.name.replace("conv", "norm")
     (table,) = (
@@ -156,7 +207,7 @@ def _restored(module: nn.Module, device: torch.device) -> Iterator[None]:
     """Afterwards, put every submodule's mode and the random state back."""
     modes = [(child, child.training) for child in module.modules()]
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with restored_random_state(device):
             yield
     finally:
         for child, mode in modes:

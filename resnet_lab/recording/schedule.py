@@ -15,8 +15,10 @@ from typing import Any
 
 from resnet_lab.errors import UserError
 from resnet_lab.field_types import Expected, check_fields, refusal
+from resnet_lab.recording.quantity import QUANTITIES, Quantity
 
 LAST_POWER_OF_TWO = 16
+ALL = "all"
 LEAST = {"per_decade": 1, "every": 1, "probe_size": 2}
 MOST_PER_DECADE = 10_000
 """More would be no schedule but every step, which `every` says, and takes long to lay out."""
@@ -39,7 +41,11 @@ class RecordingConfig:
     probe_size: int = 128
     """Training images in the fixed batch on which activations are measured."""
     probe: bool = True
-    """Measure activation gradients, layer responses and branch/shortcut variances as well."""
+    """Measure what takes a pass of that batch as well: activation gradients, layer responses,
+    branch/shortcut variances, the user's own quantities."""
+    quantities: str = ALL
+    """What is measured, by name, separated by commas; "all": everything that is known, the user's
+    own included."""
 
     def __post_init__(self) -> None:
         check_fields(self, _refusal)
@@ -51,6 +57,25 @@ class RecordingConfig:
                 f"recording.per_decade is {self.per_decade}: give {MOST_PER_DECADE:,} or less; "
                 "recording.every 1 records every step"
             )
+        names = sorted({name.strip() for name in self.quantities.split(",")} - {""})
+        object.__setattr__(self, "quantities", ",".join(names) or ALL)
+
+    def chosen(self) -> list[Quantity]:
+        """The quantities that are measured.
+
+        Raises:
+            UserError: one that is named is not known.
+        """
+        known = list(QUANTITIES.all().values())
+        if self.quantities != ALL:
+            try:
+                named = {QUANTITIES.get(name).name for name in self.quantities.split(",")}
+            except UserError as error:
+                raise UserError(f"recording.quantities: {error}; --parts loads your own") from error
+            known = [one for one in known if one.name in named]
+        if not self.enabled:
+            return []
+        return [one for one in known if self.probe or one.needs not in ("probe", "tensors")]
 
 
 def _refusal(name: str, value: Any, expected: Expected) -> UserError:

@@ -20,8 +20,8 @@ class Site:
 
     `layer` counts the weighted layers of the main path from 1 (the stem) to the depth (the
     classifier); a projection has the number of its block's first convolution, a block that of its
-    last. `stage` is 0 for the stem and counts up; `block` counts from 1 within the stage, and is
-    0 in the stem and the head. `name` is the module's path.
+    last, the network as a whole 0. `stage` is 0 for the stem and counts up; `block` counts from 1
+    within the stage, and is 0 in the stem and the head. `name` is the module's path.
     """
 
     layer: int
@@ -34,7 +34,7 @@ class Site:
 def weight_sites(spec: NetworkSpec) -> tuple[Site, ...]:
     """Every weighted layer in the order of the depth table: convolutions, projections, classifier.
 
-    The order of `gradient_norms`, `weight_norms`, `relative_updates` and `update_norms`.
+    The order of every function in `gradients`.
     """
     return _sites(_layers(spec))
 
@@ -56,6 +56,11 @@ def activation_sites(spec: NetworkSpec) -> tuple[Site, ...]:
 def block_sites(spec: NetworkSpec) -> tuple[Site, ...]:
     """Every block, first to last."""
     return tuple(site for site in activation_sites(spec) if site.block)
+
+
+def network_sites(spec: NetworkSpec) -> tuple[Site, ...]:
+    """The network as a whole: layer 0, without a name."""
+    return (Site(layer=0, name="", stage=0, block=0),)
 
 
 def _layers(spec: NetworkSpec) -> tuple[Layer, ...]:

@@ -24,7 +24,7 @@ import yaml
 
 from resnet_lab.configuration.config import Config
 from resnet_lab.configuration.identity import FORMAT, Identity, identify, identify_format_1
-from resnet_lab.configuration.replaced import PARTS
+from resnet_lab.configuration.replaced import OF_QUANTITY, PARTS
 from resnet_lab.data.config import default_data_dir
 from resnet_lab.data.image_tree import classes_of
 from resnet_lab.errors import UserError
@@ -365,7 +365,8 @@ def identify_again(config: Config, known: Identity) -> Identity:
 def _begun_in_format_1(folder: Path, config: Config, now: Identity) -> RunDirectory | None:
     """The directory of the same run if a version that knew no data by fingerprint has begun it."""
     identity = identify_format_1(config)
-    if identity is None:
+    own = any(place.startswith(OF_QUANTITY) for place in now.content.get("code", {}))
+    if identity is None or own:
         return None
     run = RunDirectory(folder / run_name(config, identity), config, identity)
     return run if run.path.exists() and _has_data(run, config, now) else None

@@ -21,6 +21,7 @@ from resnet_lab.configuration.identity import (
     identify_format_1,
 )
 from resnet_lab.configuration.recipe import RecipeConfig
+from resnet_lab.configuration.replaced import OF_QUANTITY
 from resnet_lab.errors import UserError, suggest_path
 from resnet_lab.files import is_left_behind, user_path
 from resnet_lab.runs.directory import OTHERS, identify_again, read_info
@@ -261,7 +262,11 @@ def _member_rows(
     state = info.one_of("status", STATES)
     fingerprint = _fingerprint(config, identity)
     code = identity.content.get("code", {})
-    replaced = ", ".join(f"{place} {digest[:8]}" for place, digest in code.items())
+    replaced = ", ".join(
+        f"{place} {digest[:8]}"
+        for place, digest in code.items()
+        if not place.startswith(OF_QUANTITY)
+    )
     for member, spec in zip(info.each("networks"), config.specs(), strict=True):
         member.check(
             network=spec.name, family=spec.family, depth=spec.depth, shortcut=spec.shortcut

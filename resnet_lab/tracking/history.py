@@ -8,17 +8,20 @@ from typing import Any
 
 import pyarrow as pa
 
+from resnet_lab.recording.quantity import QUANTITIES, Quantity
+
 Row = dict[str, Any]
-CURVES = ("gradient_norm", "relative_update")
-"""Quantities whose values in the stem and in the last layer get curves of their own."""
+NETWORK = "network/"
+"""Before quantities that have one value a network."""
 
 
 def history(metrics: pa.Table, layers: pa.Table, networks: Sequence[str]) -> Iterator[Row]:
     """Yield one row for each step that has any, by rising `_step`.
 
     A row holds the metrics of its step and, as one list a quantity in the order of layers.parquet,
-    the recordings made before the update that followed. Of the stem and of the last layer those of
-    `CURVES` are numbers too, as W&B draws curves of numbers only. With one network the keys are
+    the recordings made before the update that followed. What has one value a network is a number,
+    and some quantities of the stem and of the last layer are too (`Quantity.curves`), as W&B draws
+    curves of numbers only. With one network the keys are
     plain ("validation_error", "layers/gradient_norm"); with several each has its name before them.
 
     Args:
@@ -32,8 +35,11 @@ def history(metrics: pa.Table, layers: pa.Table, networks: Sequence[str]) -> Ite
         row["epoch"] = entry["epoch"]
         row[prefix(entry["network"], networks) + metric_key(entry)] = entry["value"]
     for entry in layers.to_pylist():
-        key = f"{prefix(entry['network'], networks)}layers/{entry['quantity']}"
-        rows[entry["step"]].setdefault(key, []).append(entry["value"])
+        row, before = rows[entry["step"]], prefix(entry["network"], networks)
+        if entry["layer"]:
+            row.setdefault(f"{before}layers/{entry['quantity']}", []).append(entry["value"])
+        else:  # of the network as a whole
+            row[f"{before}{NETWORK}{entry['quantity']}"] = entry["value"]
     for row in rows.values():
         row.update(_curves(row))
     for step in sorted(rows):
@@ -44,16 +50,20 @@ def _curves(row: Row) -> Row:
     """Values of the first and the last layer beside the lists of all: layer 1 is the stem."""
     found: Row = {}
     for key, values in row.items():
-        network, _, quantity = key.rpartition("layers/")
-        if quantity in CURVES and isinstance(values, list):
-            first, last = (f"{network}{key}" for key in curves(quantity))
-            found[first], found[last] = values[0], values[-1]
+        network, _, name = key.rpartition("layers/")
+        quantity = QUANTITIES.find(name) if isinstance(values, list) else None
+        if quantity is not None:
+            ends = zip(curves(quantity), (values[0], values[-1]), strict=False)
+            found |= {f"{network}{key}": value for key, value in ends}
     return found
 
 
-def curves(quantity: str) -> tuple[str, str]:
-    """Keys of a quantity's value in the stem and in the last layer."""
-    return f"stem/{quantity}", f"last_layer/{quantity}"
+def curves(quantity: Quantity) -> tuple[str, ...]:
+    """Keys of a quantity's numbers: of the network, or of the stem and the last layer."""
+    if quantity.at == "network":
+        return (f"{NETWORK}{quantity.name}",)
+    ends = ("stem", "last_layer") if quantity.curves else ()
+    return tuple(f"{end}/{quantity.name}" for end in ends)
 
 
 def prefix(network: str, networks: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from resnet_lab.configuration.config import Config
 from resnet_lab.rank import is_first_process
+from resnet_lab.recording.quantity import in_menus
 from resnet_lab.recording.schedule import recording_steps
 from resnet_lab.runs.directory import FILES, RunDirectory
 from resnet_lab.tracking.agent import (
@@ -24,7 +25,7 @@ from resnet_lab.tracking.agent import (
     under_agent,
     without_swept,
 )
-from resnet_lab.tracking.history import CURVES, Row, curves, history, metric_key, prefix
+from resnet_lab.tracking.history import Row, curves, history, metric_key, prefix
 from resnet_lab.tracking.link import Info, is_mirrored, link, link_offline, unlink_elsewhere
 from resnet_lab.tracking.outcome import DIVERGED, SAID, diverged, outcome
 from resnet_lab.tracking.session import (
@@ -190,7 +191,7 @@ class Mirror:
             for entry in self.run.metrics.between(0, step).to_pylist()
             if entry["network"] in lost and entry["metric"] != "lr"
         }
-        recorded = [key for quantity in CURVES for key in curves(quantity)]
+        recorded = [key for quantity in in_menus() for key in curves(quantity)]
         return found | {prefix(name, self.names) + key for name in lost for key in recorded}
 
     # The client

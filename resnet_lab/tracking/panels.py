@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from resnet_lab.errors import UserError
-from resnet_lab.tracking.history import CURVES, curves
+from resnet_lab.recording.quantity import in_menus
+from resnet_lab.tracking.history import curves
 from resnet_lab.tracking.session import log_in
 
 ERRORS = {
@@ -107,14 +108,15 @@ def comparison(entity: str, project: str, study: str | None, prefixes: Sequence[
             max_runs_to_show=100,
         )
 
-    layers = [
-        lines([key], key.replace("_", " ").replace("/", ": "), logarithmic=True)
-        for quantity in CURVES
-        for key in curves(quantity)
-    ]
+    def course(key: str) -> Any:
+        return lines([key], key.replace("_", " ").replace("/", ": "), logarithmic=True)
+
+    layers = [course(key) for one in in_menus() if one.at != "network" for key in curves(one)]
+    whole = [course(key) for one in in_menus() if one.at == "network" for key in curves(one)]
     sections = [
         ("Errors", [lines([key], title) for key, title in ERRORS.items()]),
         ("First and last layer", layers),
+        ("Whole network", whole),
         ("Layer maps", [panels.MediaBrowser(title="layer maps", media_keys=[MAPS])]),
     ]
     return workspaces.Workspace(

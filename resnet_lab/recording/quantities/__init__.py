@@ -1,0 +1,1 @@
+"""The quantities that come with the laboratory: a file each, or one for what belongs together."""
