@@ -84,7 +84,7 @@ def first_last_ratio(layers: pd.DataFrame, quantity: str = "gradient_norm") -> p
 def travelled(layers: pd.DataFrame, first: int) -> pd.DataFrame:
     """Return the angle that each layer of each member still travels from step `first` to the end.
 
-    The sum over steps of the angles by which the optimiser turned the weights (`update_angle`,
+    The sum over steps of the angles by which the optimizer turned the weights (`update_angle`,
     momentum and weight decay included), by the trapezoid rule over recorded steps: an upper bound
     of the angle between the weights at the first and at the last of them. Columns: run, network,
     layer, name, angle (radians), start and end (the first and last recorded step used). Layers with

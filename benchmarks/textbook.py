@@ -62,7 +62,7 @@ def textbook_step(
 ) -> Callable[[], float]:
     """Return a function that makes one update of network `name` and returns its loss."""
     network = build_network(name, num_classes=classes).to(device)
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     loader = DataLoader(
         PilImages(images, labels),
         batch_size=batch_size,
@@ -80,9 +80,9 @@ def textbook_step(
         x, y = x.to(device), y.to(device)
         logits = network(x)
         loss = F.cross_entropy(logits, y)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         seen["images"] += len(y)
         seen["loss"] = loss.item()
         seen["wrong"] += (logits.argmax(1) != y).sum().item()

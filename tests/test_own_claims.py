@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from extending_page import examples
 from synthetic_runs import as_runs, demo_runs, member
 
 import resnet_lab as rl
@@ -201,10 +202,7 @@ def test_two_files_may_not_bring_one_name(file: Path, tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_page_is_a_claim_that_runs(file: Path) -> None:
-    page = (Path(__file__).parents[1] / "docs/extending.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    parts, claims = (next(one for one in blocks if text in one) for text in ("Half", "rl.claim("))
-    file.write_text(parts + claims)
+    file.write_text(examples("Networks")[0] + examples("Claims")[0])
     rl.load_parts(file)
     errors = {"resnet-20": 3.0, "resnet-20-half": 2.0}
     rows = [member(one, seed, error + seed) for one, error in errors.items() for seed in range(3)]

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from extending_page import examples
 from PIL import Image
-from tiny_runs import PAIR, ROOT, assert_same_result, at_step, info, interrupt, tiny
+from tiny_runs import PAIR, assert_same_result, at_step, info, interrupt, tiny
 from torch.utils.data import IterableDataset, TensorDataset
 
 import resnet_lab as rl
@@ -92,9 +93,8 @@ def test_it_is_read_split_and_normalised_as_the_projects_are(file: Path) -> None
 
 
 def test_the_example_of_the_docs_is_a_data_set(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "extending.md").read_text().split("## Data sets")[1]
     file = tmp_path / "example.py"
-    file.write_text(text.split("```python\n")[1].split("```")[0])
+    file.write_text(examples("Data sets")[0])
     rl.load_parts(file)
     data = load("stripes", normalise="channel")
     assert (data.protocol, data.num_classes, data.image_shape) == ("900/100", 2, (1, 16, 16))

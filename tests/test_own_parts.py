@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from extending_page import examples
 
 import resnet_lab as rl
 from resnet_lab.cli import main
@@ -91,9 +91,7 @@ def test_runs_of_a_changed_file_are_other_runs(file: Path) -> None:
 def arms(tmp_path: Path) -> Iterator[None]:
     """The parts of each axis in the documentation."""
     path = tmp_path / "arms.py"
-    text = Path(__file__).parents[1].joinpath("docs/extending.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    path.write_text(next(block for block in blocks if "StochasticDepth" in block))
+    path.write_text(examples("Networks")[1])
     rl.load_parts(path)
     before = additions()
     yield

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from extending_page import examples
 from test_identity import begin_in_format_1
 from test_recorder import NAMES, Rows, Twins, batch, built, recorder, train
 from tiny_runs import PAIR, ROOT, assert_same_result, at_step, info, interrupt, tiny
@@ -32,11 +33,7 @@ from resnet_lab.recording.sites import block_sites, weight_sites
 from resnet_lab.runs.directory import RunDirectory
 from resnet_lab.tracking.history import history
 
-[EXAMPLE] = [
-    code
-    for code in re.findall("```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.S)
-    if "@rl.quantity" in code
-]
+[EXAMPLE] = examples("Quantities")
 OWN = {"mean_activation", "alignment", "probe_loss"}
 
 

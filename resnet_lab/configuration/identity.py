@@ -17,7 +17,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from resnet_lab.configuration.replaced import foreign_parts
+from resnet_lab.configuration.replaced import OF_QUANTITY, foreign_parts
 from resnet_lab.data.config import default_validation_size
 from resnet_lab.recording.schedule import recording_steps
 
@@ -88,7 +88,7 @@ def identify(
 
 def identify_format_1(config: Config) -> Identity | None:
     """The identity of the same run as format 1 had it; None for one that it could not describe."""
-    if foreign_parts(config):
+    if any(not place.startswith(OF_QUANTITY) for place in foreign_parts(config)):
         return None
     values = config.as_dict()
     content: dict[str, Any] = {

@@ -123,7 +123,7 @@ class Data(ABC):
         """Return step `step` of the run with `seed`: a pure function of its arguments.
 
         Args:
-            step: optimiser step, from 0.
+            step: optimizer step, from 0.
             batch_size: images of the global batch; `rank` gets its contiguous share.
 
         Returns:

@@ -90,6 +90,7 @@ def load_parts(path: Path | str) -> str:
         raise UserError(f"{path}: this file of parts cannot be read: {error}") from error
     if content is None:
         raise UserError(f"{path}: there is no such file of parts")
+    load_named()  # first: this file may be one of them, and what it registers would ask for them
     digest = hashlib.sha256(content).hexdigest()
     known, parts = _files.get(file, ("", []))
     if known == digest:

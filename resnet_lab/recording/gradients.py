@@ -41,7 +41,7 @@ from resnet_lab.recording.sites import weight_sites
 def gradient_norms(network: Network) -> Tensor:
     """Return ||dL/dw|| of every weighted layer, from the gradients that lie in `.grad`.
 
-    Shape (L,), float32. Call it after `backward()` and before clipping and the optimiser's step.
+    Shape (L,), float32. Call it after `backward()` and before clipping and the optimizer's step.
 
     Raises:
         UserError: a weight has no gradient, because no backward pass has reached it.

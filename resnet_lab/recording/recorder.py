@@ -61,7 +61,7 @@ class _Pending:
 class Recorder(pl.Callback):
     """Record the quantities of every member of a cohort at the given steps.
 
-    At the steps of `steps`, before the optimiser's step and any clipping, those of gradients and,
+    At the steps of `steps`, before the optimizer's step and any clipping, those of gradients and,
     on `probe_batch` where there is one, those of the probe; after the step, those of the update.
     Frozen members are left out. Under distributed training rank 0 alone records.
 
@@ -114,7 +114,7 @@ class Recorder(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Measure the update that the optimiser has applied."""
+        """Measure the update that the optimizer has applied."""
         cohort = cast(Watched, pl_module)
         for index, before in self._before.items():
             network = cohort.networks[index]

@@ -37,7 +37,7 @@ class RecordingConfig:
     per_decade: int = 10
     """Recording steps in each factor of ten of the step number, past step 16."""
     every: int = 1000
-    """Largest gap between two recording steps, in optimiser steps."""
+    """Largest gap between two recording steps, in optimizer steps."""
     probe_size: int = 128
     """Training images in the fixed batch on which activations are measured."""
     probe: bool = True
@@ -92,7 +92,7 @@ def _bad_count(name: str, value: Any) -> UserError:
 
 
 def recording_steps(total: int, config: RecordingConfig) -> tuple[int, ...]:
-    """Return the optimiser steps at which a run of `total` steps records, in increasing order.
+    """Return the optimizer steps at which a run of `total` steps records, in increasing order.
 
     The first is 0 and the last `total - 1`; no two are further than `config.every` apart. The
     steps depend on nothing but the arguments, so a resumed run records where the whole one does.

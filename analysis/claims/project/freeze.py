@@ -136,7 +136,7 @@ FREEZE = Claim(
     "those of its residual twin do not.",
     needs=f"recordings of update_angle from step {FIRST} to the end of a plain batch-norm network "
     f"of more than {DEEP} layers and of its residual twin, with equal seeds, trained alike",
-    rule="A stem's remaining angle is the sum over steps of the angles by which the optimiser "
+    rule="A stem's remaining angle is the sum over steps of the angles by which the optimizer "
     f"turned its weights (update_angle), from step {FIRST} to the last, by the trapezoid rule over "
     "recorded steps. Supported if, in the deepest plain network, its 95 % t interval over seeds "
     f"(on the logarithm) lies below {STILL:g} radians and the paired interval of plain over "

@@ -1,4 +1,4 @@
-"""The update that the optimiser has really made, layer by layer; formulas in `gradients`."""
+"""The update that the optimizer has really made, layer by layer; formulas in `gradients`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ register(
         at="layer",
         needs="update",
         label="update norm |Δw|",
-        formula="norm of the change that the optimiser really made (momentum and decay included); "
+        formula="norm of the change that the optimizer really made (momentum and decay included); "
         "over `weight_norm` it is the true relative update",
         measure=_update_norms,
         place=40,
