@@ -243,6 +243,7 @@ def _sites(spec: Any) -> Iterator[tuple[str, int, str, int, int]]:
     weights = ("gradient_norm", "weight_norm", "relative_update", "update_norm", "update_angle")
     for quantity in weights:
         yield from ((quantity, one.index, one.name, one.stage, one.block) for one in table)
+    yield ("total_gradient_norm", 0, "", 0, 0)
     convs = [one for one in table if one.kind == "conv"]
     yield from (("response_std", one.index, one.name, one.stage, one.block) for one in convs)
     ends = [one for one in convs if one.index % 2]

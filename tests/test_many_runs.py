@@ -42,11 +42,11 @@ def test_it_measures_what_it_wrote() -> None:
 
 
 def layer_rows() -> int:
-    """50 recordings of five quantities of every layer, and of the probe's three."""
+    """50 recordings: of the network one quantity, of every layer five, and the probe's three."""
     total = 0
     for depth, residual in ((56, False), (56, True), (62, False), (62, True), (56, False)):
         blocks = (depth - 2) // 2
-        total += 5 * depth + (depth - 1) + (blocks + 1) + blocks * residual
+        total += 1 + 5 * depth + (depth - 1) + (blocks + 1) + blocks * residual
     return 50 * total
 
 

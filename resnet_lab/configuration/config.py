@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Literal, TypeAlias, get_type_hints
 
 from resnet_lab.configuration.identity import Identity, identify
@@ -299,7 +299,6 @@ class Config:
         return self.identity().id
 
 
-@cache
 def sections() -> dict[str, Any]:
     """The parts of a configuration that have keys of their own: name -> class."""
     hints = get_type_hints(Config)
