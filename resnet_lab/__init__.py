@@ -5,7 +5,7 @@
     directory = rl.train(rl.Config(network="plain-56,resnet-56"))
     frames = rl.load_runs("runs")
 
-Names are imported when they are first used, so that what needs no torch starts without it.
+Names are imported lazily, so that commands without torch start quickly.
 """
 
 from __future__ import annotations

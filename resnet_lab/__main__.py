@@ -1,4 +1,4 @@
-"""The command `resnet-lab`, which `python -m resnet_lab` is too."""
+"""The command `resnet-lab`, also run by `python -m resnet_lab`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sys
 from contextlib import nullcontext
 from typing import NoReturn
 
-from resnet_lab.lifecycle import leave  # first: its exit handler is to come last
+from resnet_lab.lifecycle import leave  # first: its exit handler must run last
 from resnet_lab.training.interruption import Interruption
 
 TRAINING = (["train"], ["sweep"])
-"""Commands that end in order when they are interrupted; the others end at once."""
+"""Commands that shut down gracefully on a signal; the others end at once."""
 
 
 def run() -> NoReturn:

@@ -1,4 +1,4 @@
-"""The environment's variables, changed for a while."""
+"""Temporary changes of environment variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def variables_kept(names: Iterable[str]) -> Iterator[None]:
-    """While entered, these variables may be set and removed; left, they are as before."""
+    """Restore these environment variables on exit."""
     before = {name: os.environ.get(name) for name in names}
     try:
         yield

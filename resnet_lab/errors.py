@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 NEAR = 0.75
-"""Least likeness, as difflib has it, of two names of which one may be the other misspelt."""
+"""Smallest difflib ratio at which one name may be a misspelling of another."""
 
 
 class UserError(ValueError):
@@ -18,11 +18,11 @@ class UserError(ValueError):
 
 
 class RunHeld(UserError):
-    """Another process that lives trains the run: whoever can wait need not fail."""
+    """Run is locked by a live process; callers may retry."""
 
 
 class RunFailed(RuntimeError):
-    """A run broke off for a reason outside the program: the message names it and the way out.
+    """A run failed for a reason outside the program; the message names it and the remedy.
 
     The command line prints the message alone and exits with 1.
     """
@@ -35,11 +35,11 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `name` may be a misspelling of; None where none is near.
+    """Return the known name that `name` may be a misspelling of, or None.
 
-    Case, leading dashes, and dashes for underscores make no difference. Of dotted names the last
-    parts are compared, and the parts before them only decide between equals: a common section
-    makes no two keys alike.
+    Case, leading dashes, and dashes for underscores make no difference. Dotted names are compared
+    by their last parts; the parts before only break ties, as a common section does not make two
+    keys alike.
     """
     scored = [(_likeness(_plain(name), _plain(one)), one) for one in known]
     best = max((score for score, _ in scored), default=(0.0, 0.0))
@@ -47,7 +47,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def suggest_path(path: str | Path) -> str:
-    """Return ``", did you mean 'x'?"`` for what lies beside a missing `path` under a like name."""
+    """Return ``", did you mean 'x'?"`` for a sibling of a missing `path` with a similar name."""
     path = Path(path)
     try:
         beside = sorted(one for one in path.parent.iterdir() if not one.name.startswith("."))
@@ -63,7 +63,7 @@ def _plain(name: object) -> str:
 
 
 def _likeness(name: str, known: str) -> tuple[float, float]:
-    """How alike the last parts of two names are, then the names as a whole."""
+    """Similarity of the last parts of two names, then of the whole names."""
     whole = _ratio(name.replace(".", "_"), known.replace(".", "_"))
     last = _ratio(name.rpartition(".")[2], known.rpartition(".")[2])
     return max(last, whole if whole == 1 or "." not in name else 0), whole

@@ -1,11 +1,11 @@
-"""Checks that the fields of the configuration's dataclasses hold what their annotations say.
+"""Check the fields of configuration dataclasses against their annotations.
 
 Python checks no annotation: `RecipeConfig(precision="float16")` would train in float32. Each of
-these classes calls `check_fields` when it is made, so that a value that is wrong is refused in
-words, and one that means the same (a NumPy number, a list for a tuple) becomes plain.
+these classes calls `check_fields` at construction, which refuses wrong values with a message and
+converts equivalent ones (a NumPy number, a list for a tuple).
 
-pydantic would do the fitting and none of the words, and its import takes twice as long as that of
-the whole configuration.
+pydantic would convert but not give these messages, and importing it takes twice as long as the
+whole configuration.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class _Misfit(Exception):
 
 @dataclass(frozen=True)
 class Expected:
-    """What an annotation allows.
+    """The values that an annotation allows.
 
     Attributes:
-        words: all of it, in words: "a whole number or 'all'".
-        choices: the texts that are allowed, where not every one is.
-        only_choices: whether nothing else is allowed.
+        words: description of all of them: "a whole number or 'all'".
+        choices: the allowed strings, if not every string is.
+        only_choices: whether only `choices` are allowed.
     """
 
     words: str
@@ -44,17 +44,17 @@ class Expected:
 
 
 Refuse: TypeAlias = Callable[[str, Any, Expected], UserError]
-"""Says what is wrong with a field: its name, its value and what it may be."""
+"""Makes the error for a field from its name, its value and the allowed values."""
 
 
 def check_fields(config: Any, refuse: Refuse) -> None:
-    """Make the values of a dataclass those that its annotations name, or refuse the first other.
+    """Convert a dataclass's fields to their annotated types; refuse the first that does not fit.
 
-    A field of type float takes whole numbers too, one of type bool nothing but truth values, a
-    tuple any list. Whether a number is in its range, or finite, is for the class to say.
+    A float field accepts integers, a bool field only booleans, a tuple field any list. The class
+    itself checks that numbers are finite and in range.
 
     Args:
-        config: just made; it may be frozen.
+        config: a new instance; it may be frozen.
         refuse: makes the error.
 
     Raises:
@@ -71,7 +71,7 @@ def check_fields(config: Any, refuse: Refuse) -> None:
 
 
 def refusal(section: str) -> Refuse:
-    """Errors for the fields of a section of the configuration; "" is that of the whole."""
+    """Return the `Refuse` of a section of the configuration; "" is the top level."""
     place, where = (f"{section}.", f"{section}: ") if section else ("", "")
 
     def refuse(name: str, value: Any, expected: Expected) -> UserError:
@@ -87,7 +87,7 @@ def refusal(section: str) -> Refuse:
 
 
 def unknown_choice(name: str, value: Any, known: Sequence[str]) -> str:
-    """The refusal of a value that is none of the known ones; the nearest is named."""
+    """Message for an unknown value; it suggests the nearest known one."""
     return f"unknown {name} '{value}'{suggest(str(value), known)} (known: {', '.join(known)})"
 
 
@@ -114,13 +114,13 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy number or array (or a tensor) as Python's own numbers; all else as it is."""
+    """Convert a NumPy number or array (or a tensor) to Python numbers; return others unchanged."""
     plain = getattr(value, "tolist", None)
     return plain() if callable(plain) and not isinstance(value, type) else value
 
 
 def _fit(value: Any, hint: Any) -> Any:
-    """Return `value` as `hint` has it; raise _Misfit if it is something else."""
+    """Return `value` converted to the type `hint`; raise _Misfit if it does not fit."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return _fit_any(value, inner)

@@ -1,4 +1,4 @@
-"""Files that are either wholly there or not there at all."""
+"""Atomic writes of files, and paths that users give."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typing import Any
 from resnet_lab.errors import UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""A disk is full, or what one may use of it."""
+"""Errors of a full disk or an exhausted quota."""
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
-"""A file system that took writes takes none any more."""
+"""Errors of a file system that no longer accepts writes."""
 LEFT_BEHIND = (
     *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle"),
     *("$recycle.bin", "system volume information", "lost+found"),
 )
-"""What systems, file servers and editors leave in folders, in lower case. Whatever begins with a
-dot counts as well: .DS_Store, ._x.jpg, .git, .ipynb_checkpoints."""
+"""Names that systems, file servers and editors leave in folders, in lower case. Names that begin
+with a dot count as well: .DS_Store, ._x.jpg, .git, .ipynb_checkpoints."""
 NO_TEMPORARY_FOLDER = "no folder for temporary files can be written: set TMPDIR to one that can"
 
 
 def user_path(given: str | os.PathLike[str]) -> Path:
-    """Return a path that a user has given, with the home directory in the place of a leading ~.
+    """Return a path given by the user, with a leading ~ expanded to the home directory.
 
     Raises:
         UserError: there is no such user, or this one has no home directory.
@@ -36,9 +36,9 @@ def user_path(given: str | os.PathLike[str]) -> Path:
 
 
 def with_home(given: str) -> str:
-    """Put the home directory in the place of a leading ~; see `user_path`.
+    """Expand a leading ~ to the home directory; see `user_path`.
 
-    A shell does so only at the beginning of a word: not in --runs-dir=~/x, nor in a file.
+    A shell expands it only at the beginning of a word: not in --runs-dir=~/x, nor in a file.
     Variables such as $HOME are left to the shell.
     """
     if not given.startswith("~"):
@@ -53,13 +53,13 @@ def with_home(given: str) -> str:
 
 
 def is_left_behind(name: str) -> bool:
-    """Whether an entry of a folder is nobody's data, by its name."""
+    """Whether a folder's entry is, by its name, left by a system or an editor and not data."""
     return name.startswith(".") or name.lower() in LEFT_BEHIND
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success flush it to disk and rename it over `path`.
+    """Yield a temporary path beside `path`; on success flush it to disk and rename it to `path`.
 
     A crash, a full disk or an exception leaves the old file as it was.
     """
@@ -75,7 +75,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a renaming last through a loss of power, where the file system lets a folder be so."""
+    """Flush a folder, so that a rename survives a power loss, if the file system supports it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -85,7 +85,7 @@ def _flush_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what processes that were killed in `replacing` have left in a folder."""
+    """Delete temporary files that processes killed in `replacing` left in a folder."""
     for path in folder.glob(".*.part"):
         path.unlink(missing_ok=True)
 
@@ -104,17 +104,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` to `path` atomically as strict JSON: a number that is not finite is null."""
+    """Write `value` to `path` atomically as strict JSON; non-finite numbers become null."""
     write_text(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
 
 
 def seal(value: dict[str, Any]) -> dict[str, Any]:
-    """Return `value` with its own checksum under "sha256", for `is_sealed` to compare."""
+    """Return `value` with its own checksum under "sha256", to be checked by `is_sealed`."""
     return {**value, "sha256": _checksum(value)}
 
 
 def is_sealed(value: dict[str, Any]) -> bool:
-    """Whether `value`, as read from a file, is what `seal` has returned."""
+    """Whether the checksum in `value`, as read from a file, matches (see `seal`)."""
     return value.get("sha256") == _checksum(value)
 
 

@@ -17,9 +17,9 @@ from typing import NoReturn
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """While entered, no cyclic garbage is looked for: importing makes next to none.
+    """Disable garbage collection inside the context: importing creates almost no cyclic garbage.
 
-    Looking takes a fifth of the time in which torch and Lightning are imported.
+    Collection takes a fifth of the import time of torch and Lightning.
     """
     before = gc.isenabled()
     gc.disable()
@@ -31,9 +31,9 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def end_with_the_reader() -> None:
-    """Let this script end as Unix tools do, without a word, when nobody reads it any more.
+    """Let this script end silently, as Unix tools do, when its output pipe is closed.
 
-    That is so after `| head`. A notebook is no script.
+    That happens after `| head`. Has no effect in a notebook.
     """
     if hasattr(signal, "SIGPIPE") and "ipykernel" not in sys.modules:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -43,9 +43,9 @@ _exit_code: int | None = None
 
 
 def leave(code: int) -> NoReturn:
-    """End this process: exit handlers are called and output is written, but no module taken down.
+    """End this process after exit handlers and flushing output, without module teardown.
 
-    Taking down the modules of torch and Lightning one by one takes more than a second.
+    Teardown of torch's and Lightning's modules takes more than a second.
 
     Args:
         code: exit code.
@@ -58,13 +58,13 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-@atexit.register  # on import, and so called after the handlers of whatever is imported later
+@atexit.register  # registered first, so it runs after the handlers of modules imported later
 def _skip_teardown() -> None:
-    if (code := _exit_code) is None:  # the process ends in another way
+    if (code := _exit_code) is None:  # the process did not end through `leave`
         return
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
-            code = code or 120  # as Python's own: what was printed did not arrive
+            code = code or 120  # Python's own exit code for output that could not be written
     os._exit(code)

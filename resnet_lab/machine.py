@@ -1,7 +1,7 @@
-"""What this machine can do: processors, packages, data sets, W&B and disks, each with a way on.
+"""Report on this machine: processors, packages, datasets, W&B and disks, each with a hint.
 
-torch's own `collect_env` takes longer (it asks compilers and pip), prints 94 lines, and knows
-neither data sets, W&B and disks nor what to do; so this is ours.
+torch's `collect_env` is slower (it asks compilers and pip), prints 94 lines, and covers neither
+datasets, W&B and disks nor what to do.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PURPOSES = {
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing about the machine: what it is, how it stands, and what to do ("" for nothing)."""
+    """One fact about the machine: its name, its state, and a hint on what to do ("" for none)."""
 
     name: str
     state: str
@@ -47,10 +47,10 @@ class Fact:
 
 
 def machine_facts(data_dir: str | Path | None = None) -> list[Fact]:
-    """Look at this machine. Nothing is downloaded, hashed or asked of a network.
+    """Collect facts about this machine, without downloads, hashing or network access.
 
     Args:
-        data_dir: where data sets lie; see `default_data_dir`.
+        data_dir: the data directory; see `default_data_dir`.
     """
     return [
         *_computing(),
@@ -95,7 +95,7 @@ def _processors(name: str, threads: int) -> Fact:
 
 
 def has_fast_bfloat16() -> bool | None:
-    """Whether the processor multiplies bfloat16 in hardware; None where nobody says."""
+    """Whether the processor multiplies bfloat16 in hardware; None if unknown."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -147,7 +147,7 @@ def _data(data_dir: Path) -> Iterator[Fact]:
 
 
 def _tracking() -> Fact:
-    """What W&B would do, from its variables and login file; the server is not asked."""
+    """W&B's mode, from its variables and login file, without asking the server."""
     mode = os.environ.get("WANDB_MODE", "online")
     if mode in ("offline", "dryrun", "disabled"):
         return Fact("W&B", f"WANDB_MODE is {mode}", "online: unset WANDB_MODE")
@@ -176,7 +176,7 @@ def _disk(purpose: str, folder: Path) -> Fact:
 
 
 def facts_text(facts: list[Fact]) -> str:
-    """Return the facts as aligned text, a hint below what it belongs to."""
+    """Return the facts as aligned text, with each hint below its fact."""
     width = max(len(fact.name) for fact in facts) + 2
     indent = " " * width
     wrap = partial(textwrap.wrap, width=WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -1,9 +1,9 @@
-"""matplotlib, imported whatever its settings on this machine say.
+"""Import matplotlib even if its settings on this machine are invalid.
 
-Lightning's metrics import it, so that a run would end where a setting is none: MPLBACKEND names
-the notebook's backend in all that Jupyter starts, whether it is installed there or not. Figures are
-drawn with no backend and with a look of their own, so no setting of the user's is needed; none is
-changed either.
+Lightning's metrics import matplotlib, so an invalid setting would end a run: in every process that
+Jupyter starts, MPLBACKEND names the notebook's backend, whether installed there or not. Figures are
+drawn without a backend and with their own style, so the user's settings are not needed; they are
+not changed either.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from resnet_lab.files import NO_TEMPORARY_FOLDER
 
 
 def import_matplotlib() -> None:
-    """Import matplotlib with the user's settings, or without them where it refuses them.
+    """Import matplotlib with the user's settings, or without them if they make it fail.
 
     Raises:
-        UserError: it has no folder to write in.
+        UserError: there is no temporary folder that it can write to.
     """
     if "matplotlib.pyplot" in sys.modules:
         return
     try:
         _import_with_any_backend()
-    except Exception:  # whatever a settings file or a style file may hold
+    except Exception:  # settings and style files may raise anything
         _forget_half_an_import()
         _import_without_settings()
 
@@ -42,12 +42,12 @@ def _import_with_any_backend() -> None:
         backend = os.environ.pop("MPLBACKEND", None)
         import matplotlib.pyplot
     if backend:
-        with suppress(ValueError):  # no backend of this machine
+        with suppress(ValueError):  # not a backend on this machine
             matplotlib.rcParams["backend"] = backend
 
 
 def _import_without_settings() -> None:
-    """Import it in the folder of its own defaults: a matplotlibrc there comes before any other."""
+    """Import it in the folder of its defaults, as a matplotlibrc there overrides all others."""
     found = importlib.util.find_spec("matplotlib")
     assert found is not None
     assert found.origin is not None

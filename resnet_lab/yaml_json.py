@@ -1,8 +1,8 @@
-"""YAML and JSON, read within limits, so that no file from anywhere can do harm.
+"""Read YAML and JSON within limits, so that untrusted files can do no harm.
 
-A short file may ask for endless memory (aliases of aliases, a device in a file's place), crash the
-parser by its nesting, or mean something else than it seems to say (a key given twice, a number in
-base 60). Each of these is refused with a message. Nothing in a document is ever code.
+A short file may need unlimited memory (aliases of aliases, a device instead of a file), crash the
+parser by its nesting, or mislead its reader (a key given twice, a number in base 60). Each of these
+is refused with a message. Nothing in a document is run as code.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from typing import Any, NoReturn
 import yaml
 
 LARGEST = 4 * 2**20
-"""Bytes of a document. The largest that is written here, run.json, has some thousand."""
+"""Largest size of a document in bytes. The largest written here, run.json, has some thousand."""
 DEEPEST = 40
-"""Levels of nesting."""
+"""Largest number of nesting levels."""
 MOST_VALUES = 200_000
-"""Values of a document, those that stand for an alias counted again for each of them."""
+"""Largest number of values in a document; those behind an alias count once per alias."""
 LARGEST_WHOLE = 2**63 - 1
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Seven times as fast where PyYAML was built with libyaml."""
 _MISREAD = re.compile(r"[-+]?(0_*[0-9][0-9_]*|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
-"""Plain numbers that YAML reads in base 8 or 60: 010 is 8, 1:30 is 90."""
+"""Unquoted numbers that YAML reads in base 8 or 60: 010 is 8, 1:30 is 90."""
 
 
 class DocumentError(ValueError):
-    """A text that is no document, or one beyond the limits; the message says why."""
+    """The text is not a valid document, or exceeds the limits; the message says why."""
 
 
 def read_text(path: Path) -> str:
     """Return the text of a regular file.
 
     Raises:
-        OSError: there is none, or it cannot be read.
-        DocumentError: it is larger than `LARGEST`, no UTF-8, or no file at all but a device.
+        OSError: it is missing or cannot be read.
+        DocumentError: it is larger than `LARGEST`, not UTF-8, or a device.
     """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
@@ -56,10 +56,10 @@ def read_text(path: Path) -> str:
 
 
 def load_yaml(text: str) -> Any:
-    """Return what a YAML document says, in plain values.
+    """Return the content of a YAML document as plain values.
 
     Raises:
-        DocumentError: it is no YAML, or beyond the limits.
+        DocumentError: it is not YAML, or exceeds the limits.
     """
     check_yaml(text)
     try:
@@ -71,9 +71,9 @@ def load_yaml(text: str) -> Any:
 
 
 def dump_yaml(values: Any) -> str:
-    """Write plain values as YAML, such that every reader of it takes a text for a text.
+    """Write plain values as YAML in which every parser reads strings as strings.
 
-    To jsonargparse 1e5 is a number, to PyYAML a text, which it would write without quotes.
+    PyYAML writes the string 1e5 without quotes, and jsonargparse reads that as a number.
     """
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
 
@@ -90,10 +90,10 @@ _Dumper.add_implicit_resolver(
 
 
 def check_yaml(text: str) -> None:
-    """Go through a YAML document without building anything from it.
+    """Check a YAML document without building any values from it.
 
     Raises:
-        DocumentError: it is no YAML, or beyond the limits.
+        DocumentError: it is not YAML, or exceeds the limits.
     """
     if len(text) > LARGEST:
         raise DocumentError(f"it is longer than {LARGEST:,} characters")
@@ -106,10 +106,10 @@ def check_yaml(text: str) -> None:
 
 
 def load_json(text: str) -> Any:
-    """Return what a strict JSON document says: no number in it is infinite or not a number.
+    """Return the content of a strict JSON document, whose numbers are all finite.
 
     Raises:
-        DocumentError: it is no JSON, gives a key twice, or is beyond the limits.
+        DocumentError: it is not JSON, gives a key twice, or exceeds the limits.
     """
     try:
         value = json.loads(
@@ -127,9 +127,9 @@ def load_json(text: str) -> Any:
 
 
 def check_values(value: Any) -> None:
-    """Raise DocumentError if a whole number among nested values has more than 64 bits.
+    """Raise DocumentError if an integer among nested values has more than 64 bits.
 
-    So it does for what is no plain value: YAML knows dates, bytes and sets.
+    It also does so for values that are not plain, such as YAML's dates, bytes and sets.
     """
     for one in _leaves(value):
         if not isinstance(one, str | int | float | None):
@@ -139,7 +139,7 @@ def check_values(value: Any) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """The message of an error without line ends."""
+    """The message of an error on one line."""
     return " ".join(str(error).split())
 
 
@@ -175,7 +175,7 @@ def _no_number(text: str) -> NoReturn:
 
 @dataclass
 class _Collection:
-    """A list or mapping that is being read: its anchor, its values so far, its keys if it has."""
+    """A list or mapping being read: its anchor, its number of values so far, a mapping's keys."""
 
     anchor: str | None
     values: int = 1
@@ -185,7 +185,7 @@ class _Collection:
 
 @dataclass
 class _Outline:
-    """The shape of a YAML document, followed event by event."""
+    """The structure of a YAML document, followed event by event."""
 
     open: list[_Collection] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
@@ -220,7 +220,7 @@ class _Outline:
         self._value(event.anchor, 1)
 
     def _value(self, anchor: str | None, size: int) -> None:
-        """Count a value, or a key, that is complete, in what holds it."""
+        """Add the size of a completed value or key to the collection that contains it."""
         if anchor is not None:
             self.sizes[anchor] = size
         if self.open:

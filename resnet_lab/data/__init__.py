@@ -1,1 +1,1 @@
-"""Data sets, their splits, and batches that are a pure function of seed and step."""
+"""Datasets, their splits, and batches that are a pure function of seed and step."""

@@ -36,7 +36,7 @@ class CropAndMirror:
 
 
 def _source_pixels(draws: Tensor, height: int, width: int, padded_width: int) -> Tensor:
-    """Return where each output pixel comes from in the padded image: (N, H, W), flat indices."""
+    """Return each output pixel's source in the padded image: (N, H, W), flat indices."""
     row_offset, column_offset, mirrored = draws.unsqueeze(2).unbind()
     rows = row_offset + torch.arange(height, device=draws.device)
     column = torch.arange(width, device=draws.device)

@@ -1,4 +1,4 @@
-"""Checksums of files, and the list of them that lies beside unpacked data."""
+"""Checksums of files, and the file ``SHA256SUMS`` beside unpacked data."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reading CIFAR's own binary version: label bytes, then 3,072 pixel bytes a record.
+"""Read CIFAR's binary version: each record has label bytes, then 3,072 pixel bytes.
 
-Nothing is unpickled. Before a file's bytes are used its checksum is compared: CIFAR-10's are built
-in, CIFAR-100's are written beside the files when the verified archive is unpacked.
+Nothing is unpickled. A file's checksum is compared before its bytes are used. CIFAR-10's checksums
+are built in; CIFAR-100's are written beside the files when the verified archive is unpacked.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def read_cifar(
     """Return training and test images, uint8 (N, 3, 32, 32) in RGB, with their (fine) labels.
 
     Args:
-        test: False opens no file of test images, and returns none of them.
+        test: False opens no file of test images and returns no test images.
 
     Raises:
-        UserError: files are missing, or damaged: a checksum, a size or a label is not as it
-            must be. The message names the file.
+        UserError: files are missing or damaged: a checksum, a size or a label is wrong. The
+            message names the file.
     """
     wanted = dataset.records if test else dataset.train
     check_files_exist(dataset, data_dir, wanted)
@@ -59,7 +59,7 @@ def _read_file(
 
 
 def _file_fault(path: Path, size: int, sha256: str | None) -> str | None:
-    """Say what is wrong with a file that should have `size` bytes and, if known, a checksum."""
+    """Return how a file differs from its expected size in bytes and SHA-256 (if known), or None."""
     found_size = path.stat().st_size
     if sha256 is not None and (found := file_checksum(path, "sha256")) != sha256:
         return f"sha256 expected {sha256}, found {found}; bytes expected {size}, found {found_size}"
@@ -67,7 +67,7 @@ def _file_fault(path: Path, size: int, sha256: str | None) -> str | None:
 
 
 def _label_fault(labels: Tensor, limits: tuple[int, ...]) -> str | None:
-    """Say which label, of int64 (N, label bytes), is not below its limit."""
+    """Name a label of `labels`, int64 (N, label bytes), that is not below its limit, or None."""
     wrong = (labels >= torch.tensor(limits)).nonzero().tolist()
     if not wrong:
         return None

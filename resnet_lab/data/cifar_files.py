@@ -1,4 +1,4 @@
-"""Whether the files of CIFAR-10 and CIFAR-100 are there, and what else may lie there. No torch."""
+"""Find the files of CIFAR-10 and CIFAR-100, or misplaced and other versions. No torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def known_checksums(dataset: Cifar, folder: Path) -> dict[str, str]:
-    """Return the sha256 by file: those built in, and those written when the data was unpacked."""
+    """Return the SHA-256 of each file: built in, or written when the data was unpacked."""
     return {**read_checksums(folder), **dataset.sha256}
 
 
@@ -33,7 +33,7 @@ def check_files_exist(dataset: Cifar, data_dir: Path, files: Iterable[str]) -> N
 
 
 def check_not_inside(dataset: Cifar, data_dir: Path) -> None:
-    """Raise UserError, naming the right one, if the data directory is the folder of the files."""
+    """Raise UserError if the data directory is the folder of the files, not its parent."""
     for path in (os.path.abspath(data_dir), os.path.realpath(data_dir)):
         folder = Path(path)
         if folder.name == dataset.folder and any((folder / one).is_file() for one in dataset.train):
@@ -45,7 +45,7 @@ def check_not_inside(dataset: Cifar, data_dir: Path) -> None:
 
 
 def way_out(dataset: Cifar, data_dir: Path) -> str:
-    """Say how to get the files of `dataset`, from what lies in or near the data directory."""
+    """Say how to get the files of `dataset`, judging by what is in or near the data directory."""
     prepare = f"`{prepare_command(dataset.name, data_dir)}`"
     archive = data_dir / dataset.archive
     if archive.is_file():
@@ -66,13 +66,13 @@ def way_out(dataset: Cifar, data_dir: Path) -> str:
 
 
 def _fits(dataset: Cifar, data_dir: Path, file: str) -> bool:
-    """Whether a file lies in the data directory itself, where `train.bin` may be anything."""
+    """Whether a file is in the data directory itself; its size must match, as names are generic."""
     path = data_dir / file
     return path.is_file() and path.stat().st_size == dataset.records[file] * dataset.record_bytes
 
 
 def _others(dataset: Cifar, place: Path) -> list[Path]:
-    """What there is of the versions for Python, which are pickled, and for Matlab."""
+    """Files found of the versions for Python (pickled) and Matlab."""
     stem = dataset.folder.removesuffix("-bin").removesuffix("-binary")
     names = [f"{stem}-{kind}" for kind in ("py", "python", "mat", "matlab")]
     archives = [dataset.archive.replace("binary", kind) for kind in ("python", "matlab")]

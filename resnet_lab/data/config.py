@@ -1,4 +1,4 @@
-"""What data a run uses, as one validated value. Nothing here imports torch."""
+"""`DataConfig`: the data of a run, as one validated value. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ OWN_IMAGES = (
 
 @dataclass(frozen=True)
 class DataConfig:
-    """A data set, the protocol that splits it, and how images become network inputs.
+    """A dataset, the protocol that splits it, and how images become network inputs.
 
     Args:
         name: digits, cifar10, cifar100, imagenet, imagefolder, or one of your own (--parts).
-        protocol: "validation" holds images out of the training data to choose things by,
-            "full" trains on all of it. Test images never choose anything.
+        protocol: "validation" holds out training images for model selection, "full" trains on
+            all of them. Test images are never used for selection.
         validation_size: number of training images held out; by default 5,000 of CIFAR's,
             50,000 of ImageNet's and a tenth of any other training data.
         split_seed: fixes which images are held out, whatever the seed of the run.
         normalise: what happens to pixels / 255. "pixel-mean" subtracts the mean image of the
             training part and scales nothing ("per-pixel mean subtracted", R 4.2 and 3.4);
             "channel" subtracts the training part's mean of each channel and divides by its
-            standard deviation; "imagenet" does so with ImageNet's usual constants. Of image
-            folders a fixed sample of 4,096 training images is measured.
+            standard deviation; "imagenet" does so with ImageNet's usual constants. For image
+            folders the statistics come from a fixed sample of 4,096 training images.
         augment: "paper" is R 4.2 for CIFAR (4-pixel padding, crop, mirror) and R 3.4 for image
             folders (scale, 224 crop, mirror, colour); digits are padded by one pixel and not
-            mirrored, as a mirrored digit is another sign; your own say it themselves. "none" takes
-            images as they are.
+            mirrored, as a mirrored digit is another sign; your own datasets define theirs. "none"
+            takes images as they are.
         test_view: how imagenet and imagefolder are evaluated (R 3.4): the centre crop, ten
             crops, or the whole image at five scales.
-        test: whether there are test images at all. False keeps them out of reach, unread, as every
-            search must: what chooses must not have seen what will judge the choice.
-        workers: processes that read images of imagenet and imagefolder; at most one a core.
+        test: whether test images are loaded. False leaves them unread, as every search must: a
+            search must not see the images that will judge its choice.
+        workers: processes that read images of imagenet and imagefolder; at most one per core.
 
     Raises:
-        UserError: a value is unknown (the nearest is named) or does not suit the data set.
+        UserError: a value is unknown (the nearest is named) or does not suit the dataset.
     """
 
     name: str = "digits"
@@ -72,7 +72,7 @@ class DataConfig:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the data set is small enough to be held in memory as a whole."""
+        """Whether the whole dataset is held in memory."""
         return DATASETS.get(self.name).in_memory
 
     def _check_numbers(self) -> None:
@@ -101,7 +101,7 @@ class DataConfig:
             self.check_channels(dataset.image_shape[0])
 
     def check_channels(self, channels: int) -> None:
-        """Raise UserError if `normalise` is for images of other channels."""
+        """Raise UserError if `normalise` needs another number of channels."""
         if self.normalise == "imagenet" and channels != 3:
             have = "are grey" if channels == 1 else f"have {channels} channels"
             raise UserError(
@@ -111,11 +111,11 @@ class DataConfig:
 
 
 def default_validation_size(name: str, images: int | None) -> int | None:
-    """How many of a data set's training images are held out for validation if nothing is said.
+    """Default number of training images held out for validation.
 
     Args:
-        name: of the data set.
-        images: number of its training images, if it is known.
+        name: of the dataset.
+        images: number of its training images, if known.
     """
     tenth = None if images is None else max(1, images // 10)
     return DATASETS.get(name).validation_size or tenth
@@ -125,7 +125,7 @@ def default_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """Return the data directory: `data_dir`, else $RESNET_LAB_DATA, else ~/.cache/resnet_lab.
 
     Raises:
-        UserError: it lies in a home directory, and none is known.
+        UserError: it is in a home directory, and none is known.
     """
     chosen = data_dir or os.environ.get("RESNET_LAB_DATA")
     if chosen:
@@ -140,17 +140,17 @@ def default_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
 
 
 def folder_of(dataset: Dataset, data_dir: str | os.PathLike[str] | None) -> Path:
-    """Return the data directory for a data set; any for one that needs none."""
+    """Return the data directory for a dataset; arbitrary for one that needs none."""
     return Path() if dataset.in_package else default_data_dir(data_dir)
 
 
 def prepare_command(name: str, data_dir: Path, action: str = "prepare") -> str:
-    """The command that fetches a data set into a folder, or verifies it there."""
+    """The command that prepares or verifies a dataset in a folder."""
     return f"resnet-lab data {action} {name} --data-dir {shlex.quote(str(data_dir))}"
 
 
 def check_data_name(name: str) -> None:
-    """Raise UserError, naming the nearest, unless `name` is a known data set."""
+    """Raise UserError, naming the nearest, unless `name` is a known dataset."""
     if name not in datasets():
         near = _near_data(name)
         own = "" if near else f"; {OWN_IMAGES}"
@@ -158,7 +158,7 @@ def check_data_name(name: str) -> None:
 
 
 def _near_data(name: str) -> str:
-    """A suggestion; none where the name is that of other images, however like it is."""
+    """Suggest the nearest dataset; "" if the name is that of a different, known dataset."""
     plain = "".join(one for one in str(name).lower() if one.isalnum())
     for one in datasets().values():
         if plain in one.aliases:

@@ -1,4 +1,4 @@
-"""How a photograph becomes network inputs: ImageNet's augmentation and test views (R 3.4)."""
+"""ImageNet's augmentation and test views (R 3.4)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def training_view(image: Tensor, generator: Generator) -> Tensor:
     """Return a random crop of `image` or of its mirror image.
 
     The shorter side is resized to a whole number of pixels drawn from 256 to 480, both included,
-    then every place of the 224 crop is equally likely.
+    then every position of the 224 crop is equally likely.
 
     Args:
         image: uint8 (3, H, W) of any size.
-        generator: decides scale, place and mirror.
+        generator: decides scale, position and mirroring.
 
     Returns:
         uint8 (3, 224, 224).

@@ -1,7 +1,7 @@
-"""A data set: one object with all that the rest needs to know of it, and the registry of all.
+"""`Dataset`: one object that defines a dataset, and the registry of all datasets.
 
-What messages say of names, split sizes, costs and figures is derived from these objects, so that a
-new data set touches its own file in `datasets/` and nothing else. No torch until data is read.
+Messages about names, split sizes, costs and figures are derived from these objects, so a new
+dataset needs only its own file in `datasets/`. Torch is imported only when data is read.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(ABC):
-    """One data set.
+    """One dataset.
 
     Attributes:
-        in_memory: whether it is small enough to be held in memory as a whole.
+        in_memory: whether all of it is held in memory.
         in_package: whether it ships with a dependency, so that no data directory is read.
-        name: what data.name says.
-        image_shape: (channels, height, width) of a network's input; None: known when it is read.
-        num_classes: None: known when it is read.
-        classes: their names in the order of the labels; None where they have none, or where
-            reading tells.
-        test_images: images of the published test part; None where no error is published on one.
-        validation_size: training images held out if nothing is said; None: a tenth.
+        name: its value of data.name.
+        image_shape: (channels, height, width) of a network's input; None if known only once read.
+        num_classes: number of classes; None if known only once read.
+        classes: class names in the order of the labels; None if there are none, or if known only
+            once read.
+        test_images: images of the published test part; None if no error on one is published.
+        validation_size: training images held out by default; None for a tenth.
         pad: pixels of zeros around an image that augmentation crops; for images in memory.
         mirror: whether augmentation mirrors half of the images; for images in memory.
-        test_views: the ways in which it can be evaluated.
-        aliases: what else people call it, letters and digits alone.
-        confusable: names that are like its own, written so, and are those of other images.
+        test_views: the test views that it supports.
+        aliases: its other names, letters and digits only.
+        confusable: similar names of other datasets, letters and digits only.
     """
 
     in_memory: ClassVar[bool]
@@ -59,50 +59,50 @@ class Dataset(ABC):
 
     @property
     def origin(self) -> type | Callable[..., Any]:
-        """What defines its images: the class, or the user's function, whose file is its content."""
+        """The class or the user's function that defines its images; its source file is hashed."""
         return type(self)
 
     @property
     def options(self) -> tuple[object, ...]:
-        """What beside its content results depend on, where no file says it all."""
+        """Options that change results; hashed with the code if there is no source file."""
         return ()
 
     @abstractmethod
     def load(self, config: DataConfig, data_dir: Path, normalisation: Normalisation | None) -> Data:
-        """Read it; raise UserError where files are missing or damaged."""
+        """Read it; raise UserError if files are missing or damaged."""
 
     @abstractmethod
     def fingerprint(self, data_dir: Path, *, test: bool) -> dict[str, Any]:
-        """Tell its images from others; see `fingerprint.fingerprint`."""
+        """Return checksums that identify its images; see `fingerprint.fingerprint`."""
 
     @abstractmethod
     def check_there(self, data_dir: Path, *, test: bool) -> None:
-        """Raise UserError, as `load` does, if its files are not there; that takes no time."""
+        """Raise UserError, as `load` does, if its files are missing; a fast check."""
 
     def prepare(self, data_dir: Path) -> list[str]:
-        """Make it ready and say what was done, a line each; what cannot be fetched is verified."""
+        """Fetch it, or verify it if it cannot be fetched; return lines that say what was done."""
         return self.verify(data_dir)
 
     @abstractmethod
     def verify(self, data_dir: Path) -> list[str]:
-        """Check its files and say what is there, a line each."""
+        """Check its files and return lines that say what is there."""
 
     @abstractmethod
     def presence(self, data_dir: Path) -> tuple[str, str]:
-        """Say whether it is there, by a look at names and sizes, and what can be done about it."""
+        """Return its state, judged by names and sizes of files, and a hint ("" for none)."""
 
 
 class InMemoryDataset(Dataset):
-    """A data set that is read into memory as a whole."""
+    """A dataset that is read into memory as a whole."""
 
     in_memory = True
 
     @abstractmethod
     def read(self, data_dir: Path, *, test: bool) -> tuple[LabelledImages, LabelledImages]:
-        """Return training and test images; without `test` none of the latter, and unread."""
+        """Return training and test images; without `test` the latter are unread and empty."""
 
     def load(self, config: DataConfig, data_dir: Path, normalisation: Normalisation | None) -> Data:
-        """Read it; raise UserError where files are missing or damaged."""
+        """Read it; raise UserError if files are missing or damaged."""
         from resnet_lab.data.memory import InMemoryData
 
         train, test = self.read(data_dir, test=config.test)
@@ -114,5 +114,5 @@ DATASETS: Registry[Dataset] = Registry("data set", "resnet_lab.data.datasets")
 
 
 def datasets() -> Mapping[str, Dataset]:
-    """Return every data set by name, the project's first."""
+    """Return every dataset by name, built-in ones first."""
     return DATASETS.all()

@@ -1,6 +1,6 @@
-"""Fetching an archive over https, and unpacking only what is expected of it.
+"""Fetch an archive over https, and unpack only the expected files.
 
-Not by pooch: it follows a redirection to http, and unpacks whatever else an archive holds.
+pooch is not used: it follows redirects to http and unpacks everything in an archive.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _TIMEOUT_SECONDS = 60
 
 @contextmanager
 def fetched_archive(url: str, md5: str, data_dir: Path) -> Iterator[Path]:
-    """Yield the archive of `url`: the one that lies in `data_dir`, else a temporary download.
+    """Yield the archive of `url`: the copy in `data_dir`, else a temporary download.
 
     Raises:
         UserError: it cannot be fetched, or its checksum is not `md5`. A wrong download is
-            removed, a wrong file in `data_dir` is left alone.
+            deleted; a wrong file in `data_dir` is kept.
     """
     by_hand = data_dir / PurePosixPath(url).name
     if by_hand.is_file():
@@ -44,14 +44,13 @@ def fetched_archive(url: str, md5: str, data_dir: Path) -> Iterator[Path]:
 
 
 def unpack(archive: Path, folder: str, files: list[str], data_dir: Path) -> None:
-    """Take `files` of `folder` out of a tar archive and put them into `data_dir`/`folder`.
+    """Unpack `files` of `folder` from a tar archive into `data_dir`/`folder`.
 
-    Everything else in the archive is left in it. A file that is there already is replaced, and
-    only when all of them have been read.
+    Nothing else is unpacked. Existing files are replaced, and only after all have been read.
 
     Raises:
-        UserError: the archive is damaged, lacks one of the files, or holds a member that points
-            outside of the folder it is unpacked into; then nothing is written.
+        UserError: the archive is damaged, lacks one of the files, or has a member that points
+            outside the target folder; then nothing is written.
     """
     (data_dir / folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unpack-", dir=data_dir) as scratch:

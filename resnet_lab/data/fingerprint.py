@@ -1,4 +1,4 @@
-"""What tells one data set from another of the same name: checksums of what it holds. No torch."""
+"""Fingerprints: checksums that distinguish datasets of the same name. No torch."""
 
 from __future__ import annotations
 
@@ -12,42 +12,40 @@ from resnet_lab.data.dataset import DATASETS
 
 
 def fingerprint(config: DataConfig, data_dir: str | Path | None = None) -> dict[str, Any]:
-    """Tell by short checksums which images a run of `config` reads from `data_dir`
-    (None: `default_data_dir`).
+    """Return short checksums of the images that a run of `config` reads from `data_dir`.
 
-    Two data sets with equal fingerprints have the same images in the same order, as far as is
-    seen. Of CIFAR the checksums count that its files are compared with when they are read. Of image
-    folders the names of classes and files count, and their contents, or, where a part has more than
-    64 MiB, only their sizes: an image replaced by another of its name and its size is not seen
-    then. Where the folders lie, dates, links, files that are left out and the order in which a file
-    system lists them make no difference. All of ImageNet takes a listing and one `stat` a file,
-    seven seconds of a processor, and what a disk takes whose directories are not in memory. The
-    user's own are read, once a process, and known by their pixels and labels.
+    `data_dir` None is `default_data_dir`. Equal fingerprints mean the same images in the same
+    order, with the limits below. CIFAR: the checksums that its files are compared with when read.
+    Image folders: names of classes and files, and contents; if a part has more than 64 MiB, sizes
+    replace contents, and an image replaced by another of the same name and size is not noticed.
+    Location, dates, links, ignored files and listing order make no difference. ImageNet takes a
+    listing and one `stat` per file: seven seconds of CPU time, plus disk time if the directories
+    are not cached. User-defined datasets: pixels and labels, read once per process.
 
     Returns:
         "images", the number of training images; "train" and, with `config.test`, "test": what was
-        compared ("contents" or "sizes"), a colon and 16 hexadecimal digits. Without `config.test`
-        no test image is looked at, and the rest is the same as with it.
+        hashed ("contents" or "sizes"), a colon and 16 hexadecimal digits. Without `config.test`
+        no test image is looked at; the other entries are the same.
 
     Raises:
-        UserError: files are missing, as when the data is loaded. CIFAR-10's need not be there, as
-            they can only be those whose checksums are built in.
+        UserError: files are missing, as when the data is loaded. CIFAR-10's files may be missing,
+            as their checksums are built in.
     """
     dataset = DATASETS.get(config.name)
     return dataset.fingerprint(folder_of(dataset, data_dir), test=config.test)
 
 
 def check_there(config: DataConfig, data_dir: str | Path | None = None) -> None:
-    """Raise UserError, as when the data is loaded, if the files that a run reads are not there.
+    """Raise UserError, as when the data is loaded, if the files that a run reads are missing.
 
-    What they hold is not looked at, so this takes no time: a sweep asks it before its first run.
+    Contents are not read, so this is fast: a sweep calls it before its first run.
     """
     dataset = DATASETS.get(config.name)
     dataset.check_there(folder_of(dataset, data_dir), test=config.test)
 
 
 def hash_files(files: Iterable[tuple[bytes, str]]) -> str:
-    """Hash names of files, which hold no zero byte, each with its checksum or size."""
+    """Hash file names (without zero bytes), each with its checksum or size."""
     digest = hashlib.sha256()
     for name, said in files:
         digest.update(b"%b\0%b\0" % (name, said.encode()))

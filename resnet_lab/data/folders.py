@@ -1,4 +1,4 @@
-"""Data sets that are read from image files while training: imagenet and imagefolder."""
+"""Datasets that are read from image files during training: imagenet and imagefolder."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from resnet_lab.data.sampler import Order
 
 STATISTICS_IMAGES = 4096
 MOST_OPENED = 10_000
-"""Images whose headers are read before training begins, in about a second."""
+"""Largest number of images whose headers are read before training; takes about a second."""
 
 
 def load_folders(
     config: DataConfig, data_dir: Path, normalisation: Normalisation | None = None
 ) -> Data:
-    """Index the images of `config.name`; see `image_tree.read_trees` for where they must be.
+    """Index the images of `config.name`; `image_tree.read_trees` says where they must be.
 
-    Of data sets that are not large every header is read, so that no run stops midway at a file
-    that is no image.
+    Of datasets with at most `MOST_OPENED` images every header is read, so that no run stops midway
+    at a file that is not an image.
     """
     trees = read_trees(config.name, data_dir, test=config.test)
     if sum(map(len, trees)) <= MOST_OPENED:
@@ -67,7 +67,7 @@ class FolderData(Data):
         )
 
     def _measured(self) -> Iterable[Tensor]:
-        """Return centre views of 4,096 training images, the same ones for a split seed.
+        """Return centre views of 4,096 training images, chosen by the split seed.
 
         Reading all of ImageNet for a mean would take an hour; over a sample of this size each
         pixel's mean is known to about 0.004 (in 0..1).

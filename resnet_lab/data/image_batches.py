@@ -20,16 +20,16 @@ from resnet_lab.errors import RunFailed, UserError
 from resnet_lab.yaml_json import one_line
 
 HANDING_OVER = ("DataLoader worker", "shared memory", "ancdata", "ancillary data")
-"""Words in torch's errors where a worker has died, or could not share what it has read."""
+"""Words in torch's errors when a worker has died or could not share its batches."""
 
 Plan = TypeVar("Plan")
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """The images (indices of a tree) that a process trains on in one step.
+    """The images (indices of a tree) that one process trains on in one step.
 
-    offset: place of the first of them in the global batch.
+    offset: position of the first of them in the global batch.
     """
 
     step: int
@@ -38,7 +38,7 @@ class TrainingPlan:
 
 
 class RawBatch(NamedTuple):
-    """Views, each uint8 (b, 3, h, w); labels (b,); what to add to colours in 0..1, (b, 3)."""
+    """Views, each uint8 (b, 3, h, w); labels (b,); colour shifts for values in 0..1, (b, 3)."""
 
     views: list[Tensor]
     labels: Tensor
@@ -46,11 +46,11 @@ class RawBatch(NamedTuple):
 
 
 Read: TypeAlias = list[RawBatch] | UserError | RunFailed
-"""What reading gives: batches, or why there are none."""
+"""Result of reading: batches, or the error that prevented it."""
 
 
 class BatchReader(Generic[Plan], Dataset[Any]):
-    """Reads what a plan says. A worker process can run it: it holds no open file."""
+    """Reads the images of a plan. It holds no open file, so worker processes can run it."""
 
     def __init__(self, tree: ImageTree) -> None:
         self.tree = tree
@@ -64,10 +64,10 @@ class BatchReader(Generic[Plan], Dataset[Any]):
         raise NotImplementedError
 
     def __getitem__(self, plan: Plan) -> Read:
-        """Return `read(plan)`, or its UserError: raised in a worker it would lose its message.
+        """Return `read(plan)`, or its UserError: raised in a worker, it would lose its message.
 
-        A worker puts the batches into shared memory here. Where torch does so, on their way to the
-        training process, a batch for which there is no room is lost, and waited for without end.
+        A worker puts the batches into shared memory here. If torch did so later, while sending
+        them, a batch without room would be lost and the training process would wait forever.
         """
         if get_worker_info() is None:
             return self.read(plan)
@@ -84,7 +84,7 @@ class BatchReader(Generic[Plan], Dataset[Any]):
 
 
 class TrainingReader(BatchReader[TrainingPlan]):
-    """Reads augmented images; what each looks like depends on seed, step and place alone."""
+    """Reads images augmented by a function of seed, step and position in the batch."""
 
     def __init__(self, tree: ImageTree, *, seed: int, augment: bool) -> None:
         super().__init__(tree)
@@ -109,7 +109,7 @@ class TrainingReader(BatchReader[TrainingPlan]):
 
 
 class EvaluationReader(BatchReader[list[int]]):
-    """Reads views to evaluate. Neighbours whose views differ in size come as separate batches."""
+    """Reads test views. Consecutive images whose views differ in size form separate batches."""
 
     def __init__(self, tree: ImageTree, view: TestView) -> None:
         super().__init__(tree)
@@ -131,11 +131,11 @@ class EvaluationReader(BatchReader[list[int]]):
 def read_batches(
     reader: BatchReader[Plan], plans: Iterable[Plan], *, workers: int, pin_memory: bool = False
 ) -> Iterator[RawBatch]:
-    """Read `plans` in order, ahead of use, in up to `workers` processes (at most one a core).
+    """Read `plans` in order, ahead of use, in up to `workers` processes (at most one per core).
 
     Raises:
         UserError: an image cannot be read.
-        RunFailed: the processes cannot be started, have died, or lack what they share memory by.
+        RunFailed: the processes cannot be started, have died, or cannot share memory.
     """
     processes = min(workers, _cores())
     loader: DataLoader[Any] = DataLoader(
@@ -145,7 +145,7 @@ def read_batches(
         num_workers=processes,
         collate_fn=_unchanged,
         pin_memory=pin_memory,
-        generator=torch.Generator(),  # else iterating would draw from the global one
+        generator=torch.Generator(),  # else iterating would draw from the global generator
     )
     for batches in _handed_over(loader) if processes else loader:
         if isinstance(batches, UserError | RunFailed):
@@ -154,7 +154,7 @@ def read_batches(
 
 
 def _handed_over(loader: DataLoader[Any]) -> Iterator[Any]:
-    """What worker processes hand over; an error of handing over, or a worker's death, in words."""
+    """Yield the workers' batches; raise RunFailed if a worker dies or cannot share a batch."""
     try:
         yield from loader
     except OSError as error:
@@ -166,7 +166,7 @@ def _handed_over(loader: DataLoader[Any]) -> Iterator[Any]:
 
 
 def _shared(batches: list[RawBatch]) -> list[RawBatch]:
-    """Move batches into shared memory; raise where there is no room, or no file descriptor."""
+    """Move batches into shared memory; raise if there is no room or no file descriptor."""
     for batch in batches:
         shift = [] if batch.colour_shift is None else [batch.colour_shift]
         for tensor in (*batch.views, batch.labels, *shift):
@@ -175,7 +175,7 @@ def _shared(batches: list[RawBatch]) -> list[RawBatch]:
 
 
 def _cannot_hand_over(error: Exception) -> str:
-    """What went wrong between the processes that read images and this one, and the ways out."""
+    """Message for a failure between worker processes and this one, with remedies."""
     return (
         f"the processes that read images cannot hand them over ({one_line(error)}): give them "
         "more shared memory (docker run --shm-size=2g), memory or open files (ulimit -n), fewer of "

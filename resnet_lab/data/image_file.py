@@ -1,4 +1,4 @@
-"""One image file: whether it is to be decoded, and its pixels."""
+"""One image file: whether it can be decoded, and its pixels."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
-"""What is decoded, whatever a file's ending says. Of Pillow's other formats one, EPS, is a program
-that it would hand to an interpreter."""
+"""Formats that are decoded, whatever a file's ending. Pillow has others, but one, EPS, is a program
+that it would pass to an interpreter."""
 MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB")
-"""Modes of up to 8 bits a channel: brighter values of the others would all become white."""
+"""Modes of at most 8 bits per channel; in others all brighter values would become white."""
 MOST_PIXELS = 89_478_485
-"""Pillow's own limit, from which on it warns; the largest of ImageNet's has 61 million."""
+"""Pillow's limit, above which it warns; ImageNet's largest image has 61 million."""
 MOST_SLENDER = 100
-"""Longest side over shortest: with the shortest at 256 pixels or more, memory for one image."""
+"""Largest ratio of the sides; limits memory when the shorter side is resized to 256 or more."""
 UNKNOWN = "cannot identify image file"
 _OTHER_KINDS = (
     (b"GIF8", "a GIF image"),
@@ -33,18 +33,18 @@ _OTHER_KINDS = (
     (b"\x1f\x8b", "a gzip archive"),
     (b"version https://git-lfs", "a pointer of Git LFS; `git lfs pull` fetches the image"),
 )
-"""First bytes of what is often found under an image's name."""
+"""First bytes of other kinds of files that often have an image's name."""
 _BRANDS = dict.fromkeys((b"avif", b"avis"), "an AVIF image") | dict.fromkeys(
     (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1"), "a HEIC image"
 )
-"""Of files whose bytes 4 to 8 are "ftyp": the four bytes after that."""
+"""In files whose bytes 4 to 8 are "ftyp", the next four bytes -> kind."""
 
 
 def open_image(path: str) -> Image.Image:
     """Open an image and read its header only.
 
     Raises:
-        Exception: almost any, as decoders do on damaged bytes; `fault` puts it into words.
+        Exception: almost any, as decoders do on damaged bytes; `fault` turns it into a message.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("it is no file")
@@ -66,23 +66,22 @@ def open_image(path: str) -> Image.Image:
 
 
 def decode(path: str) -> Tensor:
-    """Decode an image as RGB: uint8 (3, H, W). Grey is repeated, and what is transparent is opaque.
+    """Decode an image as RGB: uint8 (3, H, W). Grey is repeated; transparency is ignored.
 
-    It lies as it is stored: a camera's note that it is to be turned (EXIF) is not read, as
-    torchvision does not read it either.
+    The EXIF orientation is ignored, as in torchvision.
 
     Raises:
         Exception: as `open_image`.
     """
     with open_image(path) as file:
-        # Pillow warns of a palette with degrees of transparency unless it is asked for them.
+        # Pillow warns of a palette with partial transparency unless converted to RGBA first.
         coloured = file.convert("RGBA") if file.mode == "P" else file
         image: Tensor = pil_to_tensor(coloured.convert("RGB"))
     return image
 
 
 def header_fault(path: str) -> str | None:
-    """What keeps an image from being decoded, as far as its header tells; None for nothing."""
+    """Return why an image cannot be decoded, judging by its header; None if it can."""
     try:
         with open_image(path):
             return None
@@ -91,7 +90,7 @@ def header_fault(path: str) -> str | None:
 
 
 def pixel_fault(path: str) -> str | None:
-    """What keeps an image from being decoded; None for nothing."""
+    """Return why an image cannot be decoded; None if it can."""
     try:
         decode(path)
         return None
@@ -100,7 +99,7 @@ def pixel_fault(path: str) -> str | None:
 
 
 def fault(path: str, error: Exception) -> str:
-    """Say in words why a file could not be opened or decoded as an image."""
+    """Return a message that says why a file could not be opened or decoded as an image."""
     if isinstance(error, UnidentifiedImageError):
         kind = _kind(path)
         return f"{UNKNOWN}: it is {kind}, and read are {', '.join(FORMATS)}" if kind else UNKNOWN
@@ -110,7 +109,7 @@ def fault(path: str, error: Exception) -> str:
 
 
 def _kind(path: str) -> str | None:
-    """What a file is that is no image that is read, if its first bytes tell."""
+    """Return the kind of an unsupported file, if its first bytes tell."""
     with open(path, "rb") as file:
         start = file.read(64)
     if not start:

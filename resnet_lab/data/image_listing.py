@@ -1,4 +1,4 @@
-"""What folders of images hold, by the names of its entries: no file is opened. No torch."""
+"""List folders of images by the names of their entries, without opening files. No torch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".w
 
 
 class Listing:
-    """Lists folders, and keeps what it leaves out.
+    """Lists folders, and records the entries that it leaves out.
 
     Attributes:
         left_out: as in `ImageTree`.
-        faults: path and reason of broken links, and of what is named as an image and is no file.
+        faults: path and reason of broken links, and of entries named like images that are no files.
     """
 
     def __init__(self, reached: Reached) -> None:
@@ -26,7 +26,7 @@ class Listing:
         self._reached = reached
 
     def open(self, folder: str) -> list[str]:
-        """Return the names of the folders in a folder; what else it holds is left out."""
+        """Return the names of a folder's subfolders; other entries are left out."""
         names = []
         for entry in self._entries(folder):
             if _is_folder(entry):
@@ -36,7 +36,7 @@ class Listing:
         return names
 
     def images(self, folder: str) -> list[str]:
-        """Every image at or below a folder, folder by folder in the order of their paths."""
+        """Every image in a folder and its subfolders, folder by folder, sorted by path."""
         found: list[tuple[str, list[str]]] = []
         waiting = [folder]
         while waiting:
@@ -51,7 +51,7 @@ class Listing:
         return [path for _, paths in sorted(found) for path in paths]
 
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
-        """What a folder holds, without what is left behind."""
+        """A folder's entries, without those that systems and editors leave behind."""
         try:
             self._reached.enter(folder)
             entries = [*os.scandir(folder)]
@@ -80,7 +80,7 @@ class Listing:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself, or where nothing may be looked at
+    except OSError:  # a link to itself, or into a folder without permission
         return False
 
 
@@ -92,5 +92,5 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_broken(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a link to nothing: what it led to, a class or an image, is lost."""
+    """Whether an entry is a broken link, so that a class or an image is missing."""
     return entry.is_symlink() and not _is_file(entry) and not os.path.exists(entry.path)

@@ -1,4 +1,4 @@
-"""Where the folders ``train`` and ``val`` of a data set of image files lie. No torch."""
+"""Find the folders ``train`` and ``val`` of a dataset of image files. No torch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from resnet_lab.errors import UserError
 LAYOUT = "train/CLASS/*.jpg and val/CLASS/*.jpg (or .png and the like)"
 _OTHER_NAMES = ("valid", "validation", "test")
 _LEVELS = 3
-"""As deep as Kaggle's ImageNet lies in its archive: ILSVRC/Data/CLS-LOC/train."""
+"""Levels searched below a folder; Kaggle's ImageNet is at ILSVRC/Data/CLS-LOC/train."""
 _MOST_FOLDERS = 2000
 
 
 def tree_root(name: str, data_dir: Path) -> Path:
-    """Return the folder that holds ``train`` and ``val`` of data set `name`.
+    """Return the folder that holds ``train`` and ``val`` of dataset `name`.
 
-    It is the folder `name` of the data directory, or, where that is none, the data directory.
+    It is the folder `name` in the data directory, or the data directory if there is none.
     """
     inner = data_dir / name
     if (inner / "train").is_dir() or not (data_dir / "train").is_dir():
@@ -28,7 +28,7 @@ def tree_root(name: str, data_dir: Path) -> Path:
 
 
 def check_part(name: str, data_dir: Path, folder: Path) -> None:
-    """Raise UserError, which says where the images may be, unless ``train`` or ``val`` is there."""
+    """Raise UserError if the folder ``train`` or ``val`` is missing; it says where to look."""
     if folder.is_dir():
         return
     said = f"data: {name} has no folder {folder}; it must hold {LAYOUT}. "
@@ -55,14 +55,14 @@ def _other_names(folder: Path) -> list[Path]:
 
 
 def _elsewhere(data_dir: Path) -> Path | None:
-    """A folder near the data directory that holds ``train``: above it, else the nearest below."""
+    """Return a folder that has ``train``: above the data directory, else the nearest below."""
     above = [*Path(os.path.abspath(data_dir)).parents][:2]
     below = (place for level in range(1, _LEVELS + 1) for place in _folders(data_dir, level))
     return next((one for one in chain(above, below) if (one / "train").is_dir()), None)
 
 
 def _folders(top: Path, level: int) -> list[Path]:
-    """The folders of a level below one, without hidden ones, as long as they are not too many."""
+    """The folders a number of levels below `top`, without hidden ones, up to `_MOST_FOLDERS`."""
     found = islice(top.glob("/".join(["[!.]*"] * level)), _MOST_FOLDERS)
     with suppress(OSError):
         return sorted(path for path in found if path.is_dir())

@@ -1,6 +1,6 @@
-"""The images below a folder, one subfolder a class, as ImageNet is usually kept.
+"""`ImageTree`: the images below a folder with one subfolder per class, as in ImageNet.
 
-Names tell what is an image: no file is opened before it is read or checked. No torch until then.
+Images are recognised by name; files are opened, and torch imported, only to read or check them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_BYTES = 64 * 2**20
-"""Files of a part that together are no larger have their contents read: in less than a second."""
+"""Largest total size of a part whose contents are hashed; takes less than a second."""
 MOST_DECODED = 10_000
-"""Images that are decoded to verify them, in a minute or two."""
+"""Largest number of images that are decoded to verify them; takes a minute or two."""
 MOST_NAMED = 5
 
 
@@ -37,11 +37,11 @@ class ImageTree:
 
     Attributes:
         folder: where the class folders are.
-        classes: their names, sorted; a class is its place in this tuple.
+        classes: class names, sorted; a label is an index into this tuple.
         paths: the image files.
-        labels: the class of each.
-        left_out: everything else, sorted: paths of files, and, with a slash at the end, of folders
-            that nobody's data is in (`resnet_lab.files.is_left_behind`).
+        labels: the label of each image.
+        left_out: all other entries, sorted: paths of files and, with a slash at the end, of folders
+            that systems and editors leave behind (`resnet_lab.files.is_left_behind`).
     """
 
     folder: Path
@@ -72,13 +72,13 @@ class ImageTree:
             ) from error
 
     def check_headers(self) -> None:
-        """Open every file and read its header; raise UserError that names the first bad ones."""
+        """Read every file's header; raise UserError that names the first bad files."""
         from resnet_lab.data.image_file import header_fault
 
         self._check(header_fault)
 
     def verify(self) -> str:
-        """Read every header, decode every image where there are not too many, and say so.
+        """Read every header, decode every image if there are not too many, and say what was done.
 
         Raises:
             UserError: as `check_headers`.
@@ -106,7 +106,7 @@ class ImageTree:
             raise _no_images(faults, len(self), self.folder)
 
     def fingerprint(self) -> str:
-        """Return a checksum of names and contents; of names and sizes where there are many bytes.
+        """Return a checksum of names and contents; of names and sizes if there are many bytes.
 
         Raises:
             UserError: a file cannot be read.
@@ -124,17 +124,17 @@ class ImageTree:
 
 
 def read_trees(name: str, data_dir: Path, *, test: bool = True) -> tuple[ImageTree, ImageTree]:
-    """Index the training images, ``train/``, and the test images, ``val/``, of a data set.
+    """Index the training images (``train/``) and test images (``val/``) of a dataset.
 
     See `image_root.tree_root` for the folder that holds both. ImageNet's public validation images
     are the test part here; a validation part is held out of the training images.
 
     Args:
-        test: False leaves ``val/`` alone: the second tree is empty.
+        test: False does not read ``val/``; the second tree is then empty.
 
     Raises:
-        UserError: a folder is missing, empty or cannot be read, the two have different classes, or
-            a link leads to an image that counts already.
+        UserError: a folder is missing, empty or unreadable, the two have different classes, or
+            an image would count twice because of a link.
     """
     root = tree_root(name, data_dir)
     tops = [root / "train", root / "val"][: 1 + test]
@@ -150,7 +150,7 @@ def read_trees(name: str, data_dir: Path, *, test: bool = True) -> tuple[ImageTr
 
 
 def classes_of(name: str, data_dir: Path) -> tuple[str, ...]:
-    """The class folders of the training images; what they hold is not looked at.
+    """Return the names of the training images' class folders, without looking inside them.
 
     Raises:
         UserError: the folder is missing or cannot be read.
@@ -161,11 +161,11 @@ def classes_of(name: str, data_dir: Path) -> tuple[str, ...]:
 
 
 def _no_images(faults: list[tuple[str, str]], count: int, folder: Path) -> UserError:
-    """What is said of files that are named as images and are none.
+    """Error for files that are named like images but are not images.
 
     Args:
-        faults: path and reason of each; an empty reason says no more than that.
-        count: of all files looked at.
+        faults: path and reason of each; the reason may be empty.
+        count: number of all files checked.
         folder: that holds them.
     """
     named = [f"{path} ({reason})" if reason else path for path, reason in faults]
@@ -190,7 +190,7 @@ def _check_same_classes(name: str, root: Path, train: ImageTree, test: ImageTree
 
 
 def _nearly_the_same(names: list[str]) -> str:
-    """Say which of these names look alike, as they do where case is ignored."""
+    """Say which of these names differ only in case."""
     known: dict[str, str] = {}
     for name in names:
         other = known.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
@@ -217,7 +217,7 @@ def _index(name: str, folder: Path, reached: Reached) -> ImageTree:
 
 
 def _lack(folder: Path, empty: list[str], left_out: list[str]) -> str:
-    """Say which classes have no image, and what they have instead; or that there is no class."""
+    """Say which classes have no image and what their folders hold, or that there is no class."""
     if not empty:
         loose = sum(path.lower().endswith(ENDINGS) for path in left_out)
         return "no class folder" + (f" ({loose} images lie in none)" if loose else "")

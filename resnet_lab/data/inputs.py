@@ -1,4 +1,4 @@
-"""What the inputs of trained weights were: kept beside the weights, so that a file says it all."""
+"""Description of the inputs that weights were trained on, stored in the weights file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from resnet_lab.field_types import check_fields, refusal
 class Inputs:
     """The images that a network was trained on, and how they were normalised.
 
-    data: name of the data set. protocol: its split, such as "45k/5k". kind: of `normalisation`,
-    whose numbers were measured then. image_shape: (channels, height, width) of an input.
-    classes: their names in the order of the outputs, where the data set has names.
+    data: name of the dataset. protocol: its split, such as "45k/5k". kind: of `normalisation`,
+    whose numbers are those of training. image_shape: (channels, height, width) of an input.
+    classes: their names in the order of the outputs, if the dataset has names.
     """
 
     data: str
@@ -47,7 +47,7 @@ class Inputs:
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> Inputs:
-        """Return what `as_dict` has written; whatever else it is given is a `UserError`."""
+        """Read the result of `as_dict`; raise `UserError` for anything else."""
         try:
             found = cls(
                 data=said["data"],
@@ -68,7 +68,7 @@ class Inputs:
 
 
 def _normalisation(mean: Any, std: Any) -> Normalisation:
-    """Check what is used as numbers: shapes (C, H, W) and (C, 1, 1), finite, no divisor of 0."""
+    """Check mean and std: shapes (C, H, W) and (C, 1, 1), finite, no std of 0."""
     parts = [mean] if std is None else [mean, std]
     for part in parts:
         sound = isinstance(part, Tensor) and part.layout == torch.strided and not part.is_meta

@@ -1,8 +1,8 @@
-"""Images that would count twice because links lead to them. No torch.
+"""Detect images that would count twice because of links. No torch.
 
-A folder is known by its device and inode, which takes one look at each. Of files the listing of
-their folder tells the inode; only those whose inode was met before are looked at. What a link leads
-to must be looked at in any case.
+A folder is identified by its device and inode, at the cost of one `stat`. A file's inode is in the
+listing of its folder, so only files whose inode was met before need a `stat`. A link always needs
+one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _64_BITS = 2**64 - 1
 
 
 class Reached:
-    """What has been reached below the parts of a data set, so that nothing is reached twice.
+    """The folders and files found below the parts of a dataset, to detect any found twice.
 
     Args:
-        tops: the folders of the parts, ``train`` and ``val``, that hold the class folders.
+        tops: the folders ``train`` and ``val``, which hold the class folders.
     """
 
     def __init__(self, tops: Iterable[Path]) -> None:
@@ -36,10 +36,10 @@ class Reached:
         self._inodes = array("Q")
 
     def enter(self, folder: str) -> None:
-        """Note a folder.
+        """Record a folder.
 
         Raises:
-            UserError: it has been reached by another path, or holds the data set itself.
+            UserError: it was already found under another path, or contains the dataset itself.
         """
         identity = _identity(folder)
         if identity in self._above:
@@ -49,13 +49,13 @@ class Reached:
             raise self._refusal("folder", folder, other)
 
     def note(self, path: str, inode: int) -> None:
-        """Note a file, and the inode of what it is or leads to."""
+        """Record a file and its inode (a link's target's)."""
         self._paths.append(path)
         self._inodes.append(inode & _64_BITS)
 
     def check_files(self) -> None:
-        """Raise UserError if two of the files noted are one: links to it, or hard links."""
-        import numpy as np  # takes as long as all else that parsing a command needs
+        """Raise UserError if two recorded files are the same file, by links or hard links."""
+        import numpy as np  # importing it doubles the time to parse a command
 
         inodes = np.frombuffer(self._inodes, dtype=np.uint64)
         known, counts = np.unique(inodes, return_counts=True)
@@ -67,7 +67,7 @@ class Reached:
                 raise self._refusal("file", path, other)
 
     def _circle(self, folder: str, above: str) -> UserError:
-        """What is said of a folder that holds the folder of a part."""
+        """Error for a link to a folder that contains the folder of a part."""
         if folder not in self._tops or os.path.islink(folder):
             link = _link(folder, os.path.dirname(self._label(folder)[0])) or folder
             return UserError(
@@ -104,7 +104,7 @@ class Reached:
         return "would count twice" if label == other_label else "would count under two labels"
 
     def _label(self, path: str) -> tuple[str, str]:
-        """The part and the class that a path belongs to; no class for the part's own folder."""
+        """The part and class of a path; no class for the part's own folder."""
         top = next(top for top in self._tops if f"{path}{os.sep}".startswith(f"{top}{os.sep}"))
         return top, path[len(top) + 1 :].split(os.sep)[0]
 
@@ -115,7 +115,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _link(path: str, above: str) -> str | None:
-    """The link nearest to the end of `path` and below the folder `above`, if there is any."""
+    """The last link in `path` below the folder `above`, or None."""
     while path not in (above, os.path.dirname(path), ""):
         if os.path.islink(path):
             return path

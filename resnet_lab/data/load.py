@@ -1,4 +1,4 @@
-"""From a configuration to data."""
+"""Load the data of a configuration."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def load_data(
     data_dir: str | Path | None = None,
     normalisation: Normalisation | None = None,
 ) -> Data:
-    """Read the data set that `config` names from `data_dir` (None: `default_data_dir`).
+    """Read the dataset that `config` names from `data_dir` (None: `default_data_dir`).
 
     Args:
-        config: which data, and how they are split and shown.
-        data_dir: where they lie.
+        config: the dataset, its split and its augmentation.
+        data_dir: the folder with its files.
         normalisation: that of trained weights; None measures the one that `config` names.
 
     Raises:

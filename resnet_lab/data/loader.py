@@ -1,4 +1,4 @@
-"""What training and evaluation read batches from, whatever the data set."""
+"""`Data`: the interface through which training and evaluation read batches of any dataset."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ TrainingBatch: TypeAlias = tuple[Tensor, Tensor]
 EvaluationBatch: TypeAlias = tuple[list[Tensor], Tensor]
 CPU = torch.device("cpu")
 MOST = 1_000_000
-"""Images of an evaluation batch."""
+"""Largest number of images in an evaluation batch."""
 
 
 class Data(ABC):
-    """Images and labels, split by a protocol, as batches that depend on seed and step alone.
+    """Images and labels, split by a protocol, as batches that depend only on seed and step.
 
     Attributes:
-        config: what was asked for.
-        name: the data set's name.
+        config: the data configuration.
+        name: the dataset's name.
         num_classes: number of classes; labels are 0 to num_classes - 1.
         image_shape: (channels, height, width) of a training input.
         counts: images in "train", "validation" (absent under protocol "full") and "test" (absent
             where config.test is false).
-        classes: names of the classes in the order of the labels; None where there are none.
-        protocol: the training data's split in short, such as "45k/5k", "50k" or "1294/143".
+        classes: names of the classes in the order of the labels; None if there are none.
+        protocol: short form of the training data's split: "45k/5k", "50k" or "1294/143".
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Data(ABC):
         self.counts = {"train": len(self._split.train), **held_out, **test}
 
     def describe(self) -> dict[str, Any]:
-        """Return what a result needs to say about its data, ready for JSON."""
+        """Return a description of the data for results, ready for JSON."""
         return {
             "name": self.name,
             "protocol": self.protocol,
@@ -87,11 +87,11 @@ class Data(ABC):
 
     @property
     def normalisation(self) -> Normalisation:
-        """How pixels / 255 become inputs, on the CPU."""
+        """The normalisation of pixels / 255, on the CPU."""
         return self._normalise(CPU)
 
     def _normalise(self, device: torch.device) -> Normalisation:
-        """Return the normalisation on a device; it is measured when it is first asked for."""
+        """Return the normalisation on a device; it is measured at the first call."""
         if device not in self._normalisations:
             host = self._normalisations.get(CPU)
             host = host or fit_normalisation(self.config.normalise, self._measured())
@@ -99,7 +99,7 @@ class Data(ABC):
         return self._normalisations[device]
 
     def inputs(self) -> Inputs:
-        """Return what weights that are trained on these data must say of their inputs."""
+        """Return the description of the inputs to store with weights trained on these data."""
         return Inputs(
             data=self.name,
             protocol=self.protocol,
@@ -120,7 +120,7 @@ class Data(ABC):
         world_size: int = 1,
         device: Device = "cpu",
     ) -> TrainingBatch:
-        """Return step `step` of the run with `seed`: a pure function of its arguments.
+        """Return the batch of step `step` of the run with `seed`: a pure function of its arguments.
 
         Args:
             step: optimizer step, from 0.
@@ -147,9 +147,9 @@ class Data(ABC):
         world_size: int = 1,
         device: Device = "cpu",
     ) -> Iterable[TrainingBatch]:
-        """Return `train_batch` of steps ``start()`` to ``stop - 1``, one after the other.
+        """Iterate over `train_batch` of steps ``start()`` to ``stop - 1``.
 
-        `start` is called each time an iteration begins, so the same value serves a resumed run.
+        `start` is called whenever an iteration begins, so a resumed run can use the same object.
         """
         order = self._order(seed, batch_size, rank, world_size)
         return Batches(lambda: self._training(range(start(), stop), order, device, ahead=True))
@@ -163,20 +163,20 @@ class Data(ABC):
         world_size: int = 1,
         device: Device = "cpu",
     ) -> Iterable[EvaluationBatch]:
-        """Return a part of the data, unaugmented, every image exactly once over all ranks.
+        """Return a part of the data, unaugmented, with every image exactly once over all ranks.
 
         Args:
             split: "train", "validation" or "test".
-            batch_size: images a batch of this process, at most.
+            batch_size: largest number of images in a batch of this process.
 
         Returns:
-            (views, y): each view float32 (b, C, h, w), y int64 (b,). There is one view for the
-            centre view, ten for ten-crop, one a scale for multi-scale; a network's class
-            probabilities are to be averaged over them.
+            (views, y): each view float32 (b, C, h, w), y int64 (b,). There is one view for
+            "centre", ten for "ten-crop", one per scale for "multi-scale"; the caller averages
+            class probabilities over them.
 
         Raises:
-            UserError: there is no such part, it is not held out under this protocol, or a batch
-                would be empty.
+            UserError: the split is unknown, or not held out under this protocol, or a batch would
+                be empty.
         """
         self._check_evaluation(split, batch_size)
         mine = self._positions(split)[evaluation_positions(self.counts[split], rank, world_size)]
@@ -199,7 +199,7 @@ class Data(ABC):
     def _training(
         self, steps: Sequence[int], order: Order, device: Device, *, ahead: bool
     ) -> Iterator[TrainingBatch]:
-        """Yield a share of the batch of each step; `ahead` of use where that is quicker."""
+        """Yield one share of each step's batch; `ahead` of use where that is faster."""
 
     @abstractmethod
     def _evaluation(
@@ -212,7 +212,7 @@ class Data(ABC):
         return Order(seed, batch_size, rank_slice(batch_size, rank, world_size))
 
     def _train_positions(self, step: int, seed: int, batch_size: int) -> Tensor:
-        """Return the images of a step's global batch, by their places in the training data."""
+        """Return the positions in the training data of a step's global batch."""
         return self._split.train[batch_positions(step, batch_size, self.counts["train"], seed)]
 
     def _positions(self, split: str) -> Tensor:

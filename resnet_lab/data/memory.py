@@ -1,4 +1,4 @@
-"""Data sets that fit in memory: uint8 images on the device, batched as whole tensors."""
+"""Datasets that fit in memory: uint8 images on the device, batched as whole tensors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LabelledImages:
         return len(self.labels)
 
     def none(self) -> LabelledImages:
-        """Return no images, of the same shape."""
+        """Return an empty set of images of the same shape."""
         return LabelledImages(self.images[:0], self.labels[:0])
 
     def to(self, device: torch.device) -> LabelledImages:
@@ -65,11 +65,11 @@ class InMemoryData(Data):
         self._normalise(CPU)
 
     def train_plan(self, step: int, *, seed: int, batch_size: int) -> Tensor:
-        """Return all that chance decides of a step, on the host: `planned_batch` does the rest.
+        """Return all random choices of a step, on the host; `planned_batch` applies them.
 
         Returns:
-            int64 (rows, batch_size): which image stands where and, with augmentation, three more
-            rows of how it is cropped and mirrored.
+            int64 (rows, batch_size): the image at each position and, with augmentation, three more
+            rows for its crop and mirroring.
         """
         positions = self._train_positions(step, seed, batch_size)
         if self._augmentation is None:
@@ -80,7 +80,7 @@ class InMemoryData(Data):
     def planned_batch(self, plan: Tensor, device: Device) -> TrainingBatch:
         """Return the images that `plan` describes, (rows, b), on `device`.
 
-        Where the plan lies on the device already, the host has no part in it.
+        If the plan is already on the device, the host takes no part.
         """
         plan = _to_device(plan, device)
         x, y = self._gather("train", plan[0], device)

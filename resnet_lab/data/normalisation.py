@@ -1,4 +1,4 @@
-"""From pixels / 255 to network inputs; statistics come from the training part only."""
+"""Normalisation of pixels / 255 to network inputs, by statistics of the training part only."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Normalisation:
 
 
 def scale_pixels(images: Tensor) -> Tensor:
-    """Return uint8 images / 255 in float32, the same bits on every device.
+    """Return uint8 images / 255 in float32, bit-identical on every device.
 
     The divisor is a tensor on the images' device because CUDA multiplies by the reciprocal of a
     Python number, which differs in the last bit.

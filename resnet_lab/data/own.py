@@ -1,11 +1,11 @@
-"""The user's own data sets: a function that becomes one by a decorator, in a file of parts.
+"""User-defined datasets: the decorator `dataset` registers a function of a parts file.
 
     @rl.dataset("mine", mirror=False)              # data.name mine
     def mine(data_dir):
         return rl.Images(train=(images, labels), test=(images, labels))
 
-The function is called once a process, when its images are first needed. See `own_images` for what
-it may return.
+The function is called once per process, when its images are first needed. `Images` says what it
+may return.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}", re.ASCII)
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """What a function of `dataset` returns.
+    """Return value of a function decorated with `dataset`.
 
     Attributes:
         train: (images, labels), or a map-style torch Dataset of (image, label), or a function
-            without arguments that returns one of them. Images are uint8 (N, C, H, W), or floats of
-            0 to 1, which become bytes; labels are whole numbers from 0. NumPy arrays will do.
-        test: the same. Where data.test is false a Dataset is not read and a function not called.
+            without arguments that returns one of them. Images are uint8 (N, C, H, W), or floats
+            from 0 to 1, which become bytes; labels are whole numbers from 0. NumPy arrays work too.
+        test: the same. If data.test is false, a Dataset is not read and a function not called.
     """
 
     train: Any
@@ -47,7 +47,7 @@ R = TypeVar("R", bound=Reader)
 
 @dataclass(frozen=True, kw_only=True)
 class OwnDataset(InMemoryDataset):
-    """A data set of the user's.
+    """A user-defined dataset.
 
     Attributes:
         reader: the user's function of the data directory.
@@ -61,7 +61,7 @@ class OwnDataset(InMemoryDataset):
 
     @property
     def options(self) -> tuple[object, ...]:
-        """What the decorator says and results depend on."""
+        """Arguments of the decorator that change results."""
         return self.pad, self.mirror
 
     def read(self, data_dir: Path, *, test: bool) -> tuple[LabelledImages, LabelledImages]:
@@ -70,7 +70,7 @@ class OwnDataset(InMemoryDataset):
         return read_own(self, data_dir, test=test)
 
     def fingerprint(self, data_dir: Path, *, test: bool) -> dict[str, Any]:
-        """Tell it by the SHA-256 of its pixels and labels."""
+        """Return checksums (SHA-256) of its pixels and labels."""
         from resnet_lab.data.own_images import checksum
 
         train, _ = self.read(data_dir, test=test)
@@ -78,7 +78,7 @@ class OwnDataset(InMemoryDataset):
         return {"images": len(train)} | {part: checksum(self, data_dir, part) for part in parts}
 
     def check_there(self, data_dir: Path, *, test: bool) -> None:
-        """Read it, as there is no other way to know."""
+        """Read it, as there is no faster check."""
         self.read(data_dir, test=test)
 
     def verify(self, data_dir: Path) -> list[str]:
@@ -90,7 +90,7 @@ class OwnDataset(InMemoryDataset):
         ]
 
     def presence(self, data_dir: Path) -> tuple[str, str]:
-        """Say whose it is; the function is not called."""
+        """Name the file that defines it, without calling the function."""
         file = self.reader.__code__.co_filename
         return f"your own, in {file}", f"resnet-lab data verify {self.name} --parts {file}"
 
@@ -103,18 +103,18 @@ def dataset(
     classes: Sequence[str] | None = None,
     validation_size: int | None = None,
 ) -> Callable[[R], R]:
-    """Make a function of the data directory a data set: a decorator.
+    """Decorator that registers a function of the data directory as a dataset.
 
     Args:
-        name: what data.name says.
+        name: its value of data.name.
         pad: pixels of zeros around each image from which augmentation crops (R 4.2: 4).
-        mirror: whether augmentation mirrors half of the images; False where a mirrored image is of
-            another class, as of digits and letters.
+        mirror: whether augmentation mirrors half of the images; False if a mirrored image is of
+            another class, as with digits and letters.
         classes: names of the classes in the order of the labels.
         validation_size: training images that protocol "validation" holds out; a tenth by default.
 
     Raises:
-        UserError: the name is taken or cannot be one, or an option is out of its range.
+        UserError: the name is taken or invalid, or an option is out of its range.
     """
     about = f"data set '{name}'"
     if not isinstance(name, str) or not _NAME.fullmatch(name):

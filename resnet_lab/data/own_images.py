@@ -1,4 +1,4 @@
-"""The images of the user's own data sets: read, made bytes, and checked, in words."""
+"""Read the images of user-defined datasets, convert them to bytes and check them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from resnet_lab.errors import UserError
 from resnet_lab.yaml_json import one_line
 
 MOST_BYTES = 4 * 2**30
-"""Pixels of a torch Dataset that is read into memory."""
+"""Largest size in bytes of a torch Dataset's pixels that is read into memory."""
 KINDS = "give (images, labels), or a map-style torch Dataset of (image, label)"
 PARTS = {"train": "training", "test": "test"}
 
@@ -29,12 +29,12 @@ PARTS = {"train": "training", "test": "test"}
 def read_own(
     dataset: OwnDataset, data_dir: Path, *, test: bool
 ) -> tuple[LabelledImages, LabelledImages]:
-    """Return training and test images of a user's data set; without `test` none of the latter.
+    """Return training and test images of a user's dataset; without `test` the latter are empty.
 
-    Both are kept, so that the function is called and the images read once a process.
+    Both are cached, so the function is called and the images are read once per process.
 
     Raises:
-        UserError: the function fails, or returns what cannot be trained on.
+        UserError: the function fails, or its result is invalid.
     """
     train = _train(dataset, data_dir)
     return train, _test(dataset, data_dir) if test else train.none()
@@ -42,7 +42,7 @@ def read_own(
 
 @lru_cache(maxsize=4)
 def checksum(dataset: OwnDataset, data_dir: Path, part: str) -> str:
-    """Return what tells "train" or "test" from others: "contents:" and 16 hexadecimal digits."""
+    """Return the checksum of "train" or "test": "contents:" and 16 hexadecimal digits."""
     images = _train(dataset, data_dir) if part == "train" else _test(dataset, data_dir)
     digest = hashlib.sha256(repr(tuple(images.images.shape)).encode())
     for tensor in (images.images, images.labels):
@@ -113,7 +113,7 @@ def _check_labels(dataset: OwnDataset, images: LabelledImages, part: str, count:
 
 
 def _part(dataset: OwnDataset, given: Any, part: str) -> LabelledImages:
-    """Return a part as bytes and labels, whatever it is given as."""
+    """Return a part as bytes and labels, from any of the forms that `Images` allows."""
     where = f"data: {dataset.name}: its {PARTS[part]} part"
     if callable(given) and not hasattr(given, "__getitem__"):
         with _said_of(dataset):
@@ -206,7 +206,7 @@ def _bytes(where: str, images: Tensor) -> Tensor:
         )
     if images.dtype.is_floating_point and images.numel():
         low, high = float(images.min()), float(images.max())
-        if not (low >= 0 and high <= 1):  # which no comparison with NaN is
+        if not (low >= 0 and high <= 1):  # also true for NaN
             raise UserError(
                 f"{where} has pixels from {low:g} to {high:g}: give uint8, or floats of 0 to 1, "
                 "before any normalisation"
@@ -223,7 +223,7 @@ def _shape(tensor: Tensor) -> str:
 
 @contextmanager
 def _said_of(dataset: OwnDataset) -> Iterator[None]:
-    """Turn an error of the user's code into one message that names the line."""
+    """Turn an error of the user's code into a UserError that names the line."""
     try:
         yield
     except UserError:

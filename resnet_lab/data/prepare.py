@@ -1,4 +1,4 @@
-"""Fetching and checking data sets, for `resnet-lab data prepare` and `resnet-lab data verify`."""
+"""Fetch and check datasets, for `resnet-lab data prepare` and `resnet-lab data verify`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from resnet_lab.data.dataset import DATASETS
 
 
 def prepare(name: str, data_dir: str | Path | None) -> list[str]:
-    """Make data set `name` ready in `data_dir` and return lines that say what was done.
+    """Prepare dataset `name` in `data_dir` and return lines that say what was done.
 
-    CIFAR's archive is taken from the data directory where it lies there, else fetched; files that
-    are there and sound are kept. Other data cannot be fetched, only checked.
+    CIFAR's archive is taken from the data directory if it is there, else fetched; intact files are
+    kept. Other data cannot be fetched, only checked.
 
     Raises:
-        UserError: the data cannot be had or is damaged; the message names files and the way out.
+        UserError: the data cannot be fetched or is damaged; the message names files and the remedy.
     """
     check_data_name(name)
     dataset = DATASETS.get(name)
@@ -23,10 +23,10 @@ def prepare(name: str, data_dir: str | Path | None) -> list[str]:
 
 
 def verify(name: str, data_dir: str | Path | None) -> list[str]:
-    """Check the files of data set `name` and return lines that say what is there.
+    """Check the files of dataset `name` and return lines that say what is there.
 
-    CIFAR's are compared with their checksums and read. Of image folders every file is opened and
-    its header read. Up to 10,000 images of a part are decoded too, so that files cut off are found.
+    CIFAR's files are compared with their checksums and read. In image folders every file's header
+    is read; parts of at most 10,000 images are also decoded, which finds truncated files.
 
     Raises:
         UserError: files are missing or damaged; the message names them.

@@ -1,4 +1,4 @@
-"""Which training images train and which are held out for validation."""
+"""Split of the training images into a training and a validation part."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from resnet_lab.errors import UserError
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint, ascending positions (int64) in the training data; together all of it."""
+    """Disjoint, ascending positions (int64) in the training data that together cover it."""
 
     train: Tensor
     validation: Tensor
 
     @property
     def label(self) -> str:
-        """The protocol in short, as it stands beside every number: "45k/5k", "50k", "1294/143"."""
+        """Short form of the protocol, shown beside every result: "45k/5k", "50k", "1294/143"."""
         parts = (self.train, self.validation) if len(self.validation) else (self.train,)
         return "/".join(_short(len(part)) for part in parts)
 

@@ -1,4 +1,4 @@
-"""Random generators that are a function of what they are for, never of what was drawn before."""
+"""Random generators seeded by their purpose, independent of earlier draws."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which image stands where: the order of training and the shares of processes, as pure functions.
+"""The order of training images and the shares of processes, as pure functions.
 
 Training reads an endless stream, one random permutation of the training part after another, and
 step t takes positions ``t * batch_size`` to ``(t + 1) * batch_size - 1`` of it. Every image comes
-exactly once an epoch, no remainder is dropped, and a run can start at any step.
+exactly once per epoch, no remainder is dropped, and a run can start at any step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T", covariant=True)
 
 
 class Batches(Generic[T]):
-    """Batches that can be iterated over again and again; each time `start` is called anew."""
+    """Re-iterable batches; each iteration calls `start` anew."""
 
     def __init__(self, start: Callable[[], Iterator[T]]) -> None:
         self._start = start
@@ -33,7 +33,7 @@ class Batches(Generic[T]):
 
 @dataclass(frozen=True)
 class Order:
-    """What a process trains on: its `share` of each batch of `batch_size`, as `seed` orders all."""
+    """The images of one process: its `share` of each batch of `batch_size`, in `seed`'s order."""
 
     seed: int
     batch_size: int
@@ -47,7 +47,7 @@ def epoch_permutation(count: int, seed: int, epoch: int) -> Tensor:
 
 
 def batch_positions(step: int, batch_size: int, count: int, seed: int) -> Tensor:
-    """Return the positions (int64, (batch_size,)) in a training part of `count` that step takes."""
+    """Return a step's positions (int64, (batch_size,)) in a training part of `count` images."""
     first, stop = step * batch_size, (step + 1) * batch_size
     pieces = []
     while first < stop:
@@ -58,13 +58,13 @@ def batch_positions(step: int, batch_size: int, count: int, seed: int) -> Tensor
 
 
 def rank_slice(batch_size: int, rank: int, world_size: int) -> slice:
-    """Return the contiguous share of a global batch that process `rank` of `world_size` takes."""
+    """Return the contiguous share of a global batch for `rank` of `world_size` processes."""
     share = batch_size // world_size
     return slice(rank * share, (rank + 1) * share)
 
 
 def evaluation_positions(count: int, rank: int = 0, world_size: int = 1) -> Tensor:
-    """Return the positions process `rank` evaluates: every `world_size`-th, nothing repeated."""
+    """Return the positions that `rank` evaluates: every `world_size`-th, without repetition."""
     return torch.arange(count)[rank::world_size]
 
 

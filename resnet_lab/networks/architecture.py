@@ -1,7 +1,7 @@
 """The shape table: every layer of a network, with its channels, kernel and stride.
 
-Modules are built from it, parameters and multiply-adds counted, and places to record found; it
-knows neither torch nor the size of images.
+Modules, counts of parameters and multiply-adds, and the layers to record all come from it. It
+imports no torch and does not depend on image size.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class BlockTable:
     """One block: y = after(branch(F(enter(x))) + s(x)).
 
     `stage` and `block` count from 1, `index` counts the blocks of the whole network, of which there
-    are `blocks`. `place` says what the shortcut s is, `projection` has its layers where it is one.
+    are `blocks`. `place` is the kind of shortcut s; `projection` has its layers if it is one.
     """
 
     stage: int
@@ -58,7 +58,7 @@ class BlockTable:
 
     @property
     def own(self) -> tuple[Element, ...]:
-        """Its layers but those of branch and shortcut, in the order in which they are stored.
+        """Its layers except those of branch and shortcut, in the order in which they are stored.
 
         That is conv1, norm1, activation1, conv2, ...: the order of parameters in checkpoints.
         """
@@ -74,9 +74,9 @@ class BlockTable:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A whole network: stem (and a max-pool behind it where `pooled`), blocks, head.
+    """A whole network: stem (followed by a max-pool if `pooled`), blocks, head.
 
-    `channels` enter the head, whose `head` layers come before pooling and classifier.
+    `channels` is the width of the head's input; its `head` layers precede pooling and classifier.
     """
 
     stem: tuple[Element, ...]
@@ -93,7 +93,7 @@ def architecture(spec: NetworkSpec, in_channels: int = 3) -> Architecture:
 
 @lru_cache
 def _architecture(spec: NetworkSpec, parts: Parts, in_channels: int) -> Architecture:
-    """The same; `parts` are those of `spec`, which a changed file makes others."""
+    """Cached `architecture`; `parts` of `spec` is in the key because a parts file may change."""
     kernel, stride = (3, 1) if spec.stem == "3x3" else (7, 2)
     channels = spec.stem_channels
     stem = (
@@ -110,14 +110,14 @@ def _architecture(spec: NetworkSpec, parts: Parts, in_channels: int) -> Architec
 
 
 def _around(sequence: str, channels: int) -> tuple[Element, ...]:
-    """Norms and activations outside blocks, of which there is one each."""
+    """Norms and activations outside blocks, at most one of each."""
     return tuple(Element(_KINDS[one], _KINDS[one], channels, channels) for one in sequence)
 
 
 def _block(
     spec: NetworkSpec, stage: Stage, number: int, in_channels: int, index: int
 ) -> BlockTable:
-    """One block; in the network's first what enters it stands behind the stem."""
+    """One block; the network's first block has its `enter` layers in the stem."""
     stride = stage.stride if number == 1 else 1
     shapes = _shapes(spec, stage, in_channels, stride)
     counts = {"W": 0, "N": 0, "A": 0}
@@ -175,7 +175,7 @@ def _projection(
 ) -> tuple[Element, ...]:
     """A 1x1 convolution and a norm (R Equation 2).
 
-    Where the input is normalised already the convolution stands alone (I, appendix).
+    The convolution has no norm if its input is already normalised (I, appendix).
     """
     conv = Element("conv", "conv", in_channels, out_channels, 1, stride)
     normalised = "N" in spec.parts.ordering.enter

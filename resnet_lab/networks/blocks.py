@@ -1,7 +1,7 @@
 """Residual blocks, basic and bottleneck, in every ordering (I Figure 4).
 
-Every block is y = after(branch(F(enter(x))) + s(x)); a plain block has no s. Which layers these
-are, and in which order, stands in the shape table.
+Every block is y = after(branch(F(enter(x))) + s(x)); a plain block has no s. The shape table
+gives these layers and their order.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Block(nn.Module):
         return self.after(branch if shortcut is None else branch + shortcut)
 
     def paths(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return branch(F(x)) and s(x), the terms of the addition; a plain block has no second.
+        """Return branch(F(x)) and s(x), the terms of the addition; s(x) is None in a plain block.
 
-        Projections see the pre-activated input where there is one, identities the block's own.
+        Projections take the pre-activated input if there is one; identities take the block's input.
         """
         entered = self._through(self._enter, x)
         seen = entered if isinstance(self.shortcut, Projection) else x
@@ -50,7 +50,7 @@ class Block(nn.Module):
         return branch, self.shortcut(seen)
 
     def after(self, total: Tensor) -> Tensor:
-        """What follows the addition."""
+        """Apply the layers that follow the addition."""
         return self._through(self._after, total)
 
     def _through(self, names: Sequence[str], x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Parameters and multiply-adds by arithmetic on the shape table; no module is ever built here.
+"""Parameters and multiply-adds by arithmetic on the shape table, without building modules.
 
 Rule of counting: a convolution or the classifier uses each of its weights, and each of its biases,
 once at every position of its output. Norms, ReLU, pooling and additions are not counted as
-multiply-adds (R Table 1 does not); what parameters these have is counted.
+multiply-adds (R Table 1 does not count them); their parameters are counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from resnet_lab.networks.architecture import BlockTable, Element, architecture
 from resnet_lab.networks.spec import NetworkSpec
 
 MOST = 1_000_000
-"""Classes, channels or pixels a side beyond which nothing is built or counted."""
+"""Largest number of classes, channels or pixels a side that is accepted."""
 
 LayerKind = Literal["conv", "shortcut", "classifier"]
 
@@ -46,7 +46,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Complexity:
-    """What one network costs: parameters with the norms', multiply-adds for one image."""
+    """Cost of one network: parameters (norms included) and multiply-adds for one image."""
 
     parameters: int
     multiply_adds: int
@@ -92,7 +92,7 @@ def layer_table(
 
 
 def check_at_least_one(**counts: int) -> None:
-    """Raise `UserError` naming the first of `counts` that is no whole number from 1 to `MOST`."""
+    """Raise `UserError` for the first of `counts` that is not a whole number from 1 to `MOST`."""
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise UserError(f"{name} {count}: it must be a whole number of at least 1")
@@ -101,7 +101,7 @@ def check_at_least_one(**counts: int) -> None:
 
 
 def _halved(size: int, stride: int) -> int:
-    """The side of a map behind a stride: every padding here keeps ceil(size / stride) pixels."""
+    """Side of a map after a stride: padding always gives ceil(size / stride) pixels."""
     return -(-size // stride)
 
 
@@ -165,7 +165,7 @@ def _classifier_layer(spec: NetworkSpec, channels: int, num_classes: int) -> Lay
 
 
 def _elements(spec: NetworkSpec) -> Iterator[Element]:
-    """Yield every layer of the shape table but the classifier."""
+    """Yield every layer of the shape table except the classifier."""
     table = architecture(spec)
     yield from table.stem
     for block in table.blocks:
@@ -174,7 +174,7 @@ def _elements(spec: NetworkSpec) -> Iterator[Element]:
 
 
 def _parameters(spec: NetworkSpec, element: Element) -> int:
-    """Parameters of one layer; a convolution has a bias only where the norm asks for one."""
+    """Parameters of one layer; a convolution has a bias only if the norm needs one."""
     channels = element.out_channels
     if element.kind == "conv":
         bias = channels if spec.parts.norm.bias else 0
@@ -184,6 +184,6 @@ def _parameters(spec: NetworkSpec, element: Element) -> int:
 
 
 def _of_blocks(spec: NetworkSpec) -> int:
-    """Parameters of branches, and of shortcuts but for their projections."""
+    """Parameters of branches and of shortcuts, without projections."""
     kinds = (spec.parts.branch, spec.parts.shortcut)
     return sum(one.parameters(block) for block in architecture(spec).blocks for one in kinds)

@@ -1,4 +1,4 @@
-"""Which depths are networks: R Table 1, and the 6n+2 and 9n+2 rules of CIFAR's networks."""
+"""Valid network depths: R Table 1, and the 6n+2 and 9n+2 rules of CIFAR's networks."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ IMAGENET_BLOCKS: dict[tuple[int, BlockKind], tuple[int, ...]] = {
 IMAGENET_DEPTHS: tuple[int, ...] = tuple(depth for depth, _ in IMAGENET_BLOCKS)
 
 DEEPEST = 10_000
-"""Layers beyond which nothing is built: eight times the deepest network of the papers."""
+"""Largest depth in layers: eight times the deepest network of the papers."""
 
 
 def default_layout(depth: int) -> Layout:
-    """The depths of R Table 1 are ImageNet's, all others CIFAR's."""
+    """Return "imagenet" for the depths of R Table 1, "cifar" for all others."""
     return "imagenet" if depth in IMAGENET_DEPTHS else "cifar"
 
 
 def default_block(depth: int, layout: Layout) -> BlockKind:
-    """Bottlenecks where the papers have them, or where only they give the depth; else basic."""
+    """Return "bottleneck" if the papers use it at this depth or only it fits; else "basic"."""
     if layout == "imagenet":
         return min(IMAGENET_BLOCKS, key=lambda known: abs(known[0] - depth))[1]
     only_bottlenecks = (depth - 2) % 6 != 0 and (depth - 2) % 9 == 0
@@ -39,7 +39,7 @@ def default_block(depth: int, layout: Layout) -> BlockKind:
 def blocks_per_stage(depth: int, layout: Layout, block: BlockKind) -> tuple[int, ...]:
     """Return the number of blocks in each stage.
 
-    Raises `UserError`, naming the rule and the nearest depths, where there is no such network.
+    Raises `UserError`, naming the rule and the nearest depths, if there is no such network.
     """
     if layout == "imagenet":
         return _imagenet_blocks(depth, block)
@@ -84,7 +84,7 @@ def _imagenet_blocks(depth: int, block: BlockKind) -> tuple[int, ...]:
 
 
 def _layers_per_n(block: BlockKind) -> int:
-    """Three stages of n blocks, of two or three layers each (R 4.2; I, appendix)."""
+    """Layers per n: three stages of n blocks, of two or three layers each (R 4.2; I, appendix)."""
     return 6 if block == "basic" else 9
 
 

@@ -1,9 +1,9 @@
-"""Initial values: a function of (seed, parameter name, shape), never of what was built before.
+"""Initial values: a function of (seed, parameter name, shape), not of construction order.
 
 Convolutions are normal with mean 0 and the std that the network's initialisation gives (He et al.
-2015, "Delving Deep into Rectifiers"), for the gain of its activation. Layers that a part brings
-along set their own values in `reset_parameters`, as torch's do; what it draws at random comes from
-the seed and the layer's name too. No parameter or buffer is left without a value.
+2015, "Delving Deep into Rectifiers"), for the gain of its activation. Layers of a part set their
+own values in `reset_parameters`, as torch's do; their random numbers also depend only on the seed
+and the layer's name. No parameter or buffer is left without a value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def set_initial_values(network: nn.Module, spec: NetworkSpec, *, seed: int) -> N
         UserError: a part left a parameter or buffer of its own unset; it is named.
     """
     _unset(network)
-    for name, module in reversed(list(network.named_modules())):  # what holds others comes last
+    for name, module in reversed(list(network.named_modules())):  # children before parents
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             _set_weights(module, spec, seed, name)
         elif isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
@@ -74,12 +74,12 @@ def _place(spec: NetworkSpec, name: str, shape: tuple[int, ...]) -> WeightPlace:
 
 
 def _mark(tensor: Tensor) -> float:
-    """What no initial value is."""
+    """A marker value that no initial value equals, to detect tensors left unset."""
     return math.nan if tensor.is_floating_point() else torch.iinfo(tensor.dtype).min
 
 
 def _tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return parameters and buffers by name; truth values, which have no mark, are left out."""
+    """Return parameters and buffers by name, without booleans, which have no marker value."""
     named = [*network.named_parameters(), *network.named_buffers()]
     return [(name, one) for name, one in named if one.dtype != torch.bool]
 

@@ -10,10 +10,10 @@ from resnet_lab.networks.spec import NetworkSpec
 
 
 def build_layer(spec: NetworkSpec, element: Element) -> nn.Module:
-    """Return the module of one layer, by the parts of `spec`.
+    """Return the module of one layer, as the parts of `spec` define it.
 
-    A convolution is padded to keep the size (up to its stride), and has a bias only where the norm
-    asks for one.
+    A convolution is padded to keep the size (up to its stride), and has a bias only if the norm
+    needs one.
     """
     if element.kind == "conv":
         return _convolution(spec, element)
@@ -40,7 +40,7 @@ def _convolution(spec: NetworkSpec, element: Element) -> nn.Conv2d:
 
 
 class PaddedConv2d(nn.Conv2d):
-    """A convolution of maps that a part pads."""
+    """A convolution whose padding is done by a part."""
 
     part: Padding
 

@@ -2,8 +2,8 @@
 
     plain-56   resnet-56-B   resnet-164-preact   resnet-50-stride3x3   plain-34-stem3x3-x0.5
 
-Names are read without regard to case. Here a name meets fields and values only; which combinations
-are networks, and what an option left out means, is decided in `spec`.
+Names are case-insensitive. This module maps names to fields and values only; `spec` decides which
+combinations are networks and what the defaults are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from resnet_lab.errors import UserError, suggest
 from resnet_lab.networks.depths import check_depth, is_depth
 from resnet_lab.networks.registry import AXES, find, find_token, parts_of
 
-# Of what is no part: field -> value -> how a name says it.
+# Fields that are not parts: field -> value -> token in a name.
 GEOMETRY: dict[str, dict[str, str]] = {
     "layout": {"cifar": "cifar", "imagenet": "imagenet"},
     "block": {"basic": "basic", "bottleneck": "bottleneck"},
@@ -61,7 +61,7 @@ _FAMILIES = {
     "preact resnet": ("resnet", "-preact"),
     "preact-resnet": ("resnet", "-preact"),
 }
-"""Names of the families elsewhere -> family here, and the option that goes with it."""
+"""Family names of other projects -> (our family, option that goes with it)."""
 _OPTIONS = {
     "preactivation": "preact",
     "pre": "preact",
@@ -72,17 +72,17 @@ _OPTIONS = {
     "half": "x0.5",
     "double": "x2",
 }
-"""Names of options elsewhere -> here."""
+"""Option names of other projects -> ours."""
 _FOREIGN = re.compile(
     r"(wide|wrn|w-?res|se-?|senet|dense|efficient|reg|le|alex|mobile|shuffle|squeeze|google|conv|"
     r"u|i|x|nf|res2|resnext|resnest|resnetv|resnet-v|resnetrs|vgg|vit).*"
 )
-"""How the names of families begin that are like these two and are neither."""
+"""Prefixes of other families (ResNeXt and the like) that must not be taken for these two."""
 _NEAR_FAMILY = 0.65
 
 
 def read_name(name: str) -> dict[str, Any]:
-    """Return the fields that `name` states: always ``depth``, and ``shortcut`` of a plain network.
+    """Return the fields that `name` states: always ``depth``; also ``shortcut`` if it is plain.
 
     Raises `UserError` for a name outside the grammar, naming the nearest one inside it.
     """
@@ -101,7 +101,7 @@ def read_name(name: str) -> dict[str, Any]:
 
 
 def write_name(depth: int, *, plain: bool, options: Mapping[str, Any]) -> str:
-    """Return the name that says `depth`, the family and `options` (field -> value), in order."""
+    """Return the name for `depth`, the family and `options` (field -> value), in order."""
     tokens = [_token(field, options[field]) for field in ORDER if field in options]
     return "-".join(["plain" if plain else "resnet", str(depth), *tokens])
 
@@ -117,7 +117,7 @@ def _token(field: str, value: Any) -> str:
 
 
 def _add_option(fields: dict[str, Any], token: str, name: str) -> None:
-    """Add to `fields` what one option states; a second statement on one field is refused."""
+    """Add one option's field and value to `fields`; raise if the field is already set."""
     field, value = _read_option(token, name)
     if field == "shortcut" and fields.get("shortcut") == "none":
         raise UserError(
@@ -151,7 +151,7 @@ def _read_option(token: str, name: str) -> tuple[str, Any]:
 
 
 def _options() -> list[str]:
-    """Every option of a name but the width; one with a number has N in its place."""
+    """Every option of a name except the width; N stands for an option's number."""
     said = {field: list(values.values()) for field, values in GEOMETRY.items()}
     for axis in AXES:
         parts = parts_of(axis).values()
@@ -160,7 +160,7 @@ def _options() -> list[str]:
 
 
 def _hint(name: str) -> str:
-    """The name that a misspelt one means, where it is sure; never another depth or family."""
+    """Suggest the intended name if it is certain; never one of another depth or family."""
     parts = [part for part in _SEPARATORS.split(name) if part]
     if len(parts) > 1 and all(_is_name(part) for part in parts):
         return f", which are several: give one, or a cohort joined by commas, {','.join(parts)}."
@@ -184,7 +184,7 @@ def _meant(name: str) -> str | None:
 
 
 def _family(said: str) -> tuple[str | None, str]:
-    """The family that is meant and the option that goes with it."""
+    """Return the intended family and the option that goes with it."""
     said = said.strip("-_ ").replace("_", " ")
     if said in _FAMILIES:
         return _FAMILIES[said]
@@ -202,7 +202,7 @@ def _is_name(text: str) -> bool:
 
 
 def _canonical(name: str) -> str:
-    """A name with its options as they are written here, such as B for b."""
+    """Return the name with its options in canonical spelling, such as B for b."""
     head, depth, *tokens = name.split("-")
     known = {said.lower(): said for said in _options()}
     return "-".join([head, depth, *(known.get(token, token) for token in tokens)])

@@ -27,7 +27,7 @@ def build_network(
 
     A parameter's initial value is a function of the seed, its name and its shape alone (He
     initialisation, see `initial_values`), so twins start equal, and the global random state is
-    neither used nor changed. Raises `UserError` for a name that is none, or counts below 1.
+    neither used nor changed. Raises `UserError` for an invalid name, or counts below 1.
     """
     spec = NetworkSpec.parse(network) if isinstance(network, str) else network
     device = torch.get_default_device()
@@ -91,10 +91,10 @@ def _build_stem(spec: NetworkSpec, table: Architecture) -> nn.Sequential:
 
 
 def _build_head(spec: NetworkSpec, table: Architecture, num_classes: int) -> nn.Sequential:
-    """Global average pool and the classifier, behind what pre-activation blocks begin with.
+    """Final norm and activation (pre-activation orderings only), global average pool, classifier.
 
-    I, appendix: pre-activation nets need one more activation after the last addition; it is
-    ReLU BN in full pre-activation, ReLU in ReLU-only pre-activation.
+    I, appendix: pre-activation nets need one more activation after the last addition: BN and
+    ReLU in full pre-activation, ReLU in ReLU-only pre-activation.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         (element.name, build_layer(spec, element)) for element in table.head

@@ -1,12 +1,12 @@
-"""The user's own parts: a class or function that becomes a part by a decorator, in a file of parts.
+"""User-defined parts: the decorator `part` registers a class or function of a parts file.
 
     @rl.part("activation", "swish")            # plain-56-swish
     class Swish(nn.Module):
         def forward(self, x): return x * x.sigmoid()
 
-What is decorated is given, by name, what its constructor (or the function) asks for; see
-docs/extending.md for what each axis offers. Parameters get their values from `reset_parameters`,
-under a random state that depends on the seed and the place.
+The constructor or function receives, by keyword, the arguments that its signature names; see
+docs/extending.md for those of each axis. Parameters get their values from `reset_parameters`,
+under a random state that depends on the seed and the layer.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class _Own(Part):
 
     @property
     def origin(self) -> Any:
-        """What the user has decorated."""
+        """The user's decorated class or function."""
         return self.kind
 
     def made(self, **offered: Any) -> Any:
-        """Call what the user has decorated with those of `offered` that it asks for."""
+        """Call the user's class or function with the arguments of `offered` that it accepts."""
         offered = {"number": self.number, **offered}
         wanted = inspect.signature(self.kind).parameters
         return self.kind(**{name: offered[name] for name in offered if name in wanted})
@@ -61,7 +61,7 @@ class _Own(Part):
 
 @cache
 def _count(part: _Own, offered: tuple[tuple[str, int], ...]) -> int:
-    """Parameters of a module, made without values."""
+    """Count the parameters of a module, built without allocating values."""
     import torch
     from torch import nn
 
@@ -106,7 +106,7 @@ class OwnActivation(_OwnLayer, Activation):
     depth: int = 0
 
     def at_depth(self, depth: int) -> Self:
-        """Return it with the depth, if the class asks for that."""
+        """Return the part with the depth set, if the class takes a depth."""
         asked = "depth" in inspect.signature(self.kind).parameters
         return replace(self, depth=depth) if asked else self
 
@@ -116,7 +116,7 @@ class OwnActivation(_OwnLayer, Activation):
 
     @property
     def gain(self) -> float:
-        """The class's attribute `gain`, or what it returns for number and depth; else ReLU's."""
+        """The class's `gain`: a value, or a function of number and depth; by default ReLU's."""
         gain = getattr(self.kind, "gain", 2.0)
         if callable(gain):
             gain = replace(self, kind=gain).made()
@@ -130,7 +130,7 @@ class OwnNorm(_OwnLayer, Norm):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnBranch(_OwnInBlock, Branch):
-    """The user's way with F(x)."""
+    """The user's branch: what is done to F(x)."""
 
     def module(self, block: BlockTable) -> nn.Module:
         """Return an instance of the class."""
@@ -157,10 +157,10 @@ class OwnShortcut(_OwnInBlock, Shortcut):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnInitialisation(_Own, Initialisation):
-    """The user's initial weights: a function that returns them, or a std."""
+    """The user's initialisation: a function that returns weights, or a std."""
 
     def weights(self, place: WeightPlace, generator: torch.Generator) -> Tensor:
-        """Return what the function does, or draw with the std that it returns."""
+        """Return the function's weights, or draw normal ones with the std that it returns."""
         import torch
 
         made = self.made(**vars(place), generator=generator)
@@ -209,20 +209,20 @@ def part(
     label: str = "",
     **options: Any,
 ) -> Callable[[Kind], Kind]:
-    """Make a class or function a part of networks: a decorator.
+    """Decorator that registers a class or function as a part of networks.
 
-    A torch module is an activation, norm, branch or shortcut; a function an init or a padding; any
-    class with the attributes of an ordering is one.
+    Activations, norms, branches and shortcuts are torch modules; inits and paddings are functions;
+    an ordering is any class with the attributes of `Ordering`.
 
     Args:
-        axis: what of a network it is.
-        token: how names of networks say it.
-        number: the smallest and the largest number that may stand behind the token; None for none.
-        label: how labels of figures say it; by default axis and token.
+        axis: the axis that it belongs to, such as "activation".
+        token: its option in network names.
+        number: smallest and largest number that may follow the token; None if it takes none.
+        label: its text in figure labels; by default axis and token.
         options: further fields of the part; of a norm, `bias=True` where convolutions need one.
 
     Raises:
-        UserError: there is no such axis, the token is taken, or it is not what the axis needs.
+        UserError: the axis is unknown, the token is taken, or the object does not suit the axis.
     """
 
     def decorate(kind: Kind) -> Kind:
@@ -257,7 +257,7 @@ def _check_module(about: str, kind: object) -> None:
 
 
 def _ordering(about: str, kind: object) -> dict[str, str]:
-    """The fields that a class gives, if blocks can be made of them."""
+    """Return the class's ordering fields; raise if they do not describe a block."""
     names = ("unit", "between", "enter", "after")
     found = {name: getattr(kind, name) for name in names if hasattr(kind, name)}
     texts = all(isinstance(one, str) and re.fullmatch("[WNA]*", one) for one in found.values())

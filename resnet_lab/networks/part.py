@@ -1,10 +1,10 @@
-"""A part: one value of what may vary in a network, with all that the rest needs to know of it.
+"""A part: one value of an axis along which networks vary, with everything known about it.
 
-What may vary are the axes, fields of `NetworkSpec`: shortcut, ordering, norm, init, activation,
-padding, branch. Names of networks, labels of figures, counts of parameters and checks of weights
-are derived from the parts, so a new value touches its own file in `parts/` and nothing else.
+The axes are fields of `NetworkSpec`: shortcut, ordering, norm, init, activation, padding, branch.
+Network names, figure labels, parameter counts and weight checks are derived from the parts, so a
+new value needs only its own file in `parts/`.
 
-Parts know no torch until a module is asked for: names are read and networks counted without it.
+Parts import torch only to build a module: reading names and counting parameters do not need it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Part:
     """One value of an axis.
 
     Attributes:
-        name: the value of the field in `NetworkSpec`; with a number behind it where it takes one.
-        token: how a network's name says it.
-        said: how the label of a group of runs says it.
+        name: the value of the field in `NetworkSpec`, including its number if it takes one.
+        token: its option in network names.
+        said: its text in the label of a group of runs.
         takes: the smallest and the largest number that it takes; None if it takes none.
-        number: the one that it has.
+        number: its number, if it takes one.
     """
 
     axis: ClassVar[str]
@@ -44,16 +44,16 @@ class Part:
 
     @property
     def label(self) -> str:
-        """How the label of a group of runs says it: ``norm group``."""
+        """Its text in the label of a group of runs: ``norm group``."""
         return self.said or f"{self.axis} {self.name}"
 
     @property
     def origin(self) -> Any:
-        """The class or function whose file defines what it does."""
+        """The class or function that defines it; its source file is hashed."""
         return type(self)
 
     def with_number(self, digits: str) -> Self:
-        """Return this part with the number that `digits` write; in its name and token too."""
+        """Return this part with the number `digits`, also in its name and token."""
         assert self.takes is not None
         low, high = self.takes
         number = float(digits)
@@ -68,34 +68,34 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Activation(Part):
-    """The nonlinearity, behind the stem, inside blocks and around their additions."""
+    """The nonlinearity: after the stem, inside blocks and around their additions."""
 
     axis = "activation"
     default = "relu"
 
     @property
     def gain(self) -> float:
-        """What makes weights keep the signal: 1 / E[f(z)^2] for a standard normal z (He 2015)."""
+        """Weight variance gain that preserves the signal: 1 / E[f(z)^2], z ~ N(0, 1) (He 2015)."""
         return 2.0
 
     @property
     def gradient_growth(self) -> float | None:
-        """How much activation gradients grow a layer towards the input at initialisation.
+        """Growth factor of activation gradients per layer towards the input, at initialisation.
 
-        In plain batch-norm networks of great width without a border; None where no theory says it.
+        For wide plain batch-norm networks without border effects; None if no theory gives it.
         """
         return None
 
     def at_depth(self, depth: int) -> Self:
-        """Return it as a network of `depth` layers has it."""
+        """Return the activation for a network of `depth` layers."""
         return self
 
     def module(self, channels: int) -> nn.Module:
-        """Return it for maps of `channels`."""
+        """Return its module for maps of `channels`."""
         raise NotImplementedError
 
     def parameters(self, channels: int) -> int:
-        """Return how many parameters of its own it has for maps of `channels`."""
+        """Return its number of parameters for maps of `channels`."""
         return 0
 
 
@@ -109,11 +109,11 @@ class Norm(Part):
     bias: bool = False
 
     def module(self, channels: int) -> nn.Module:
-        """Return it for maps of `channels`."""
+        """Return its module for maps of `channels`."""
         raise NotImplementedError
 
     def parameters(self, channels: int) -> int:
-        """Return how many parameters of its own it has for maps of `channels`."""
+        """Return its number of parameters for maps of `channels`."""
         return 0
 
 
@@ -125,19 +125,19 @@ class Branch(Part):
     default = "unscaled"
 
     def module(self, block: BlockTable) -> nn.Module | None:
-        """Return it for a block; None leaves F(x) as it is."""
+        """Return its module for a block; None leaves F(x) unchanged."""
         return None
 
     def parameters(self, block: BlockTable) -> int:
-        """Return how many parameters of its own it has in a block."""
+        """Return its number of parameters in a block."""
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Padding(Part):
-    """What lies around a map that a convolution sees.
+    """The padding of a convolution's input.
 
-    `mode` is torch's word for it; None where torch has none, and `pad` does it.
+    `mode` is torch's `padding_mode`; None if torch has none, so that `pad` does it.
     """
 
     axis = "padding"
@@ -155,12 +155,12 @@ class WeightPlace:
     """The weights that an initialisation sets.
 
     Attributes:
-        name: of the layer in its network: "stage1.block2.conv1", "head.classifier".
-        shape: (out, in, height, width); of the classifier (out, in).
+        name: the layer's path in its network: "stage1.block2.conv1", "head.classifier".
+        shape: (out, in, height, width); the classifier's is (out, in).
         gain: of the network's activation.
         depth: of the network, in layers.
-        blocks: how many the network has.
-        block_depth: convolutions of a block: 2, or 3 of a bottleneck.
+        blocks: number of blocks in the network.
+        block_depth: convolutions in a block: 2, or 3 in a bottleneck.
     """
 
     name: str
@@ -173,9 +173,9 @@ class WeightPlace:
 
 @dataclass(frozen=True, kw_only=True)
 class Initialisation(Part):
-    """The initial weights of convolutions: normal with a std, or anything.
+    """The initial weights of convolutions: normal with some std, or computed otherwise.
 
-    `classifier` says whether it sets the classifier's as well; else they are He's, fan-in.
+    `classifier`: whether it also sets the classifier's weights; otherwise they are He's, fan-in.
     """
 
     axis = "init"
@@ -184,13 +184,13 @@ class Initialisation(Part):
     classifier: bool = False
 
     def std(self, shape: tuple[int, ...], gain: float) -> float:
-        """Return it for weights of shape (out, in, height, width) and an activation's `gain`."""
+        """Return the std for weights of shape (out, in, height, width), given the gain."""
         raise NotImplementedError
 
     def weights(self, place: WeightPlace, generator: torch.Generator) -> Tensor:
-        """Return the weights of a place, on the CPU so that devices agree.
+        """Return the weights of one layer, on the CPU so that all devices get the same values.
 
-        What is random comes from `generator` alone, which knows the seed and the place.
+        Random numbers come only from `generator`, which is seeded by the run's seed and the layer.
         """
         import torch
 
@@ -206,8 +206,8 @@ class Shortcut(Part):
     """What a block's input adds to its output (R 3.3).
 
     Attributes:
-        kept: where the block keeps the shape of its input.
-        changed: where it changes it.
+        kept: the shortcut of blocks that keep the shape of their input.
+        changed: the shortcut of blocks that change it.
     """
 
     axis = "shortcut"
@@ -218,30 +218,30 @@ class Shortcut(Part):
 
     @property
     def has_parameters(self) -> bool:
-        """Whether a network has parameters by it that its twin lacks."""
+        """Whether it adds parameters that the plain twin lacks."""
         return "projection" in (self.kept, self.changed)
 
     def module(self, block: BlockTable, identity: nn.Module) -> nn.Module:
-        """Return s for a block; `identity` is what `kept` or `changed` says.
+        """Return s for a block; `identity` is the module that `kept` or `changed` names.
 
-        Its forward returns s(x), or None to add nothing. One with a method `terms` does more: that
-        gets x and branch(F(x)), and returns the two terms of the addition.
+        Its forward returns s(x), or None to add nothing. A module may instead have a method
+        `terms`, which takes x and branch(F(x)) and returns the two terms of the addition.
         """
         return identity
 
     def parameters(self, block: BlockTable) -> int:
-        """Return how many parameters of its own it has in a block, but for a projection's."""
+        """Return its number of parameters in a block, without a projection's."""
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ordering(Part):
-    """Where norms (N) and activations (A) stand around the convolutions (W) of a block.
+    """The order of norms (N), activations (A) and convolutions (W) in a block.
 
-    F is `unit`, once for each convolution, joined by `between`; `enter` comes before it and is part
-    of no shortcut but projections; `after` follows the addition. All are read from left to right.
-    In the network's first block `enter` stands behind the stem instead, whose own norm and
-    activation are that, and once more before the head (I, appendix).
+    F is `unit`, once for each convolution, joined by `between`. `enter` precedes F; projections see
+    its output, other shortcuts its input. `after` follows the addition. All are read from left to
+    right. The first block's `enter` serves as the stem's norm and activation instead, and `enter`
+    is applied once more before the head (I, appendix).
     """
 
     axis = "ordering"

@@ -36,10 +36,10 @@ _REGISTRIES: Mapping[str, Registry[Part]] = {
 
 
 def register(*parts: Part) -> None:
-    """Make parts known under their names and tokens.
+    """Register parts under their names and tokens.
 
     Raises:
-        UserError: a name or a token is taken, or could not stand in a network's name.
+        UserError: a name or a token is taken, or cannot be part of a network's name.
     """
     for part in parts:
         if part.token.lower() in _tokens():
@@ -53,12 +53,12 @@ def register(*parts: Part) -> None:
 
 
 def parts_of(axis: str) -> Mapping[str, Part]:
-    """Return the parts of an axis by name; those that take a number are there without one."""
+    """Return the parts of an axis by name; those that take a number are listed without one."""
     return _REGISTRIES[axis].all()
 
 
 def parts_changes() -> int:
-    """Return a number that changes with the parts: part of the key of whatever is cached."""
+    """Return a number that changes whenever parts change; caches have it in their keys."""
     for axis in AXES:
         parts_of(axis)  # which may load some
     return changes()
@@ -76,7 +76,7 @@ def _find(axis: str, name: str, changes: int) -> Part | None:
 
 
 def find_token(token: str) -> Part | None:
-    """Return the part that an option in a network's name says, whatever its case."""
+    """Return the part for an option in a network's name, ignoring case."""
     return _match(_tokens(), token.lower())
 
 

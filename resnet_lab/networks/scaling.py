@@ -1,4 +1,4 @@
-"""A factor for a whole map."""
+"""Modules that multiply a whole map by one factor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LearntScale(nn.Module):
 
 
 class Scaled(nn.Module):
-    """`factor` times what a module returns."""
+    """A module whose output is multiplied by `factor`."""
 
     def __init__(self, module: nn.Module, factor: float) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Scaled(nn.Module):
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale what the module makes of `x`."""
+        """Return `factor` times the module's output for `x`."""
         scaled: Tensor = self.factor * self.module(x)
         return scaled
 

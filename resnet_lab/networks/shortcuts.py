@@ -1,4 +1,4 @@
-"""The one switch that makes a network plain or residual: what a block's input adds to its output.
+"""Shortcuts, the one switch between plain and residual: what a block adds from its input.
 
 R 3.3 names three options where a block changes the shape of its input: A, identity with
 stride-2 subsampling and zero padding of channels, no parameters; B, a 1x1 projection there and
@@ -34,8 +34,8 @@ class Identity(nn.Module):
 class PaddedIdentity(nn.Module):
     """Option A: every `stride`-th pixel, and zeros for the channels that the input lacks.
 
-    The input's channels stand in the middle, zeros equally on both sides (an odd one behind).
-    R does not say where the zeros go; akamaster's released weights were trained with this place.
+    The input's channels are in the middle, with equally many zeros on both sides (an odd one last).
+    R does not say where the zeros go; akamaster's released weights were trained this way.
     (N, C, H, W) -> (N, C + padding, ceil(H / stride), ceil(W / stride)).
     """
 
@@ -58,7 +58,7 @@ class PaddedIdentity(nn.Module):
 class Projection(nn.Module):
     """Options B and C: y = F(x) + W x with a 1x1 convolution W (R Equation 2), then the norm.
 
-    In full pre-activation W stands alone: its input is normalised already (I, appendix).
+    In full pre-activation W has no norm: its input is already normalised (I, appendix).
     """
 
     def __init__(self, spec: NetworkSpec, table: BlockTable) -> None:

@@ -1,4 +1,4 @@
-"""What a network is: one frozen, validated value, and the rules of the papers that it obeys.
+"""`NetworkSpec`: an architecture as one frozen value, validated by the rules of the papers.
 
 R = He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", arXiv 1512.03385;
 I = the same authors, "Identity Mappings in Deep Residual Networks", arXiv 1603.05027.
@@ -42,7 +42,7 @@ SMALLEST_WIDTH, LARGEST_WIDTH = 0.0625, 16.0  # one channel, or 256, in CIFAR's 
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks that share one feature-map size; the first of them has the stride."""
+    """Blocks that share one feature-map size; the first block has the stride."""
 
     index: int  # from 1
     blocks: int
@@ -68,25 +68,25 @@ class Parts:
 class NetworkSpec:
     """One architecture.
 
-    depth: weighted layers of the main path: the stem, two or three a block, the classifier.
+    depth: weighted layers of the main path: the stem, two or three per block, the classifier.
     shortcut: "none" makes the network plain; A, B, C are the options of R 3.3; "lambda0.5" is A
         times a number.
     layout: "cifar" (R 4.2: three stages of 16, 32, 64 filters; 6n+2 layers, or 9n+2 with
         bottlenecks, I Appendix) or "imagenet" (R Table 1: four stages of 64 to 512 filters).
     block: "basic" (two 3x3) or "bottleneck" (1x1, 3x3, 1x1 with four times the filters).
-    ordering: of norm and ReLU around the addition, I Figure 4.
+    ordering: order of norm and ReLU around the addition, I Figure 4.
     stride_in: the convolution of a bottleneck that carries the stride; R has it in the first 1x1.
     stem: "3x3" with stride 1, or "7x7" with stride 2 and a 3x3 max-pool with stride 2.
     width: multiplies the filters of the first stage; each later stage doubles them.
     norm: "batch", "group", or "none" (then convolutions have a bias, initially zero).
-    init: of the convolutions: "fan-in" or "fan-out" (He et al. 2015), or "dirac".
-    activation: "relu", or "leaky" with its slope behind it: "leaky0.25".
-    padding: "zeros" or "circular", around the maps that convolutions see.
+    init: initialisation of the convolutions: "fan-in", "fan-out" (He et al. 2015) or "dirac".
+    activation: "relu", or "leaky" followed by its slope: "leaky0.25".
+    padding: of convolutions' inputs: "zeros" or "circular".
     branch: "unscaled", or "skipinit": F(x) times a learnt scalar that begins at 0.
 
     shortcut, ordering, norm, init, activation, padding and branch name parts (see `part`).
 
-    Raises `UserError` for a combination that is no network of the papers' rules.
+    Raises `UserError` for a combination that the papers' rules do not allow.
     """
 
     depth: int
@@ -120,11 +120,11 @@ class NetworkSpec:
 
     @classmethod
     def parse(cls, name: str, **overrides: Any) -> NetworkSpec:
-        """Read a name such as ``resnet-56-B``; `overrides` are fields that replace what it states.
+        """Read a name such as ``resnet-56-B``; `overrides` are fields that replace the name's.
 
-        What neither states follows from the depth: 18, 34, 50, 101, 152 are ImageNet's layout and
-        all others CIFAR's, 164 and depths that only 9n+2 gives have bottlenecks; a residual net
-        has shortcut A, or B with bottlenecks (R 4.1, 4.2). Raises `UserError`.
+        Fields that neither states follow from the depth: 18, 34, 50, 101, 152 have ImageNet's
+        layout, all others CIFAR's; 164 and depths that only 9n+2 gives have bottlenecks; a residual
+        net has shortcut A, or B with bottlenecks (R 4.1, 4.2). Raises `UserError`.
         """
         if not isinstance(name, str):
             raise UserError(f"network {name!r} is not a name, such as 'resnet-56-B'")
@@ -138,7 +138,7 @@ class NetworkSpec:
 
     @property
     def name(self) -> str:
-        """The canonical name: only options that differ from their defaults are in it."""
+        """The canonical name, with only the options that differ from their defaults."""
         stated = {field.name: getattr(self, field.name) for field in fields(self)}
         default = _defaults(stated)
         options = {field: stated[field] for field in default if stated[field] != default[field]}
@@ -149,7 +149,7 @@ class NetworkSpec:
 
     @cached_property
     def parts(self) -> Parts:
-        """The parts that it names."""
+        """The parts that this network names."""
         return Parts(
             shortcut=_part(Shortcut, self.shortcut),
             ordering=_part(Ordering, self.ordering),
@@ -162,17 +162,17 @@ class NetworkSpec:
 
     @property
     def family(self) -> Literal["plain", "residual"]:
-        """A network is plain if its shortcuts contribute nothing."""
+        """Plain if the shortcuts contribute nothing, else residual."""
         return "plain" if self.shortcut == "none" else "residual"
 
     @property
     def twin(self) -> NetworkSpec:
-        """The network that differs in its shortcuts only: option A of a plain net, else plain."""
+        """The network that differs only in its shortcuts: option A for a plain net, else plain."""
         return replace(self, shortcut="A" if self.shortcut == "none" else "none")
 
     @property
     def twin_is_exact(self) -> bool:
-        """Whether the twin has the same parameters: options B and C have projections besides."""
+        """Whether the twin has the same parameters; options B and C add projections."""
         return not self.parts.shortcut.has_parameters
 
     @property
@@ -182,7 +182,7 @@ class NetworkSpec:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages in order: each after the first halves the map and doubles the filters."""
+        """The stages in order; each after the first halves the map and doubles the filters."""
         expansion = BOTTLENECK_EXPANSION if self.block == "bottleneck" else 1
         return tuple(
             Stage(
@@ -198,17 +198,17 @@ class NetworkSpec:
 
 @lru_cache
 def _parse(name: str, changes: int) -> NetworkSpec:
-    """Read a name, once as long as the parts are the same."""
+    """Read a name; cached until the parts change."""
     return NetworkSpec(**_completed(read_name(name)))
 
 
 def _completed(given: dict[str, Any]) -> dict[str, Any]:
-    """Return `given` with every field that it leaves open at its default."""
+    """Return `given` with defaults for the fields that it does not state."""
     return {**_defaults(given), **given}
 
 
 def _defaults(stated: dict[str, Any]) -> dict[str, Any]:
-    """Return the default of each field but the depth, in the light of the other fields stated."""
+    """Return the default of each field except the depth, given the other fields stated."""
     depth = stated["depth"]
     _check_depth(depth)
     layout = default_layout(depth)
@@ -225,7 +225,7 @@ def _defaults(stated: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refusal(name: str, value: Any, expected: Expected) -> UserError:
-    """The errors of this package's names: a network has no section."""
+    """Error for a field of a network, which has no configuration section."""
     if name in AXES:
         return _no_part(name, str(value))
     if not expected.only_choices:
@@ -234,7 +234,7 @@ def _refusal(name: str, value: Any, expected: Expected) -> UserError:
 
 
 def _part(kind: type[P], value: str) -> P:
-    """The part that a field names, or the refusal of a value that names none."""
+    """Return the part that a field names; raise `UserError` for a value that names none."""
     found = find(kind, value)
     if found is None:
         raise _no_part(kind.axis, value)

@@ -9,7 +9,7 @@ from resnet_lab.networks.complexity import complexity
 from resnet_lab.networks.names import PAPER_NETWORKS
 from resnet_lab.networks.spec import NetworkSpec
 
-# layout -> (classes, side of the images in pixels) of its data set in R
+# layout -> (classes, image side in pixels) of its dataset in R
 _DATA_OF_LAYOUT = {"cifar": (10, 32), "imagenet": (1000, 224)}
 _HEADINGS = ("network", "layers", "parameters", "multiply-adds", "input", "twin")
 
@@ -21,19 +21,19 @@ def network_rows(
     in_channels: int = 3,
     image_size: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Return a row for each of `names`; for every network of R and I if there are none.
+    """Return a row for each of `names`; without names, for every network of R and I.
 
-    Classes and image side are, unless given, those of the layout: 10 and 32 pixels for CIFAR's,
+    Classes and image side default to those of the layout: 10 and 32 pixels for CIFAR's,
     1000 and 224 for ImageNet's. A row has network (canonical name), layers, parameters,
     multiply_adds (for one image), input ("3x32x32"), twin, and twin_exact: whether the twin has
-    the same parameters and multiply-adds. Raises `UserError` for a name that is none.
+    the same parameters and multiply-adds. Raises `UserError` for an invalid name.
     """
     specs = [NetworkSpec.parse(name) for name in names or PAPER_NETWORKS]
     return [_row(spec, num_classes, in_channels, image_size) for spec in specs]
 
 
 def format_rows(rows: Sequence[dict[str, Any]]) -> str:
-    """Return `rows` as an aligned table; a twin without the projections is marked."""
+    """Return `rows` as an aligned table; a twin that lacks projections is marked."""
     cells = [_HEADINGS, *(_cells(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(_line(row, widths) for row in cells)
@@ -70,7 +70,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Names to the left, numbers to the right."""
+    """One line of the table: names left-aligned, numbers right-aligned."""
     numeric = [heading in ("layers", "parameters", "multiply-adds") for heading in _HEADINGS]
     padded = [
         cell.rjust(width) if right else cell.ljust(width)

@@ -1,8 +1,7 @@
-"""Weights in files: our own, torchvision's and akamaster's, translated by name.
+"""Weights files: our own, torchvision's and akamaster's, with tensor names translated.
 
-A file of ours says which network it holds, and what the inputs of that network are. It says so
-where PyTorch keeps what it knows of a state dict besides tensors, so `torch.load` returns a plain
-state dict.
+Our files record the network's name and its inputs. Both are in the state dict's `_metadata`, so
+`torch.load` returns a plain state dict.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ from resnet_lab.networks.weights_fit import check_fit
 
 WeightsFormat = Literal["resnet_lab", "torchvision", "akamaster"]
 
-# The name of the classifier tells the formats apart.
+# The classifier's name identifies the format.
 _FORMATS: dict[str, WeightsFormat] = {
     "head.classifier": "resnet_lab",
     "fc": "torchvision",
     "linear": "akamaster",
 }
-_DESCRIPTION = 1  # the version of what a file says beside its tensors
+_DESCRIPTION = 1  # version of the description stored beside the tensors
 _BLOCK = re.compile(r"layer(\d+)\.(\d+)\.(.+)")
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A weights file as it was read.
+    """The content of a weights file.
 
-    path: of the file. format: whose names its tensors have. tensors: by our names, on the CPU.
-    network: that the file names, None if it names none. inputs: what it says of the inputs, as it
-    was given to `save_weights`; None if nothing.
+    path: of the file. format: the project whose tensor names it uses. tensors: by our names, on the
+    CPU. network: the one that the file names, or None. inputs: the description of the inputs that
+    `save_weights` was given, or None.
     """
 
     path: Path
@@ -53,11 +52,11 @@ class Weights:
 
     @property
     def authors(self) -> str | None:
-        """Whose code wrote the file, if not ours."""
+        """The project whose code wrote the file, if not ours."""
         return None if self.format == "resnet_lab" else self.format
 
     def check(self, spec: NetworkSpec) -> None:
-        """Raise `UserError` unless these are weights of `spec`, for any classes and channels."""
+        """Raise `UserError` unless these weights fit `spec`, with any classes and channels."""
         classes = self._size("head.classifier.weight", 0)
         channels = self._size("stem.conv.weight", 1)
         with torch.device("meta"):
@@ -65,7 +64,7 @@ class Weights:
         check_fit(self.path, network, self.tensors, self.network, self.authors)
 
     def _size(self, name: str, dimension: int) -> int:
-        """A size of a tensor; 1 where there is none, which `check_fit` will say."""
+        """A size of a tensor; 1 if the tensor is missing, which `check_fit` reports."""
         shape = self.tensors[name].shape if name in self.tensors else ()
         return shape[dimension] if len(shape) > dimension else 1
 
@@ -78,10 +77,10 @@ class Weights:
 def save_weights(
     network: Network, path: str | Path, *, inputs: Mapping[str, Any] | None = None
 ) -> None:
-    """Write the state dict of `network` to `path`, whole or not at all (temporary file, rename).
+    """Write the state dict of `network` to `path` atomically (temporary file, rename).
 
-    The file says which network it holds. `inputs`, plain types and tensors, says what else it takes
-    to evaluate it: `Data.inputs().as_dict()` of the data that it was trained on.
+    The file names its network. `inputs`, of plain types and tensors, is what evaluation needs
+    besides: `Data.inputs().as_dict()` of the training data.
     """
     path = user_path(path)
     state: Any = network.state_dict()  # an OrderedDict, whose _metadata is stored with it
@@ -90,7 +89,7 @@ def save_weights(
     said = {"description": _DESCRIPTION, "network": network.spec.name}
     state._metadata["resnet_lab"] = said if inputs is None else {**said, "inputs": dict(inputs)}
     buffer = io.BytesIO()
-    torch.save(state, buffer)  # by itself it hides why a file cannot be written
+    torch.save(state, buffer)  # to memory: torch.save to a path hides why a file cannot be written
     write_bytes(path, buffer.getbuffer())
 
 
@@ -99,10 +98,10 @@ def load_weights(path: str | Path, network: Network) -> WeightsFormat:
 
     Accepted: files of `save_weights`; torchvision's state dicts of resnet18 to resnet152;
     akamaster's; each also as the one state dict inside a checkpoint, under any key, and with the
-    prefixes of DataParallel, torch.compile or a Lightning module. Batch norms' counters of batches
-    may be missing, as in files from before PyTorch 0.4.1. Raises `UserError` for a file that is
-    missing, damaged, no weights, or those of another network, even one with the same tensors;
-    the network is then unchanged.
+    prefixes of DataParallel, torch.compile or a Lightning module. `num_batches_tracked` of batch
+    norms may be missing, as in files from before PyTorch 0.4.1. Raises `UserError` if the file is
+    missing, damaged, not weights, or of another network, even one with the same tensors; the
+    network is then unchanged.
     """
     weights = read_weights(path)
     weights.set_in(network)
@@ -110,7 +109,7 @@ def load_weights(path: str | Path, network: Network) -> WeightsFormat:
 
 
 def read_weights(path: str | Path) -> Weights:
-    """Read a weights file of any known format. Raises `UserError` for a file that is none."""
+    """Read a weights file of any known format. Raises `UserError` for any other file."""
     path = user_path(path)
     tensors, said = read_state(path)
     classifier = classifier_of(list(tensors))
@@ -124,7 +123,7 @@ def read_weights(path: str | Path) -> Weights:
 
 
 def _description(path: Path, said: Any) -> tuple[NetworkSpec | None, Mapping[str, Any] | None]:
-    """Read what `save_weights` has written beside the tensors; files of others have nothing."""
+    """Read the description that `save_weights` stored; other projects' files have none."""
     if said is None:
         return None, None
     version = dict.get(said, "description") if isinstance(said, dict) else None
@@ -142,7 +141,7 @@ def _description(path: Path, said: Any) -> tuple[NetworkSpec | None, Mapping[str
 
 
 def _translated(name: str) -> str:
-    """Return our name of a tensor that torchvision or akamaster names `name`; ours stay."""
+    """Return our name for a tensor of torchvision or akamaster; our own names stay the same."""
     path, dot, tensor = name.rpartition(".")
     if not dot:
         return name

@@ -1,4 +1,4 @@
-"""Files that hold a network's tensors: what may be read of them, and where in them the tensors lie.
+"""Read the tensors of a network from a file: safe unpickling, and finding the state dict in it.
 
 Only plain tensors are ever read: a file whose pickle refers to code is refused, not run.
 """
@@ -19,20 +19,20 @@ from torch import Tensor
 from resnet_lab.errors import UserError
 
 CLASSIFIERS = ("head.classifier", "fc", "linear")
-"""What the classifier is called: here, by torchvision, by akamaster."""
+"""The classifier's name: ours, torchvision's, akamaster's."""
 
 _WRAPPER = re.compile(r"^(module\.)+|(?<![^.])_orig_mod\.")  # DataParallel's, torch.compile's
 _CHECKSUM_IN_NAME = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8})\.(pt|pth|th)$")
 _CODE = re.compile(r"(?:Unsupported global: GLOBAL|Unsupported class) ([\w.]+)")
-_DEEPEST = 4  # wrappings within wrappings
-_MOST_NAMED = 4  # tensors that an error message names before it only counts
+_DEEPEST = 4  # levels of nested wrappers
+_MOST_NAMED = 4  # tensors that an error message names; the rest are counted
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """Return a network's tensors by name, on the CPU, and what stands beside them under our name.
+    """Return a network's tensors by name, on the CPU, and our description stored beside them.
 
     The names come without the prefixes of wrappers: DataParallel's, torch.compile's, or that of
-    a Lightning module's attribute. Raises `UserError` for whatever is no such file.
+    a Lightning module's attribute. Raises `UserError` for any other file.
     """
     content = _read(path)
     if not isinstance(content, dict):
@@ -49,7 +49,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Any]:
 
 
 def _way_out(path: Path, content: Any) -> str:
-    """How to save anew what lies in a list, as (tensors, epoch); "" for all else."""
+    """How to re-save a list such as (tensors, epoch) as a state dict; "" for anything else."""
     entries = content if isinstance(content, list | tuple) else ()
     place = next((k for k, one in enumerate(entries) if isinstance(one, dict)), None)
     if place is None:
@@ -59,25 +59,25 @@ def _way_out(path: Path, content: Any) -> str:
 
 
 def refuse_twice(path: Path, names: Sequence[str]) -> None:
-    """Raise `UserError` if two tensors would have one name: which is meant, nobody can tell."""
+    """Raise `UserError` if two tensors would get the same name, which is ambiguous."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UserError(f"{path}: not a weights file: it holds two tensors for {listed(twice)}")
 
 
 def classifier_of(names: Sequence[str]) -> str | None:
-    """Return what the classifier is called among `names`, or None."""
+    """Return the classifier's name in `names`, or None."""
     return next((known for known in CLASSIFIERS if f"{known}.weight" in names), None)
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few of `names`, and how many more there are."""
+    """The first few of `names`, and the number of the others."""
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def unknown(path: Path, names: Sequence[str]) -> UserError:
-    """The error for tensors whose names are of no network known here."""
+    """The error for tensor names of an unknown network."""
     return UserError(
         f"{path}: not the weights of a network known here: no classifier named "
         f"{' or '.join(CLASSIFIERS)}, but {listed(names) or 'nothing at all'}"
@@ -92,7 +92,7 @@ def _holds_tensors(value: dict[Any, Any]) -> bool:
 
 
 def _found_inside(path: Path, content: dict[Any, Any]) -> dict[Any, Any]:
-    """Return the one state dict inside a checkpoint, under whatever key it lies."""
+    """Return the one state dict inside a checkpoint, under any key."""
     states = dict(_states(content))
     networks = {
         key: state
@@ -110,7 +110,7 @@ def _found_inside(path: Path, content: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _states(content: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """Every dictionary of tensors inside `content`, once, by its path of keys such as "model"."""
+    """Yield each dictionary of tensors inside `content` once, with its path of keys ("model")."""
     waiting: list[tuple[tuple[str, ...], dict[Any, Any]]] = [((), content)]
     seen = {id(content)}
     for within, outer in waiting:
@@ -152,7 +152,7 @@ def _are_names(state: dict[Any, Any]) -> bool:
 
 
 def _unwrapped(names: Sequence[str]) -> list[str]:
-    """Return `names` without wrappers' prefixes, nor one that all share before a classifier."""
+    """Return `names` without wrappers' prefixes and any shared prefix of the classifier's name."""
     bare = [_WRAPPER.sub("", name) for name in names]
     for classifier in CLASSIFIERS:
         ending = f"{classifier}.weight"
@@ -168,7 +168,7 @@ def _unwrapped(names: Sequence[str]) -> list[str]:
 
 
 def _read(path: Path) -> Any:
-    """Unpickle plain tensors only, behind the checks for damage that torch.load leaves out."""
+    """Unpickle plain tensors only, after checks for damage that torch.load omits."""
     if not path.is_file():
         raise UserError(f"{path}: no such weights file")
     _check_name_against_content(path)
@@ -189,7 +189,7 @@ def _read(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    """Say why, and for a file that holds more than tensors how to make one that does not."""
+    """Error that says why; if the file holds more than tensors, also how to save only tensors."""
     code = _CODE.search(str(error))
     if code is None:
         why = str(error) if isinstance(error, zipfile.BadZipFile) else type(error).__name__
@@ -206,7 +206,7 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 
 
 def _check_kind(path: Path) -> None:
-    """Name what is often taken for a file of torch.save."""
+    """Raise an error that names the file's kind if it is often mistaken for one of torch.save."""
     with path.open("rb") as file:
         start = file.read(64)
     if not start:
@@ -223,7 +223,7 @@ def _check_kind(path: Path) -> None:
 
 
 def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse what would take more memory than the file has bytes; torch compresses nothing."""
+    """Refuse an archive that unpacks to more bytes than the file has; torch compresses nothing."""
     members = archive.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise zipfile.BadZipFile("it is compressed")
@@ -232,9 +232,9 @@ def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
 
 
 def _check_name_against_content(path: Path) -> None:
-    """Compare the SHA-256 with the first 8 digits of it that released files have in their name.
+    """Compare the SHA-256 with the 8 digits of it that released files have in their names.
 
-    PyTorch's hub names files so (resnet18-f37072fd.pth); eight decimal digits are taken for a date.
+    PyTorch's hub uses such names (resnet18-f37072fd.pth); eight decimal digits count as a date.
     """
     expected = _CHECKSUM_IN_NAME.search(path.name)
     if expected is None:

@@ -1,8 +1,8 @@
-"""Whether weights are those of a network: its tensors fit, and what has none is the same too.
+"""Check that weights belong to a network: tensors fit, and choices without tensors agree.
 
-Networks that differ in their shortcut without projections, in the place of a stride or in the
-order of norm and ReLU have the same tensors. What a file, or the code that wrote it, says of these
-is compared as well.
+Networks that differ only in a shortcut without projections, the place of a stride or the order of
+norm and ReLU have the same tensors. These choices are compared too, as stated by the file or
+implied by the code that wrote it.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def check_fit(
 
     Args:
         path: of the file, for the message.
-        network: that is to have them.
+        network: to load them into.
         tensors: by our names.
-        said: the network that the file names; None if it names none.
-        authors: whose code wrote the file, if not ours.
+        said: the network that the file names, or None.
+        authors: the project whose code wrote the file, if not ours.
     """
     problems = _problems(network.state_dict(), tensors)
     if problems:
@@ -56,7 +56,7 @@ def check_fit(
 
 
 def same_function(one: NetworkSpec, other: NetworkSpec) -> bool:
-    """Whether two networks with the same weights are the same: initial values are replaced."""
+    """Whether two networks with equal weights compute the same function (`init` is ignored)."""
     return replace(one, init=other.init) == other
 
 
@@ -64,7 +64,7 @@ def same_function(one: NetworkSpec, other: NetworkSpec) -> bool:
 
 
 def _check_implied(path: Path, spec: NetworkSpec, authors: str) -> None:
-    """Refuse a network that has the same tensors as theirs and does something else with them."""
+    """Refuse a network that has the same tensors as theirs but computes another function."""
     theirs = _implied(spec)
     if theirs == spec:
         return
@@ -107,7 +107,7 @@ def _implied(spec: NetworkSpec) -> NetworkSpec:
 
 
 def _problems(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str:
-    """Name the tensors that are missing, unexpected or of another shape; "" if none is."""
+    """Name the tensors that are missing, unexpected or of another shape; "" if there are none."""
     missing = [
         name for name in expected if name not in tensors and "num_batches_tracked" not in name
     ]
@@ -140,7 +140,7 @@ def _hint(
     said: NetworkSpec | None,
     authors: str | None,
 ) -> str:
-    """What to give instead, as far as the file or its tensors tell; else ""."""
+    """Suggest the network to ask for, as far as the file or its tensors tell; else ""."""
     if said is not None and not same_function(said, network.spec):
         return f"they are {said.name}'s, so give --network {said.name}; "
     found = _network_of(tensors, network.spec, authors)
@@ -159,7 +159,7 @@ def _hint(
 def _network_of(
     tensors: Mapping[str, Tensor], asked: NetworkSpec, authors: str | None
 ) -> Network | None:
-    """Build, without values, the network nearest to `asked` that all `tensors` fit, if any."""
+    """Return the network nearest to `asked` that all `tensors` fit, or None."""
     try:
         spec = replace(asked, **_fields_of(tensors, asked))
         spec = _implied(spec) if authors is not None else spec
@@ -178,7 +178,7 @@ def _network_of(
 
 
 def _fields_of(tensors: Mapping[str, Tensor], asked: NetworkSpec) -> dict[str, Any]:
-    """The fields of a network that its tensors tell; of what they leave open `asked` decides."""
+    """The network's fields as its tensors determine them; `asked` decides the rest."""
     convolutions = [found.groups() for name in tensors if (found := _CONVOLUTION.fullmatch(name))]
     blocks = {(stage, block) for stage, block, _ in convolutions}
     bottleneck = any(k == "3" for _, _, k in convolutions)
@@ -199,7 +199,7 @@ def _fields_of(tensors: Mapping[str, Tensor], asked: NetworkSpec) -> dict[str, A
 
 
 def _shortcut_of(tensors: Mapping[str, Tensor], asked: NetworkSpec, block: str) -> str:
-    """B projects in the first block of a stage at most, C in all."""
+    """Option B has projections only in the first block of a stage, C in all blocks."""
     projected = [found.groups() for name in tensors if (found := _PROJECTION.fullmatch(name))]
     if not projected:
         return "A" if asked.parts.shortcut.has_parameters else asked.shortcut

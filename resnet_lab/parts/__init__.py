@@ -1,1 +1,1 @@
-"""Parts of any kind: registries, the user's own files, and what of them decides a run's results."""
+"""Parts of any kind: registries, users' parts files, and hashes of what changes results."""

@@ -1,11 +1,11 @@
-"""Claims: statements with a test on groups of alike runs, the project's and the user's own.
+"""Claims: statements with a test on groups of alike runs, built-in or user-defined.
 
     @rl.claim("shortcut-helps", statement="...", needs="plain-20 and resnet-20, trained alike")
     def shortcut_helps(group):
         return group.compare("plain-20", "resnet-20")
 
-What a function is given, and how what it returns becomes a verdict, is for `analysis.claims.own`:
-runs are judged there and never here.
+`analysis.claims.own` calls the function and turns its result into a verdict; this module judges no
+runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Outcome = Literal[
     "not tested",
 ]
 """Equivalent: alike within the stated margin. Not under this recipe: nothing was learnt, or nearly
-every seed diverged, so that the runs say nothing of the claim."""
+every seed diverged, so the runs cannot decide the claim."""
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 Test = TypeVar("Test", bound=Callable[..., Any])
@@ -40,12 +40,12 @@ _ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", re.ASCII)
 class Claim:
     """A statement with its test on runs.
 
-    `test` gets a group of alike runs and returns what it found, None where the group lacks the
-    runs that it needs. `needs` says in words which runs those are; `rule` states threshold and
-    level; `sweep` is a file in sweeps/, or a command, that makes such runs; `smallest` is the
-    smallest effect of interest; `overturned` says of an outcome what would have to be seen to
-    change it. `across` names a trait of networks in which the runs may differ besides depth,
-    shortcut and seed: the test then gets groups that hold several of its values.
+    `test` takes a group of alike runs and returns a finding, or None if the group lacks the needed
+    runs. `needs` says in words which runs those are; `rule` states threshold and level; `sweep` is
+    a file in sweeps/, or a command, that makes such runs; `smallest` is the smallest effect of
+    interest; `overturned` maps an outcome to the observation that would change it. `across` names
+    a trait of networks in which the runs may differ besides depth, shortcut and seed: groups then
+    hold several of its values.
     """
 
     id: str
@@ -62,8 +62,8 @@ class Claim:
 
 
 OWN: Registry[Claim] = Registry("claim", "resnet_lab.parts")
-"""The user's claims. The project's, which need pandas, stand in `analysis.claims.project`; their
-ids begin with a number, so the two never meet."""
+"""The user's claims. Built-in claims, which need pandas, are in `analysis.claims.project`; their
+ids begin with a number, so the two never collide."""
 
 
 def claim(
@@ -79,25 +79,25 @@ def claim(
     across: str = "",
     overturned: Mapping[Outcome, str] | None = None,
 ) -> Callable[[Test], Test]:
-    """Make a function a claim: a decorator.
+    """Decorator that registers a function as a claim.
 
     The function is called with each group of alike runs and returns `group.compare(...)`,
-    `group.finding(...)`, or None where the group lacks the runs.
+    `group.finding(...)`, or None if the group lacks the runs.
 
     Args:
         id: its name: small letters, digits and hyphens.
-        statement: what it says, in one sentence that runs can support or refute.
-        needs: which runs it takes, in words.
-        title: how verdicts call it; by default the id with spaces.
-        source: who says so; by default the file.
+        statement: one sentence that runs can support or refute.
+        needs: the runs that it needs, in words.
+        title: its name in verdicts; by default the id with spaces.
+        source: origin of the statement; by default the file.
         rule: when it is supported or refuted; by default the function's docstring.
         sweep: a sweep file or a command that makes such runs.
         smallest: the smallest effect of interest, in words.
         across: a trait in which the compared networks differ: "branch", "activation", "width" ...
-        overturned: outcome -> what would have to be seen to change it.
+        overturned: outcome -> observation that would change it.
 
     Raises:
-        UserError: the id is taken or no name, a text is missing, or an outcome is none.
+        UserError: the id is taken or invalid, a text is missing, or an outcome is unknown.
     """
     if not _ID.fullmatch(id) or id == "pair":
         raise UserError(f"claim '{id}': give small letters, digits and hyphens, a letter first")

@@ -1,4 +1,4 @@
-"""What a part that is not the project's holds: a hash, because it decides what runs give."""
+"""Hash the code of user-defined parts, because it decides the results of runs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ PROJECT = ("resnet_lab.", "analysis.")
 
 
 def foreign_content(origin: Any, options: tuple[object, ...] = ()) -> str | None:
-    """Return a hash of what defines a class or function; None if it is the project's own.
+    """Return a hash of the code that defines a class or function; None if it is built-in.
 
-    Of the whole file, which is what else it needs; of its own code and the `options` that it was
-    registered with where there is no file, as in a notebook.
+    It covers the whole file, as the code may use the rest of it. Without a file, as in a notebook,
+    it covers the class's or function's own code and the `options` of its registration.
     """
     if origin.__module__.startswith(PROJECT):
         return None
@@ -26,7 +26,7 @@ def foreign_content(origin: Any, options: tuple[object, ...] = ()) -> str | None
 
 
 def hash_of_code(value: Any, options: tuple[object, ...] = ()) -> str:
-    """Hash a function's code, or that of all that a class defines; and options, if there are."""
+    """Hash the code of a function or of all that a class defines, and the options, if any."""
     members = vars(value).values() if isinstance(value, type) else [value]
     codes = [told(one.__code__) for one in members if hasattr(one, "__code__")]
     said = repr((codes, options)) if options else repr(codes)
@@ -34,7 +34,7 @@ def hash_of_code(value: Any, options: tuple[object, ...] = ()) -> str:
 
 
 def told(code: CodeType) -> tuple[Any, ...]:
-    """What a function does, whatever its place in a file."""
+    """A function's code without its position in the file."""
     return code.co_code, tuple(map(_constant, code.co_consts)), code.co_names, code.co_varnames
 
 

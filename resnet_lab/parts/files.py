@@ -1,6 +1,6 @@
-"""Files of parts: Python of the user's own, run once, that registers what it defines.
+"""Parts files: the user's Python files, run once, that register the parts they define.
 
-The user names the file, so the user trusts it. A file that cannot be used adds nothing.
+The user names the file, so the user trusts it. A file that fails registers nothing.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from resnet_lab.files import with_home
 from resnet_lab.parts.registry import Registry, added, additions, remove, take_back
 
 VARIABLE = "RESNET_LAB_PARTS"
-"""Files of parts that every process is to know, joined by the system's separator of paths."""
+"""Environment variable with the parts files for every process, separated by `os.pathsep`."""
 GROUP = "resnet_lab.parts"
-"""Entry points of installed packages: modules that register parts when they are imported."""
+"""Entry point group of installed packages: modules that register parts on import."""
 
 DECORATORS = "@rl.part, @rl.quantity, @rl.dataset, @rl.optimizer or @rl.claim"
 
@@ -31,15 +31,15 @@ _named_are_loaded = False
 
 
 def load_named() -> None:
-    """Load the files of `VARIABLE` and the entry points of `GROUP`, once a process.
+    """Load the files of `VARIABLE` and the entry points of `GROUP`, once per process.
 
     Raises:
-        UserError: one cannot be used; it is named.
+        UserError: one of them fails; the message names it.
     """
     global _named_are_loaded
     if _named_are_loaded:
         return
-    _named_are_loaded = True  # what is run below asks the registries too
+    _named_are_loaded = True  # set first: the files below query registries
     try:
         _load_named()
     except UserError:
@@ -53,7 +53,7 @@ def named_files() -> list[str]:
 
 
 def absolute(files: Iterable[str], folder: Path | str = "") -> tuple[str, ...]:
-    """Return the absolute path of each file, once; relative ones start in `folder`."""
+    """Return the absolute paths without duplicates; relative paths start in `folder`."""
     paths = (os.path.abspath(Path(folder) / with_home(file)) for file in files)
     return tuple(dict.fromkeys(paths))
 
@@ -71,26 +71,26 @@ def _load_named() -> None:
 
 
 def loaded_files() -> list[dict[str, str]]:
-    """Return path and SHA-256 of every file of parts that this process has loaded."""
+    """Return path and SHA-256 of every parts file that this process has loaded."""
     return [{"path": str(path), "sha256": digest} for path, (digest, _) in _files.items()]
 
 
 def load_parts(path: Path | str) -> str:
-    """Run a file of parts, once, and return its SHA-256; a file that has changed is run anew.
+    """Run a parts file once and return its SHA-256; a changed file is run again.
 
     The file is the user's code and is trusted as such.
 
     Raises:
-        UserError: there is no such file, it fails or registers nothing; it then adds nothing.
+        UserError: the file is missing, fails or registers nothing; no part is then added.
     """
     try:
         file = Path(with_home(str(path))).resolve()
         content = file.read_bytes() if file.is_file() else None
-    except (OSError, ValueError) as error:  # a name that no file can have
+    except (OSError, ValueError) as error:  # including an invalid file name
         raise UserError(f"{path}: this file of parts cannot be read: {error}") from error
     if content is None:
         raise UserError(f"{path}: there is no such file of parts")
-    load_named()  # first: this file may be one of them, and what it registers would ask for them
+    load_named()  # first: this file may be one of them, and registering would load them
     digest = hashlib.sha256(content).hexdigest()
     known, parts = _files.get(file, ("", []))
     if known == digest:
@@ -127,13 +127,13 @@ def _run(file: Path, digest: str) -> None:
 
 
 def line_in(file: str, error: BaseException) -> int | None:
-    """Return the line of a file at which an error has come up; None if it was never there."""
+    """Return the line of a file at which an error occurred; None if not in that file."""
     frames = traceback.extract_tb(error.__traceback__)
     return next((one.lineno for one in reversed(frames) if one.filename == file), None)
 
 
 def forget_files() -> None:
-    """Forget every file that was loaded, and what it added."""
+    """Forget all loaded files and the parts that they added."""
     for _, parts in _files.values():
         remove(parts)
     _files.clear()

@@ -1,7 +1,7 @@
-"""A registry: the parts of one kind by name, the project's and the user's own.
+"""`Registry`: the parts of one kind by name, built-in and user-defined.
 
-The project's stand in a folder of modules, each of which registers what it defines; they are
-imported when a registry is first asked. The user's come from files and packages (see `files`).
+Built-in parts are in a package whose modules register them; it is imported when a registry is first
+queried. The user's come from files and packages (see `files`).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Registry(Generic[T]):
     """Values of one kind.
 
     Args:
-        kind: what messages call one: "data set".
-        home: the package whose modules register the project's; several registries may share one.
+        kind: noun for one part in messages: "data set".
+        home: package whose modules register the built-in parts; several registries may share it.
     """
 
     def __init__(self, kind: str, home: str) -> None:
@@ -36,7 +36,7 @@ class Registry(Generic[T]):
         self._known: dict[str, T] = {}
 
     def add(self, name: str, value: T) -> None:
-        """Make a value known.
+        """Register a value.
 
         Raises:
             UserError: the name is taken.
@@ -51,14 +51,14 @@ class Registry(Generic[T]):
             _added.append((self, name))
 
     def find(self, name: str) -> T | None:
-        """Return what has a name; None if nothing has."""
+        """Return the value of a name, or None."""
         return self.all().get(name)
 
     def get(self, name: str) -> T:
-        """Return what has a name.
+        """Return the value of a name.
 
         Raises:
-            UserError: nothing has; the message lists what there is.
+            UserError: the name is unknown; the message lists the known ones.
         """
         known = self.all()
         if name not in known:
@@ -67,39 +67,39 @@ class Registry(Generic[T]):
         return known[name]
 
     def all(self) -> Mapping[str, T]:
-        """Return every value by name, the project's first."""
+        """Return every value by name, built-in ones first."""
         from resnet_lab.parts.files import load_named
 
         load_home(self.home)
-        if not _at_home:  # the user's own come when all of the project's are there
+        if not _at_home:  # user parts load only after all built-in ones
             load_named()
         return MappingProxyType(self._known)
 
 
 def changes() -> int:
-    """Return a number that changes with every registry: part of the key of whatever is cached."""
+    """Return a number that changes whenever a registry does; caches have it in their keys."""
     return _changes
 
 
 def additions() -> int:
-    """Return how many parts stand there that are not the project's."""
+    """Return the number of parts that are not built-in."""
     return len(_added)
 
 
 def take_back(since: int) -> list[tuple[Registry[Any], str]]:
-    """Forget what was added after `additions()` was `since`, and return it."""
+    """Unregister and return the parts added after `additions()` was `since`."""
     gone = _added[since:]
     remove(gone)
     return gone
 
 
 def added(since: int) -> list[tuple[Registry[Any], str]]:
-    """Return what was added after `additions()` was `since`."""
+    """Return the parts added after `additions()` was `since`."""
     return _added[since:]
 
 
 def remove(gone: list[tuple[Registry[Any], str]]) -> None:
-    """Forget parts that are not the project's."""
+    """Unregister parts that are not built-in."""
     global _changes
     for registry, name in list(gone):
         del registry._known[name]
@@ -108,11 +108,11 @@ def remove(gone: list[tuple[Registry[Any], str]]) -> None:
 
 
 def load_home(home: str) -> None:
-    """Import every module of a package, once: what they register is the project's."""
+    """Import every module of a package once; the parts that they register are built-in."""
     global _at_home
     if home in _homes:
         return
-    _homes.add(home)  # what is imported below asks the registry too
+    _homes.add(home)  # set first: the modules imported below query the registry
     folder = import_module(home)
     _at_home += 1
     try:

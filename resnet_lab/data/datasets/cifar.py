@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: where their files are, how large, and with which checksums."""
+"""CIFAR-10 and CIFAR-100: places, sizes and checksums of their files."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar(InMemoryDataset):
-    """One of the two data sets.
+    """One of the two datasets.
 
     Attributes:
         folder: the folder in the data directory, and in the archive, that holds the files.
-        url, archive_md5: where the archive is and the checksum its authors publish.
+        url, archive_md5: the archive's address, and the checksum that its authors publish.
         train, test: number of records of each file.
-        label_limits: one limit a label byte (labels are below it); the last is the class.
-        sha256: checksums of files, where known.
+        label_limits: exclusive upper limit of each label byte; the last byte is the class.
+        sha256: checksums of files, if known.
     """
 
     folder: str
@@ -43,7 +43,7 @@ class Cifar(InMemoryDataset):
 
     @property
     def archive(self) -> str:
-        """Name of the archive, under which it is also looked for in the data directory."""
+        """File name of the archive, at its address and in the data directory."""
         return self.url.rsplit("/", 1)[1]
 
     @property
@@ -62,7 +62,7 @@ class Cifar(InMemoryDataset):
         return read_cifar(self, data_dir, test=test)
 
     def fingerprint(self, data_dir: Path, *, test: bool) -> dict[str, Any]:
-        """Tell its files by the checksums that they are compared with when they are read."""
+        """Return the checksums that its files are compared with when they are read."""
         files = {"train": list(self.train), **({"test": list(self.test)} if test else {})}
         checksums = self.sha256 or self._checksums(data_dir, [*chain(*files.values())])
         return {"images": sum(self.train.values())} | {
@@ -71,7 +71,7 @@ class Cifar(InMemoryDataset):
         }
 
     def _checksums(self, data_dir: Path, files: Sequence[str]) -> dict[str, str]:
-        """Checksums of files that are not built in: written beside them, or else measured."""
+        """Checksums of files without built-in ones: read from ``SHA256SUMS``, or computed."""
         check_files_exist(self, data_dir, files)
         folder = data_dir / self.folder
         known = known_checksums(self, folder)
@@ -81,7 +81,7 @@ class Cifar(InMemoryDataset):
         check_files_exist(self, data_dir, self.records if test else self.train)
 
     def prepare(self, data_dir: Path) -> list[str]:
-        """Keep files that are there and sound; else unpack the archive, fetched if need be."""
+        """Keep files that are intact; else unpack the archive, fetched if needed."""
         check_not_inside(self, data_dir)
         try:
             return [*self.verify(data_dir), "nothing to prepare"]
@@ -116,7 +116,7 @@ class Cifar(InMemoryDataset):
         ]
 
     def presence(self, data_dir: Path) -> tuple[str, str]:
-        """Compare the files' sizes with those that they must have; contents are not read."""
+        """Compare the files' sizes with the expected ones; contents are not read."""
         folder = data_dir / self.folder
         wanted = {file: count * self.record_bytes for file, count in self.records.items()}
         sizes = {

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from resnet_lab.data.memory import LabelledImages
 
 CHECKSUMS = {"train": "contents:d3085b55c34f0b27", "test": "contents:5d4373df82374ed4"}
-"""Of the labels and pixels that `read_digits` returns; they are the same ever since."""
+"""Checksums of the labels and pixels that `read_digits` returns."""
 _TEST_EVERY = 5
 
 
 def read_digits() -> tuple[LabelledImages, LabelledImages]:
     """Return 1,437 training and 360 test images, uint8 (N, 1, 8, 8), of 10 classes.
 
-    Pixels 0 to 16 become round(255 / 16 * pixel). The data set defines no test part: every fifth
-    image, counted class by class in the data set's order, is test. That is stratified, and
+    Pixels 0 to 16 become round(255 / 16 * pixel). The dataset defines no test part: every fifth
+    image, counted class by class in the dataset's order, is test. That is stratified, and
     the same for every seed.
     """
     import numpy as np
@@ -40,7 +40,7 @@ def read_digits() -> tuple[LabelledImages, LabelledImages]:
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(InMemoryDataset):
-    """The digits, which no data directory holds."""
+    """The digits; they need no data directory."""
 
     in_package = True
 
@@ -54,7 +54,7 @@ class Digits(InMemoryDataset):
         )
 
     def check_there(self, data_dir: Path, *, test: bool) -> None:
-        """Do nothing: they always are."""
+        """Do nothing: they are always available."""
 
     def verify(self, data_dir: Path) -> list[str]:
         train, test = read_digits()
@@ -64,5 +64,5 @@ class Digits(InMemoryDataset):
         return "in scikit-learn, always there", ""
 
 
-# One pixel is the paper's four of 32; a mirrored digit is another sign.
+# One pixel of 8 is the paper's four of 32; a mirrored digit is another sign.
 DATASETS.add("digits", Digits(name="digits", image_shape=(1, 8, 8), num_classes=10, pad=1))

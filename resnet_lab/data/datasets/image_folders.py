@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolders(Dataset):
-    """Images that are decoded while training; networks see 224 pixels a side (R 3.4)."""
+    """Images that are decoded while training; network inputs are 224x224 (R 3.4)."""
 
     in_memory = False
 
@@ -28,7 +28,7 @@ class ImageFolders(Dataset):
         return load_folders(config, data_dir, normalisation)
 
     def fingerprint(self, data_dir: Path, *, test: bool) -> dict[str, Any]:
-        """Tell the images by their names and contents; of many bytes by names and sizes."""
+        """Return checksums of file names and contents (sizes if there are many bytes)."""
         from resnet_lab.data.image_tree import read_trees
 
         trees = read_trees(self.name, data_dir, test=test)
@@ -40,13 +40,13 @@ class ImageFolders(Dataset):
             check_part(self.name, data_dir, tree_root(self.name, data_dir) / part)
 
     def verify(self, data_dir: Path) -> list[str]:
-        """Read every file's header; decode every image where there are not too many."""
+        """Read every file's header; also decode every image if there are not too many."""
         from resnet_lab.data.image_tree import read_trees
 
         return [f"{self.name}: {tree.verify()}" for tree in read_trees(self.name, data_dir)]
 
     def presence(self, data_dir: Path) -> tuple[str, str]:
-        """Count the class folders of both parts; images are not looked at."""
+        """Count the class folders of both parts, without looking at images."""
         root = tree_root(self.name, data_dir)
         counts = {part: _class_folders(root / part) for part in ("train", "val")}
         if not any(counts.values()):

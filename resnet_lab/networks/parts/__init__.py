@@ -1,1 +1,1 @@
-"""The parts that come with the laboratory, one file each or one a family of the papers."""
+"""The built-in parts, one file for each part or family of parts."""

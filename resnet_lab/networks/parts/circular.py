@@ -1,6 +1,6 @@
-"""Circular padding: a map's opposite border around it, so that it has none (``plain-56-circular``).
+"""Circular padding: maps wrap around, so they have no border (``plain-56-circular``).
 
-Zero padding alone makes gradients shrink, most on small maps; this is the setting without it.
+Zero padding by itself makes gradients shrink, most on small maps; this part removes that effect.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Dirac initialisation (Zagoruyko and Komodakis 2017): convolutions begin as the identity.
 
-Each output map is a copy of an input map, so that no map begins dead: where there are more outputs
-than inputs they are copied again. The stem has He's weights, as its inputs are images.
+Each output map is a copy of an input map, so no map begins dead; with more outputs than inputs
+the inputs are repeated. The stem has He's weights, as its inputs are images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Dirac(Initialisation):
     """Weight 1 in the centre of the kernel, 0 elsewhere."""
 
     def std(self, shape: tuple[int, ...], gain: float) -> float:
-        """Return that of the stem."""
+        """Return the stem's std."""
         return math.sqrt(gain / math.prod(shape[1:]))
 
     def weights(self, place: WeightPlace, generator: torch.Generator) -> Tensor:

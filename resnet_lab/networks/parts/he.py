@@ -1,6 +1,6 @@
-"""He initialisation (He et al. 2015): the variance is gain / fan, whose fan is the choice.
+"""He initialisation (He et al. 2015): the variance is gain / fan, for fan-in or fan-out.
 
-Fan-in is inputs times kernel area (Caffe's default, which R used), fan-out outputs times it.
+Fan-in is inputs times kernel area (Caffe's default, which R used), fan-out is outputs times it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from resnet_lab.networks.registry import register
 
 @dataclass(frozen=True, kw_only=True)
 class He(Initialisation):
-    """Keeps the variance of signals on their way forth (`dim` 1, fan-in) or back (0, fan-out)."""
+    """Preserves variance in the forward (`dim` 1, fan-in) or the backward pass (0, fan-out)."""
 
     dim: int
 

@@ -1,4 +1,4 @@
-"""Leaky ReLU of a slope in its name: ``plain-56-leaky0.25``."""
+"""Leaky ReLU; the name gives the slope: ``plain-56-leaky0.25``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LeakyReLU(Activation):
-    """max(0, z) + a min(0, z), a the slope: 0 is ReLU's function, 1 a network without any."""
+    """max(0, z) + a min(0, z) with slope a: 0 is ReLU, 1 the identity."""
 
     @property
     def gain(self) -> float:
@@ -29,7 +29,7 @@ class LeakyReLU(Activation):
         return math.sqrt(square / (square - (1 - self.number) ** 2 / math.pi))
 
     def module(self, channels: int) -> nn.Module:
-        """Return torch's."""
+        """Return torch's module."""
         from torch import nn
 
         return nn.LeakyReLU(self.number)

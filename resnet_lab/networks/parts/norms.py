@@ -16,10 +16,10 @@ MOST_GROUPS = 32  # Wu & He 2018, "Group Normalization"
 
 @dataclass(frozen=True, kw_only=True)
 class BatchNorm(Norm):
-    """Over images and positions of a channel."""
+    """Batch norm: statistics over the images and positions of a channel."""
 
     def module(self, channels: int) -> nn.Module:
-        """Return torch's."""
+        """Return torch's module."""
         from torch import nn
 
         return nn.BatchNorm2d(channels)
@@ -31,10 +31,10 @@ class BatchNorm(Norm):
 
 @dataclass(frozen=True, kw_only=True)
 class GroupNorm(Norm):
-    """Over a group of channels of one image."""
+    """Group norm: statistics over a group of channels of one image."""
 
     def module(self, channels: int) -> nn.Module:
-        """Return torch's, with `group_count` groups."""
+        """Return torch's module, with `group_count` groups."""
         from torch import nn
 
         return nn.GroupNorm(group_count(channels), channels)
@@ -46,10 +46,10 @@ class GroupNorm(Norm):
 
 @dataclass(frozen=True, kw_only=True)
 class NoNorm(Norm):
-    """Nothing; convolutions then have a bias."""
+    """No normalisation; convolutions then have a bias."""
 
     def module(self, channels: int) -> nn.Module:
-        """Return what passes its input on."""
+        """Return an identity module."""
         from torch import nn
 
         return nn.Identity()

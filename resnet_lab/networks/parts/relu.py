@@ -23,7 +23,7 @@ class ReLU(Activation):
         return math.sqrt(math.pi / (math.pi - 1))
 
     def module(self, channels: int) -> nn.Module:
-        """Return torch's."""
+        """Return torch's module."""
         from torch import nn
 
         return nn.ReLU()

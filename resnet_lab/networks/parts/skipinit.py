@@ -1,7 +1,7 @@
 """SkipInit (De and Smith 2020): y = after(alpha F(x) + s(x)), alpha learnt and 0 at the start.
 
-A block of a residual network is then its shortcut at first. In the plain twin it passes nothing:
-the twin has the same parameters, and never learns.
+A residual block is then only its shortcut at the start. The plain twin has the same parameters
+but outputs zeros, so it never learns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SkipInit(Branch):
-    """One scalar a block."""
+    """One learnt scalar per block."""
 
     def module(self, block: BlockTable) -> nn.Module:
         """Return the scaling; its one parameter is called alpha."""

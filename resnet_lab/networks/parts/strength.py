@@ -1,4 +1,4 @@
-"""A shortcut of some strength: y = after(F(x) + lambda s(x)), s option A (``resnet-56-lambda0.5``).
+"""A scaled shortcut: y = after(F(x) + lambda s(x)), s option A (``resnet-56-lambda0.5``).
 
 lambda 0 is the plain network and 1 the residual one, bit for bit.
 """
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Strength(Shortcut):
-    """The constant scaling of I, section 3.1, of the shortcut alone."""
+    """The constant scaling of I, section 3.1, applied to the shortcut only."""
 
     def module(self, block: BlockTable, identity: nn.Module) -> nn.Module:
-        """Return the scaled identity; nothing at all of strength 0."""
+        """Return the scaled identity, or no shortcut for strength 0."""
         from resnet_lab.networks.scaling import Scaled
         from resnet_lab.networks.shortcuts import NoShortcut
 

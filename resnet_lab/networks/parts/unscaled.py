@@ -1,4 +1,4 @@
-"""The branch as it is: y = after(F(x) + s(x))."""
+"""The branch unchanged: y = after(F(x) + s(x))."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zeros around a map, as R and all its reimplementations have them."""
+"""Zero padding, as in R and all its reimplementations."""
 
 from __future__ import annotations
 
