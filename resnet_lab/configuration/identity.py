@@ -115,7 +115,7 @@ def _sparse(section: Any, left_out: Set[str]) -> dict[str, Any]:
 
 
 def _idle_data(config: Config, fingerprint: Mapping[str, Any]) -> set[str]:
-    """Data settings that have no effect given the others, or are implied by them."""
+    """Data settings that have no effect given the others, or equal the dataset's default."""
     data = config.data
     idle = {"split_seed"} if data.protocol == "full" else set()
     if data.validation_size == default_validation_size(data.name, fingerprint.get("images")):

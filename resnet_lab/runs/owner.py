@@ -66,7 +66,7 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> str:
-    """Start time of a process; empty if there is none or it is a zombie."""
+    """Start time of a process; "" if there is none or it is a zombie, "?" without /proc."""
     if not Path("/proc/self/stat").exists():
         return "?"
     try:
