@@ -1,1 +1,1 @@
-"""What a run is, as one validated value, and what it is known by. No torch is needed here."""
+"""The validated configuration of a run, and its identity. Needs no torch."""

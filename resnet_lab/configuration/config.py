@@ -1,4 +1,4 @@
-"""One typed value that says everything about a run.
+"""The configuration: one typed value that describes a run completely.
 
 Parsed by jsonargparse from YAML files and flags (see `resnet_lab.cli`) and saved with the run.
 Importing this module imports no torch.
@@ -29,16 +29,16 @@ from resnet_lab.parts.files import absolute, load_parts
 from resnet_lab.recording.schedule import RecordingConfig
 
 Loop: TypeAlias = Literal["plain", "stretches", "graph"]
-"""Who counts the iterations: Lightning, one by one; or it sees many at once; or a CUDA graph."""
+"""The training loops: Lightning's, one with many updates per Lightning step, or a CUDA graph."""
 
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """Where and how safely to train.
+    """Devices, processes, checkpoints and training loop.
 
-    Nothing here may change a result, but for one thing that the paper's own training had: the batch
-    norms of several processes see only the images of their own, unless recipe.ghost_batch says how
-    many. The run is then the same as one of a single process with such ghost batches.
+    Nothing here may change a result, with one exception, as in the paper's own training: the batch
+    norms of several processes see only their own images, unless recipe.ghost_batch sets a number.
+    The run then equals one of a single process with such ghost batches.
 
     Attributes:
         device: "auto" takes a GPU where there is one.
@@ -64,13 +64,13 @@ class TrainerConfig:
 
     @property
     def processes_here(self) -> int:
-        """How many processes of one machine train together."""
+        """Number of training processes on each machine."""
         assert not isinstance(self.devices, str)
         return self.devices
 
     @property
     def processes(self) -> int:
-        """How many processes train together, on all machines."""
+        """Number of training processes on all machines."""
         return self.processes_here * self.nodes
 
     def __post_init__(self) -> None:
@@ -92,11 +92,11 @@ class TrainerConfig:
 
 
 LONGEST_NAME = {"characters": 99, "bytes": 255}
-"""Of a folder's name: the first for readers, the second for file systems."""
+"""Limits on a folder's name: the first for readers, the second for file systems."""
 
 
 def _check_folder_name(key: str, text: str) -> None:
-    """Raise UserError, saying what is wrong, for a text that cannot name a folder."""
+    """Raise UserError if `text` is not a valid folder name."""
     about = f"{key} is '{text}': give a plain folder name"
     sizes = {"characters": len(text), "bytes": len(text.encode("utf-8", "replace"))}
     for unit, size in sizes.items():
@@ -110,12 +110,12 @@ def _check_folder_name(key: str, text: str) -> None:
 
 
 def _as_text(path: Any) -> Any:
-    """A path as a text; all else as it is."""
+    """Convert a path to text; return other values unchanged."""
     return os.fspath(path) if isinstance(path, os.PathLike) else path
 
 
 def _gpus() -> int:
-    """GPUs of this machine; 1 where it has none. Only who asks for all of them waits for torch."""
+    """Number of GPUs on this machine, at least 1. Imports torch only when called."""
     import torch
 
     return max(1, torch.cuda.device_count())
@@ -141,7 +141,7 @@ class WandbConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that one run is.
+    """The complete configuration of one run.
 
     Attributes:
         network: the cohort's networks by name, separated by commas: "plain-56,resnet-56".
@@ -205,7 +205,7 @@ class Config:
                 object.__setattr__(self, name, with_home(given))
 
     def _check_ghost_batch(self) -> None:
-        """Whatever passes a batch norm in training must be whole ghost batches."""
+        """Check that every batch that passes a batch norm in training is whole ghost batches."""
         ghost, processes = self.ghost_batch, self.trainer.processes
         if self.recipe.batch_size % processes:
             raise UserError(
@@ -226,9 +226,9 @@ class Config:
 
     @property
     def ghost_batch(self) -> int:
-        """Images that a batch norm sees together in training; 0: the whole batch.
+        """Images that a batch norm normalises together in training; 0: the whole batch.
 
-        Where several processes train, each one's norms see its own share or less.
+        In distributed training each process's norms see at most its own share.
         """
         processes = self.trainer.processes
         share = self.recipe.batch_size // processes if processes > 1 else 0
@@ -238,7 +238,7 @@ class Config:
         """The members of the cohort, in the order named.
 
         Raises:
-            UserError: an unknown name, or a network named twice.
+            UserError: a network is unknown or named twice.
         """
         return self._specs
 
@@ -261,45 +261,45 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
-        """The configuration that `as_dict` has described; what it lacks takes its default.
+        """Rebuild a configuration from `as_dict`; missing settings take their default.
 
         Raises:
-            UserError: a value that no configuration has.
-            TypeError: a name that none has.
+            UserError: a value is invalid.
+            TypeError: a setting is unknown.
         """
         built = {name: kind(**values[name]) for name, kind in sections().items() if name in values}
         return cls(**{**values, **built})
 
     @classmethod
     def from_stored(cls, values: Mapping[str, Any]) -> Config:
-        """What `from_dict` returns, of a run that an earlier version may have trained.
+        """Like `from_dict`, for a run that an earlier version may have trained.
 
-        It may have what is refused today. Files of parts that it names are not run, and are left
-        out: a run directory is no place to take code from. Raises what `from_dict` raises.
+        Values that are refused today are allowed. Files of parts are left out and not executed, as
+        a run directory is no trusted source of code. Raises the same exceptions as `from_dict`.
         """
         with as_stored():
             return cls.from_dict({**values, "parts": ()})
 
     def fingerprint(self) -> dict[str, Any]:
-        """The fingerprint of the data as it lies there now, or where it is missing.
+        """The fingerprint of the data on disk, or the folder in which it is missing.
 
         See `resnet_lab.data.fingerprint`.
         """
         try:
             return fingerprint(self.data, self.data_dir)
-        except UserError:  # said when the data is to be read
+        except UserError:  # reported when the data is read
             return {"missing": str(default_data_dir(self.data_dir).absolute())}
 
     def identity(self) -> Identity:
-        """What the run is known by; it reads the data directory."""
+        """The identity of the run; reads the data directory."""
         return identify(self, self.fingerprint(), replaced_code() | foreign_parts(self))
 
     def run_id(self) -> str:
-        """16 hexadecimal digits: equal for two configurations that give the same result."""
+        """16 hexadecimal digits, equal for configurations that give the same result."""
         return self.identity().id
 
 
 def sections() -> dict[str, Any]:
-    """The parts of a configuration that have keys of their own: name -> class."""
+    """The nested sections of a configuration: name -> class."""
     hints = get_type_hints(Config)
     return {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}

@@ -1,12 +1,12 @@
-"""What makes two configurations the same run.
+"""The identity of a run: equal for two configurations that give the same result.
 
-An identity holds what decides a run's result and nothing else: its networks and seed, a fingerprint
-of its data, code of the networks that the user has replaced or brought, and those settings that
-differ from their defaults and have an effect. So a setting that is added later, with a default,
-changes no identity. It is stored in run.json, and its hash is the run's name everywhere.
+An identity holds only what decides a run's result: its networks and seed, a fingerprint of its
+data, code that the user has replaced or added, and settings that have an effect and differ from
+their defaults. So a setting that is added later, with a default, changes no identity. The identity
+is stored in run.json, and its hash is the run's name everywhere.
 
 The rules of a format and the defaults that it leaves out never change: a test pins them. Runs of
-format 1, which held every setting and nothing of the data, keep their identities.
+format 1, which held every setting but no data fingerprint, keep their identities.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ FORMAT_1 = {
     ),
     "recording": ("enabled", "per_decade", "every", "probe_size", "probe"),
 }
-"""The settings that a run of format 1 is known by; data.test only where it is false."""
+"""The settings in an identity of format 1; data.test only if it is false."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is known by.
+    """The identity of a run.
 
     Attributes:
-        format: of the run directory, and of the rules by which this was made.
+        format: format of the run directory and of the rules of this identity.
         content: nested plain values, ready for JSON.
     """
 
@@ -55,7 +55,7 @@ class Identity:
 
     @property
     def id(self) -> str:
-        """16 hexadecimal digits: equal for two configurations that give the same result."""
+        """16 hexadecimal digits, equal for configurations that give the same result."""
         text = json.dumps(self.content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -63,12 +63,12 @@ class Identity:
 def identify(
     config: Config, data: Mapping[str, Any], code: Mapping[str, str] | None = None
 ) -> Identity:
-    """The identity of a configuration's run.
+    """Compute the identity of a configuration's run.
 
     Args:
-        config: of the run.
-        data: fingerprint of the data set.
-        code: hash of what the user has replaced in the networks' code or brought, by its place.
+        config: configuration of the run.
+        data: fingerprint of the dataset.
+        code: hashes of code that the user has replaced or added, by its place.
     """
     content = {
         "format": FORMAT,
@@ -87,7 +87,7 @@ def identify(
 
 
 def identify_format_1(config: Config) -> Identity | None:
-    """The identity of the same run as format 1 had it; None for one that it could not describe."""
+    """The run's identity in format 1; None if that format cannot describe the run."""
     if any(not place.startswith(OF_QUANTITY) for place in foreign_parts(config)):
         return None
     values = config.as_dict()
@@ -106,7 +106,7 @@ def identify_format_1(config: Config) -> Identity | None:
 
 
 def _sparse(section: Any, left_out: Set[str]) -> dict[str, Any]:
-    """Fields of a part of the configuration that are not as by default."""
+    """Fields of a section of the configuration that differ from their defaults."""
     return {
         field.name: getattr(section, field.name)
         for field in fields(section)
@@ -115,7 +115,7 @@ def _sparse(section: Any, left_out: Set[str]) -> dict[str, Any]:
 
 
 def _idle_data(config: Config, fingerprint: Mapping[str, Any]) -> set[str]:
-    """Settings of the data that have no effect beside the others, or say what holds without."""
+    """Data settings that have no effect given the others, or equal the dataset's default."""
     data = config.data
     idle = {"split_seed"} if data.protocol == "full" else set()
     if data.validation_size == default_validation_size(data.name, fingerprint.get("images")):
@@ -124,7 +124,7 @@ def _idle_data(config: Config, fingerprint: Mapping[str, Any]) -> set[str]:
 
 
 def effective_recipe(config: Config) -> dict[str, Any]:
-    """The recipe with every setting that has no effect beside the others as it is by default."""
+    """The recipe with settings that have no effect reset to their defaults."""
     recipe = config.recipe
     conditional = recipe.warmup_until_error is not None
     normalises = any(spec.norm == "batch" for spec in config.specs())
@@ -143,7 +143,7 @@ def effective_recipe(config: Config) -> dict[str, Any]:
 
 
 def _recipe(config: Config) -> dict[str, Any]:
-    """The recipe's settings that are not as by default, with the effect that they have."""
+    """Recipe settings that differ from their defaults, normalised to their effect."""
     recipe = effective_recipe(config)
     usual = {one.name: json.loads(json.dumps(one.default)) for one in fields(config.recipe)}
     intervals: tuple[str, ...] = ("evaluate_every", "log_every")
@@ -154,7 +154,7 @@ def _recipe(config: Config) -> dict[str, Any]:
     }
     if config.data.protocol == "full" and not recipe["test_curve"]:  # nothing to evaluate on
         intervals = ("log_every",)
-    for name in intervals:  # longer than the run is as long as the run: once, at the end
+    for name in intervals:  # an interval longer than the run acts like one as long as the run
         every = min(recipe[name], recipe["iterations"])
         if every != min(usual[name], recipe["iterations"]):
             values[name] = every
@@ -162,7 +162,7 @@ def _recipe(config: Config) -> dict[str, Any]:
 
 
 def _idle_recording(config: Config) -> set[str]:
-    """Settings of the recording that have no effect beside the others."""
+    """Recording settings that have no effect given the others."""
     recording, iterations = config.recording, config.recipe.iterations
     if not recording.enabled:
         return {"per_decade", "every", "probe_size", "probe", "quantities"}

@@ -4,7 +4,7 @@
     def adamw2(parameters, recipe):
         return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
 
-No torch is needed until one is made.
+Torch is imported only when an optimizer is made.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from resnet_lab.configuration.recipe import RecipeConfig
 
 SETTINGS = ("momentum", "nesterov", "weight_decay", "beta2", "eps", "trust_coefficient")
-"""Fields of the recipe that belong to the optimizer; each uses some of them. All use lr."""
+"""Recipe fields that only some optimizers use. All use lr."""
 
 Groups: TypeAlias = list[dict[str, Any]]
-"""Parameter groups as torch takes them, one for each member of a cohort."""
+"""Torch parameter groups, one per member of a cohort."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Optimizer:
-    """One optimizer, with all that the rest needs to know of it.
+    """One optimizer and its metadata.
 
     It must treat parameters or groups separately, so that each member trains as if it were alone.
 
     Attributes:
         name: the value of recipe.optimizer.
-        settings: those of `SETTINGS` that it uses; others that are given are refused.
+        settings: those of `SETTINGS` that it uses; recipes that set others are refused.
     """
 
     name: str
@@ -44,25 +44,25 @@ class Optimizer:
 
     @property
     def origin(self) -> Any:
-        """The class or function whose file defines what it does."""
+        """The class or function whose file defines it."""
         return type(self)
 
     def make(self, groups: Groups, recipe: RecipeConfig, device: torch.device) -> Any:
-        """Return a torch optimizer of these groups, in this order; `device` holds them."""
+        """Return a torch optimizer of these groups, in this order, on `device`."""
         raise NotImplementedError
 
     def scaled_gradient(
         self, weight: torch.Tensor, group: Mapping[str, Any], state: Mapping[str, Any]
     ) -> torch.Tensor:
-        """Return what lr multiplies in a step that knew this gradient alone.
+        """Return the tensor that lr multiplies in a step from this gradient alone.
 
-        Momentum and weight decay aside. The quantity `relative_update` is lr times its norm, over
-        the weight's: here lr |g| / |w|, as for SGD.
+        Momentum and weight decay aside. The quantity `relative_update` is lr times its norm over
+        the weight's norm: here lr |g| / |w|, as for SGD.
 
         Args:
             weight: with its gradient in `.grad`.
-            group: the parameter group that it is in.
-            state: what the optimizer remembers of it before the step; empty before the first.
+            group: its parameter group.
+            state: its optimizer state before the step; empty before the first.
         """
         assert weight.grad is not None
         return weight.grad
@@ -72,7 +72,7 @@ OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", "resnet_lab.training.opt
 
 
 def register(part: Optimizer) -> None:
-    """Make an optimizer known under its name.
+    """Register an optimizer under its name.
 
     Raises:
         UserError: the name is taken.
@@ -81,7 +81,7 @@ def register(part: Optimizer) -> None:
 
 
 def optimizer(name: str) -> Callable[[Function], Function]:
-    """Make a function an optimizer of recipes: a decorator.
+    """Decorator: register a function as an optimizer for recipes.
 
     The function gets the parameter groups, one for each network that trains, and the recipe. It
     returns a torch optimizer of all of them. The learning rate is set before every update.
@@ -90,7 +90,7 @@ def optimizer(name: str) -> Callable[[Function], Function]:
         name: the value of recipe.optimizer.
 
     Raises:
-        UserError: the name is taken, or what is decorated cannot be called.
+        UserError: the name is taken, or the decorated object is not callable.
     """
 
     def decorate(function: Function) -> Function:
@@ -104,7 +104,7 @@ def optimizer(name: str) -> Callable[[Function], Function]:
 
 @dataclass(frozen=True)
 class _Own(Optimizer):
-    """The user's optimizer. Which settings it uses is known when it has been made."""
+    """The user's optimizer. The settings it uses are known once it has been made."""
 
     name: str
     function: Callable[..., Any]
@@ -156,10 +156,10 @@ class _Reads:
 
 
 def check_settings(recipe: RecipeConfig, used: set[str] | tuple[str, ...], name: str) -> None:
-    """Refuse a setting that is given, but that the optimizer `name` does not use.
+    """Refuse recipe settings that the optimizer `name` does not use.
 
     Raises:
-        UserError: there is one; it is named.
+        UserError: the recipe sets one.
     """
     for setting in SETTINGS:
         value = getattr(recipe, setting)

@@ -13,9 +13,9 @@ from resnet_lab.errors import UserError
 from resnet_lab.field_types import check_fields, refusal
 
 MOST = 10**9
-"""Iterations and images that no training comes to."""
+"""Upper limit on iterations and images, beyond any real training."""
 LARGEST = 1e38
-"""About the largest number that float32, the arithmetic of the weights, holds."""
+"""About the largest float32, the precision of the weights."""
 
 
 _STORED: ContextVar[bool] = ContextVar("reading a stored run", default=False)
@@ -23,7 +23,7 @@ _STORED: ContextVar[bool] = ContextVar("reading a stored run", default=False)
 
 @contextmanager
 def as_stored() -> Iterator[None]:
-    """While entered, recipes may be as earlier versions allowed them: their runs stay readable."""
+    """While entered, accept recipes of earlier versions, so that their runs stay readable."""
     token = _STORED.set(True)
     try:
         yield

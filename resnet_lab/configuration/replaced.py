@@ -1,7 +1,7 @@
-"""Code of the project that a user has replaced in this process: it decides results too.
+"""Detection of project code that the user has replaced in this process, as it affects results.
 
-Who puts another block into a table, or another function in the place of one, trains another network
-under the same name. The functions that are there are compared with those in the project's files.
+A replaced block or function trains a different network under the same name. So the functions in
+memory are compared with those in the project's files.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from resnet_lab.configuration.config import Config
 
 PACKAGES = ("resnet_lab.networks.", "resnet_lab.data.", "resnet_lab.training.optimizers.")
-"""What defines networks, their inputs and their updates."""
+"""Packages that define networks, their inputs and their updates."""
 PARTS = "parts."
-"""Begins the places of the user's parts in an identity's code."""
+"""Prefix of the user's parts in an identity's code."""
 OF_QUANTITY = f"{PARTS}quantity."
-"""Begins those of recorded quantities, which change no training."""
+"""Prefix of recorded quantities, which do not affect training."""
 
 
 def replaced_code() -> dict[str, str]:
-    """Hash of each function and class that has been replaced, by its place; of loaded modules."""
-    loaded = sys.modules.copy()  # other threads import
+    """Hashes of replaced functions and classes in loaded modules, by place."""
+    loaded = sys.modules.copy()  # other threads may import meanwhile
     modules = {name: module for name, module in loaded.items() if name.startswith(PACKAGES)}
     found: dict[str, str] = {}
     for name, module in sorted(modules.items()):
@@ -40,7 +40,7 @@ def replaced_code() -> dict[str, str]:
 
 
 def foreign_parts(config: Config) -> dict[str, str]:
-    """Hash of each part that a run uses and that is not the project's, by its kind and name."""
+    """Hashes of the user's parts that a run uses, by kind and name."""
     parts = [getattr(spec.parts, axis) for spec in config.specs() for axis in AXES]
     contents = {f"{PARTS}{one.axis}.{one.name}": foreign_content(one.origin) for one in parts}
     optimizer = OPTIMIZERS.get(config.recipe.optimizer)
@@ -66,7 +66,7 @@ def _replaced(module: ModuleType) -> Iterator[tuple[str, Any]]:
 
 @cache
 def _own_code(name: str) -> dict[str, CodeType]:
-    """Every function that a module's file defines, by itself or in a class, by qualified name."""
+    """All functions and methods that a module's file defines, by qualified name."""
     spec = sys.modules[name].__spec__
     loader = spec.loader if spec is not None else None
     code = loader.get_code(name) if isinstance(loader, InspectLoader) else None
@@ -77,14 +77,14 @@ def _functions(outer: CodeType, prefix: str) -> Iterator[tuple[str, CodeType]]:
     for inner in outer.co_consts:
         if not isinstance(inner, CodeType) or inner.co_name.startswith("<"):
             continue
-        if inner.co_flags & 2:  # it has local variables that are its own: a function
+        if inner.co_flags & 2:  # CO_NEWLOCALS: a function
             yield f"{prefix}{inner.co_name}", inner
         else:
             yield from _functions(inner, f"{prefix}{inner.co_name}.")
 
 
 def _function(module: ModuleType, place: str) -> Any:
-    """The function at a place, without what it is wrapped in; None where there is none."""
+    """The unwrapped function at a place; None if there is none."""
     found: Any = module
     for name in place.split("."):
         found = vars(found).get(name) if hasattr(found, "__dict__") else None

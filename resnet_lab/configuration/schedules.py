@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of the step and of what a member has achieved so far."""
+"""Learning rates as pure functions of the step and of a member's schedule state."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from resnet_lab.configuration.recipe import RecipeConfig
 
 LOWEST = 1e-3
-"""Of recipe.lr: a plateau lowers a learning rate until it is here or below, the paper's three drops
-by 10, and no further."""
+"""Fraction of recipe.lr at which plateau drops end: the paper's three drops by 10."""
 
 
 @dataclass(frozen=True)
 class ScheduleState:
-    """What conditional schedules remember of one member.
+    """State of one member's conditional schedules.
 
     Attributes:
         warmup_ended_at: step from which the full learning rate holds; None during the warm-up.

@@ -1,1 +1,1 @@
-"""What is measured inside the layers while a run trains, and when."""
+"""Recording: quantities measured inside layers during training, and when."""

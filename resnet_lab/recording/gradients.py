@@ -1,15 +1,15 @@
-"""Norms of every layer's weights, of their gradients and of their updates.
+"""Norms of every layer's weights, gradients and updates.
 
 Pure functions on plain PyTorch objects. Each returns one float32 tensor of shape (L,) on the
-network's device, in the order of `sites.weight_sites`; none waits for the device. Norms are
+network's device, in the order of `sites.weight_sites`; none synchronises with the device. Norms are
 Euclidean, over all of a weight tensor's elements.
 
 With w the weight tensor of one layer, L the loss and lr the learning rate:
 
     gradient_norms     |g| = ||dL/dw||           before clipping, momentum and weight decay
     weight_norms       |w| = ||w||
-    relative_updates   lr |g| / |w|              the size of a plain gradient step beside w
-    update_norms       ||w_after - w_before||    the step really taken: momentum, decay, clipping
+    relative_updates   lr |g| / |w|              a plain gradient step, relative to w
+    update_norms       ||w_after - w_before||    the actual step, with momentum, decay, clipping
     update_angles      angle(w_after, w_before)  how far that step turned the weights, in radians
 
 Why the third: batch normalisation makes the loss invariant to the scale of the weights before it,
@@ -19,9 +19,9 @@ vanishing gradient and, squared, a vanishing relative update (van Laarhoven 2017
 batch-normalised plain network grows towards the input by sqrt(pi / (pi - 1)) = 1.2112 a layer (Yang
 et al. 2019, arXiv 1902.08129, "A mean field theory of batch normalization").
 
-Why the last: of such weights only the direction matters, so what a layer can still learn is the
-angle that it still travels. lr |g| / |w| is not that: it knows no momentum, which goes on moving
-weights for tens of steps after their gradient has collapsed (Wan et al. 2021, arXiv 2006.08419,
+Why the last: of such weights only the direction matters, so the angle of a step measures how much a
+layer still learns. lr |g| / |w| does not: it ignores momentum, which keeps moving weights for tens
+of steps after their gradient has collapsed (Wan et al. 2021, arXiv 2006.08419,
 "Spherical motion dynamics").
 """
 
@@ -39,12 +39,12 @@ from resnet_lab.recording.sites import weight_sites
 
 
 def gradient_norms(network: Network) -> Tensor:
-    """Return ||dL/dw|| of every weighted layer, from the gradients that lie in `.grad`.
+    """Return ||dL/dw|| of every weighted layer, from the gradients in `.grad`.
 
     Shape (L,), float32. Call it after `backward()` and before clipping and the optimizer's step.
 
     Raises:
-        UserError: a weight has no gradient, because no backward pass has reached it.
+        UserError: a weight has no gradient, as no backward pass has reached it.
     """
     return euclidean_norms([_gradient(network, site.name) for site in weight_sites(network.spec)])
 
@@ -57,14 +57,14 @@ def weight_norms(network: Network) -> Tensor:
 def relative_updates(gradient_norms: Tensor, weight_norms: Tensor, lr: float) -> Tensor:
     """Return lr |g| / |w|: the fraction of its weights that a plain gradient step would change.
 
-    Optimizers other than SGD scale g by themselves (`Optimizer.scaled_gradient`). Shapes (L,) and
+    Optimizers other than SGD scale g first (`Optimizer.scaled_gradient`). Shapes (L,) and
     (L,) to (L,). A weight tensor of zeros gives infinity, or nan if its gradient is zero too.
     """
     return lr * gradient_norms / weight_norms
 
 
 def snapshot(network: Network) -> list[Tensor]:
-    """Copy every weighted layer's weights: what `update_norms` and `update_angles` compare with."""
+    """Copy every weighted layer's weights, for `update_norms` and `update_angles`."""
     return [weight.detach().clone() for weight in _weights(network)]
 
 
@@ -80,9 +80,9 @@ def update_norms(network: Network, before: Sequence[Tensor]) -> Tensor:
 def update_angles(network: Network, before: Sequence[Tensor]) -> Tensor:
     """Return the angle between w and w_before of every weighted layer, in radians.
 
-    Shape (L,), float32, from 0 to pi. Taken from the sum and the difference of the unit vectors
-    (Kahan), as the cosine of a small angle is 1. Weights are held in float32, so that angles below
-    about 1e-7 are those of rounding. A weight tensor of zeros gives nan.
+    Shape (L,), float32, from 0 to pi. Computed from the sum and the difference of the unit
+    vectors (Kahan), as the cosine of a small angle rounds to 1. Weights are float32, so angles
+    below about 1e-7 are rounding error. A weight tensor of zeros gives nan.
     """
     pairs = zip(_weights(network), before, strict=True)
     return torch.stack([_angle(weight.detach(), old) for weight, old in pairs]).float()

@@ -1,4 +1,4 @@
-"""What a pass of the probe batch keeps of a network's places, while it goes through them."""
+"""Collection of a network's tensors during a pass of the probe batch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from resnet_lab.recording.sites import Site, block_sites, network_sites, weight_
 
 
 class Keeper:
-    """Keeps copies, as layers that work in place alter what they are given.
+    """Keeps copies of tensors, as in-place layers would change the originals.
 
     Args:
-        network: a copy that nobody trains; the gradients are left in its parameters.
-        at: the places of which anything is kept.
+        network: a copy that is not trained; gradients are left in its parameters.
+        at: the kinds of site whose tensors are kept.
     """
 
     def __init__(self, network: Network, at: Set[At]) -> None:
@@ -30,11 +30,11 @@ class Keeper:
 
     @property
     def layers(self) -> tuple[Site, ...]:
-        """The layers whose responses the pass is to bring."""
+        """The layers whose responses the pass must collect."""
         return weight_sites(self._network.spec) if "layer" in self._at else ()
 
     def stem(self, output: Tensor) -> None:
-        """Keep what the first block gets."""
+        """Keep the input of the first block."""
         if "block" in self._at:
             self._maps.append(copied(output))
 
@@ -45,7 +45,7 @@ class Keeper:
             self._terms.append((copied(branch), kept))
 
     def output(self, output: Tensor) -> None:
-        """Keep what a block gives, and its gradient when that comes."""
+        """Keep a block's output, and its gradient in the backward pass."""
         if "block" in self._at:
             self._maps.append(copied(output))
             output.register_hook(self._gradients.append)  # type: ignore[no-untyped-call]
@@ -62,14 +62,14 @@ class Keeper:
         responses: Mapping[str, Tensor],
         grads: Sequence[Tensor],
     ) -> Mapping[At, Sequence[Measured]]:
-        """All of it, by the scope of who looks at it.
+        """Return everything kept, by kind of site.
 
         Args:
             batch: images and labels.
-            logits: of the images.
-            loss: of the batch.
-            responses: of `layers`, by name.
-            grads: of `parameters`.
+            logits: logits of the images.
+            loss: loss of the batch.
+            responses: responses of `layers`, by name.
+            grads: gradients of `parameters`.
         """
         for parameter, gradient in zip(self.parameters(), grads, strict=True):
             parameter.grad = gradient
@@ -100,7 +100,7 @@ class Keeper:
 
     def _blocks(self) -> list[MeasuredBlock]:
         sites = block_sites(self._network.spec)
-        gradients = self._gradients[::-1]  # they came last block first
+        gradients = self._gradients[::-1]  # the backward pass runs last block first
         return [
             MeasuredBlock(
                 site=sites[k],
@@ -116,5 +116,5 @@ class Keeper:
 
 
 def copied(tensor: Tensor) -> Tensor:
-    """Return a copy without history."""
+    """Return a detached copy."""
     return tensor.detach().clone()

@@ -1,8 +1,8 @@
-"""What a pass of the probe batch has kept of each place: what the user's own quantities look at.
+"""Tensors kept from a pass of the probe batch: the arguments of the user's own quantities.
 
-Everything is of the probe batch (unaugmented training images, the same at every step), forth and
-back, in float32 and in training mode. All tensors are copies without history: nothing that is done
-to them reaches the training.
+All come from a forward and backward pass of the probe batch (unaugmented training images, the same
+at every step), in float32 and training mode. All tensors are detached copies, so changing them
+cannot affect training.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class MeasuredLayer:
         site: its place: layer, name, stage, block.
         module: the layer, whose parameters have the probe's gradients in `.grad`.
         weight: its weights.
-        gradient: of the mean loss with respect to them.
-        response: its output, behind its own norm where that directly follows it.
+        gradient: gradient of the mean loss with respect to the weights.
+        response: its output, after its own norm where that follows directly.
     """
 
     site: Site
@@ -44,10 +44,10 @@ class MeasuredBlock:
         site: its place: layer (its last), name, stage, block.
         module: the block, whose parameters have the probe's gradients in `.grad`.
         input: x.
-        branch: F(x) as it is added.
-        shortcut: s(x); None in a plain network, which adds nothing.
-        output: what the next block gets.
-        gradient: of the mean loss with respect to `output`.
+        branch: F(x), as added.
+        shortcut: s(x); None in a plain network.
+        output: the block's output.
+        gradient: gradient of the mean loss with respect to `output`.
     """
 
     site: Site
@@ -68,10 +68,10 @@ class MeasuredNetwork:
         module: the network, in training mode, whose parameters have the probe's gradients in
             `.grad`.
         images: the probe batch.
-        labels: of the images.
-        logits: of the images.
+        labels: labels of the images.
+        logits: logits of the images.
         loss: the mean cross-entropy.
-        gradients: of the loss with respect to each parameter, by its name.
+        gradients: gradients of the loss with respect to each parameter, by name.
     """
 
     site: Site

@@ -1,4 +1,4 @@
-"""Moments of a recording step at which quantities are measured, with what they share.
+"""Moments of a recording step at which quantities are measured, with their shared values.
 
 The third, a pass of the probe batch, is `responses.Probe`.
 """
@@ -18,12 +18,12 @@ from resnet_lab.recording.sites import Site, weight_sites
 
 @dataclass(frozen=True)
 class BeforeUpdate:
-    """A network whose gradients are there, before any clipping and before the update.
+    """A network with its gradients, before any clipping and before the update.
 
     Attributes:
-        network: as it is.
-        lr: learning rate of the update that follows.
-        scaled: gives the norms of what that rate multiplies, momentum and decay aside.
+        network: the network.
+        lr: learning rate of the coming update.
+        scaled: returns the norms of the gradients that lr multiplies, momentum and decay aside.
     """
 
     network: Network
@@ -32,7 +32,7 @@ class BeforeUpdate:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """Of the weighted layers, in the order of the norms."""
+        """Sites of the weighted layers, in the order of the norms."""
         return weight_sites(self.network.spec)
 
     @cached_property
@@ -48,11 +48,11 @@ class BeforeUpdate:
 
 @dataclass(frozen=True)
 class AfterUpdate:
-    """A network whose update was made.
+    """A network after its update.
 
     Attributes:
-        network: as it is now.
-        before: copies of its weights before, by `gradients.snapshot`.
+        network: the updated network.
+        before: copies of its weights before the update, from `gradients.snapshot`.
     """
 
     network: Network

@@ -1,4 +1,4 @@
-"""Euclidean norms that neither wait for the device nor vanish with what they measure."""
+"""Euclidean norms without device synchronisation or underflow."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 def euclidean_norms(tensors: Sequence[Tensor]) -> Tensor:
     """Return the Euclidean (Frobenius) norm of each tensor: shape (len(tensors),), float32.
 
-    Squares are summed in float64 where the device has it, because a gradient of 1e-25 squares to
-    nothing in float32. The result stays on the tensors' device, and nothing waits for it.
+    Squares are summed in float64 where the device has it, because the square of 1e-25
+    underflows in float32. The result stays on the tensors' device, without synchronisation.
     """
     wide = torch.float32 if tensors[0].device.type == "mps" else torch.float64
     detached = [tensor.detach() for tensor in tensors]

@@ -1,11 +1,12 @@
-"""The user's own quantities: a function that becomes one by a decorator, in a file of parts.
+"""The user's own quantities: decorated functions in a file of parts.
 
     @rl.quantity("mean_activation", at="block")
     def mean_activation(measured):
         return measured.output.mean()
 
-The function gets what a pass of the probe batch has kept of one place (see `measured`) and returns
-a number. It can't disturb the training: it gets copies, and random states are put back.
+The function gets the tensors of one layer, block or network from a pass of the probe batch (see
+`measured`) and returns a number. It cannot disturb training: it gets copies, and random states are
+restored.
 """
 
 from __future__ import annotations
@@ -30,23 +31,23 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 SEED = 0
-"""Of what a function draws: the same at every step and place, so that a run resumes exactly."""
+"""Seed of random draws in a quantity: always the same, so that a run resumes exactly."""
 
 
 def quantity(
     name: str, *, at: At, label: str = "", unit: str = "", logarithmic: bool = False
 ) -> Callable[[Function], Function]:
-    """Make a function a quantity that every run records: a decorator.
+    """Decorator: register a function as a quantity that every run records.
 
     Args:
-        name: in layers.parquet and everywhere else.
-        at: what it is called for: each "layer", each "block", or the "network".
-        label: what axes and menus call it; by default its name in words.
-        unit: behind the label, in parentheses.
-        logarithmic: whether its axis is, to begin with.
+        name: its name in layers.parquet and everywhere else.
+        at: call it for each "layer", each "block", or the "network".
+        label: label on axes and in menus; by default its name in words.
+        unit: shown after the label, in parentheses.
+        logarithmic: whether its axis is logarithmic by default.
 
     Raises:
-        UserError: the name is taken, there is no such `at`, or the function takes no argument.
+        UserError: the name is taken, `at` is unknown, or the function takes no argument.
     """
 
     def decorate(function: Function) -> Function:
@@ -82,7 +83,7 @@ def _takes_one(function: Any) -> bool:
 
 
 def _measure(name: str, at: At, function: Callable[[Measured], Any], probe: Probe) -> Tensor:
-    """Call the function for every place."""
+    """Call the function for every layer, block or network."""
     import torch
 
     from resnet_lab.recording.random_state import restored_random_state

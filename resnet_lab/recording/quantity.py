@@ -1,8 +1,8 @@
-"""A quantity: what is measured in networks while they train, with all that the rest must know.
+"""Quantities: values measured in networks during training, with their metadata.
 
-The recorder, the columns of layers.parquet, the report's explorer, axes and W&B's curves read the
-one list here. A new quantity is a file in `quantities/`, or the user's own (see `own`). Nothing
-here needs torch: what measures gets its objects when it is called.
+The recorder, the columns of layers.parquet, the report's explorer, axes and W&B's curves all read
+the registry here. A new quantity is a file in `quantities/`, or the user's own (see `own`). This
+module needs no torch: measuring functions get their objects when called.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ SITES: Mapping[At, Sites] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """One thing that is measured.
+    """One measured quantity and its metadata.
 
     Attributes:
-        name: in layers.parquet and everywhere else.
-        at: what has one value: a layer, a block or the network.
-        needs: when and on what it is measured, which is what `measure` is given: "gradients" a
-            `moments.BeforeUpdate`, "probe" a `responses.Probe`, "tensors" one that has kept the
-            tensors of its places, "update" a `moments.AfterUpdate`. All quantities share it.
-        label: what axes and menus call it.
-        formula: what it is, in one line of the docs.
-        measure: returns one value a site, float32, on the network's device and without waiting for
-            it; None for a network that has none.
-        sites: where; every one of `at` if not given.
-        place: its rank in menus.
-        logarithmic: whether its axis is, to begin with.
-        curves: whether W&B draws its values in the stem and in the last layer. What has one value a
-            network is drawn in any case.
-        origin: whose file defines it, if it isn't that of `measure`.
+        name: its name in layers.parquet and everywhere else.
+        at: has one value per layer, per block or per network.
+        needs: the argument of `measure`: "gradients" a `moments.BeforeUpdate`, "probe" a
+            `responses.Probe`, "tensors" a probe with the tensors of its sites, "update" a
+            `moments.AfterUpdate`. All quantities share this object.
+        label: label on axes and in menus.
+        formula: its definition, in one line of the docs.
+        measure: returns one value per site, float32, on the network's device and without
+            synchronisation; None for a network that has none.
+        sites: the sites measured; by default every one of `at`.
+        place: its position in menus.
+        logarithmic: whether its axis is logarithmic by default.
+        curves: whether W&B draws its values in the stem and in the last layer. A quantity with one
+            value per network is always drawn.
+        origin: object whose file defines the quantity, if not that of `measure`.
     """
 
     name: str
@@ -65,12 +65,12 @@ class Quantity:
     origin: Callable[..., Any] | None = None
 
     def sites_of(self, spec: NetworkSpec) -> tuple[Site, ...]:
-        """The places of its values in a network, in their order."""
+        """The sites of its values in a network, in order."""
         return (self.sites or SITES[self.at])(spec)
 
     @property
     def defined_by(self) -> Callable[..., Any]:
-        """The function whose file decides what is measured."""
+        """The function whose file defines the quantity."""
         return self.origin or self.measure
 
 
@@ -78,10 +78,10 @@ QUANTITIES: Registry[Quantity] = Registry("quantity", "resnet_lab.recording.quan
 
 
 def register(*quantities: Quantity) -> None:
-    """Make quantities known.
+    """Register quantities.
 
     Raises:
-        UserError: a name is taken or can't be one, or there is no such place to measure at.
+        UserError: a name is taken or invalid, or `at` is unknown.
     """
     for one in quantities:
         if not one.name.isidentifier():
@@ -98,11 +98,11 @@ def register(*quantities: Quantity) -> None:
 
 
 def in_menus() -> list[Quantity]:
-    """Return every known quantity in the order in which menus offer them."""
+    """Return every registered quantity in menu order."""
     return sorted(QUANTITIES.all().values(), key=lambda one: one.place)
 
 
 def label_of(name: str) -> str:
-    """What axes and menus call a recorded quantity: its name if nothing more is known of it."""
+    """Label of a recorded quantity on axes and in menus; its name if it is not registered."""
     known = QUANTITIES.find(name)
     return known.label if known is not None else name

@@ -1,4 +1,4 @@
-"""The random states of a process, put back after whatever has drawn from them."""
+"""Restoring the random states of a process."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 
 @contextmanager
 def restored_random_state(device: torch.device, seed: int | None = None) -> Iterator[None]:
-    """Afterwards, put the states of torch (CPU and `device`), NumPy and Python back.
+    """Restore the random states of torch (CPU and `device`), NumPy and Python on exit.
 
     Args:
-        device: whose state is looked after beside the CPU's.
-        seed: with it, what is drawn inside is the same each time.
+        device: device whose state is restored beside the CPU's.
+        seed: if given, seeds the generators on entry, so that draws inside are reproducible.
     """
     states = random.getstate(), np.random.get_state()
     try:

@@ -1,7 +1,7 @@
-"""The callback that watches a cohort train: it calls the measurements and keeps their results.
+"""The callback that records quantities of a cohort during training.
 
-It changes nothing that training can see, and on the training path it never waits for the device:
-results stay there as tensors until `flush` moves all of them at once.
+It does not affect training and never synchronises with the device between flushes: results stay
+there as tensors until `flush` moves all of them at once.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ COLUMNS = ("network", "step", "quantity", "layer", "name", "stage", "block", "va
 
 
 class Watched(Protocol):
-    """What the recorder reads of the module that trains a cohort."""
+    """The attributes and methods of a cohort that the recorder uses."""
 
     names: Sequence[str]
     networks: Sequence[Network]
     frozen: set[int]
 
     def member_lr(self, index: int) -> float:
-        """Learning rate of member `index` in the optimizer step about to be taken."""
+        """Learning rate of member `index` in the coming optimizer step."""
         ...
 
     def scaled_gradient_norms(self, index: int) -> Tensor:
-        """Norms of what that rate multiplies, momentum and decay aside; |g| for SGD."""
+        """Norms of the gradients that lr multiplies, momentum and decay aside; |g| for SGD."""
         ...
 
 
@@ -61,13 +61,13 @@ class _Pending:
 class Recorder(pl.Callback):
     """Record the quantities of every member of a cohort at the given steps.
 
-    At the steps of `steps`, before the optimizer's step and any clipping, those of gradients and,
-    on `probe_batch` where there is one, those of the probe; after the step, those of the update.
-    Frozen members are left out. Under distributed training rank 0 alone records.
+    At each step of `steps`, quantities of gradients and, if there is a `probe_batch`, of the probe
+    are measured before clipping and the optimizer's step, and quantities of the update after it.
+    Frozen members are left out. In distributed training only rank 0 records.
 
-    `sink` is given the rows (see `LayerColumns`) at each `flush`: when training ends or breaks
-    off, before a checkpoint is saved, and whenever the caller flushes. A run that resumes from a
-    checkpoint repeats the recordings of the steps it repeats.
+    `sink` gets the rows (see `LayerColumns`) at each `flush`: when training ends or fails, before a
+    checkpoint is saved, and whenever the caller flushes. A run that resumes from a checkpoint
+    repeats the recordings of the steps it repeats.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Recorder(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Measure the update that the optimizer has applied."""
+        """Measure the optimizer's update."""
         cohort = cast(Watched, pl_module)
         for index, before in self._before.items():
             network = cohort.networks[index]
@@ -124,7 +124,7 @@ class Recorder(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Flush, so that no row of a step before the checkpoint can be lost."""
+        """Flush, so that no row from before the checkpoint is lost."""
         self.flush()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -134,7 +134,7 @@ class Recorder(pl.Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Flush what was recorded before training broke off."""
+        """Flush the rows recorded before training failed."""
         self.flush()
 
     def flush(self) -> None:
@@ -165,7 +165,7 @@ class Recorder(pl.Callback):
 
 
 def _columns(pending: Sequence[_Pending]) -> LayerColumns:
-    """Lay pending values out as one row a value, in the order in which they were recorded."""
+    """Return pending values as columns, one row per value, in the order recorded."""
     values = iter(torch.cat([item.values for item in pending]).tolist())
     rows = [
         (item.network, item.step, item.quantity, s.layer, s.name, s.stage, s.block, next(values))

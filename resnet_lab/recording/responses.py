@@ -1,4 +1,4 @@
-"""What a fixed batch meets inside a network: responses, the two paths' variances, gradients.
+"""Measurements on a probe batch: activation gradients, responses, variances of both paths.
 
 With y_b the output of block b (y_0 that of the stem), L the mean cross-entropy of the batch, and
 F_b and s_b the two terms of block b's addition, y_b = after(F_b + s_b):
@@ -7,7 +7,7 @@ F_b and s_b the two terms of block b's addition, y_b = after(F_b + s_b):
                                 batch-normalised ReLU layers without shortcuts multiplies it by
                                 sqrt(pi / (pi - 1)) = 1.2112 a layer towards the input at
                                 initialisation (Yang et al. 2019, arXiv 1902.08129)
-    response_std                standard deviation of a convolution's response: its output behind
+    response_std                standard deviation of a convolution's response: its output after
                                 its own norm, before ReLU and addition (R, Figure 7)
     variance_ratio              Var F_b / Var s_b (De & Smith 2020, arXiv 2002.10444, "Batch
                                 normalization biases residual blocks towards the identity function")
@@ -48,7 +48,7 @@ class Probe:
         response_std: shape (main-path convolutions,), in the order of `sites.response_sites`.
         variance_ratio: shape (blocks,), in the order of `sites.block_sites`; None in a plain
             network, whose additions have one term.
-        kept: what was asked to be kept, in the order of `quantity.SITES`.
+        kept: the tensors requested by `keep`, in the order of `quantity.SITES`.
     """
 
     activation_gradient_norm: Tensor
@@ -58,18 +58,18 @@ class Probe:
 
 
 def probe(network: Network, images: Tensor, labels: Tensor, keep: Set[At] = frozenset()) -> Probe:
-    """Measure `network` on `images` (N, C, H, W) with `labels` (N,), as it would train on them.
+    """Measure `network` on `images` (N, C, H, W) with `labels` (N,), in training mode.
 
-    Norms use the batch's own statistics, as in training, and the arithmetic is float32 whatever
-    autocast says. The network is left bit for bit as it was: parameters and their gradients,
-    running statistics, modes, and the random state. Nothing waits for the device.
+    Norms use the batch's own statistics, as in training, and the arithmetic is float32 even under
+    autocast. Nothing is changed, bit for bit: parameters and their gradients, running statistics,
+    modes, and the random state. Nothing synchronises with the device.
 
     Args:
-        network: what is measured.
+        network: the network to measure.
         images: the probe batch.
-        labels: of the images.
-        keep: places whose tensors are kept too. The pass is then one of a copy of the network, so
-            that whoever gets them has nothing of the training in hand.
+        labels: labels of the images.
+        keep: kinds of site whose tensors are kept too. The pass then uses a copy of the network, so
+            that the user's functions cannot affect training.
     """
     keeper = None
     if keep:
@@ -87,7 +87,7 @@ def probe(network: Network, images: Tensor, labels: Tensor, keep: Set[At] = froz
 
 
 class _Walk(nn.Module):
-    """The network's own forward pass, block by block, with the measurements on the way."""
+    """The network's own forward pass, block by block, with measurements on the way."""
 
     def __init__(self, network: Network, keeper: Keeper | None) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class _Walk(nn.Module):
         ):
             stem = self.network.stem(images)
             if keeper is None:
-                # The graph begins at the stem's output: nothing is derived for what lies before.
+                # The graph begins at the stem's output: no gradients are computed before it.
                 stem = stem.detach().requires_grad_()
             else:
                 keeper.stem(stem)
@@ -132,7 +132,7 @@ class _Walk(nn.Module):
         if keeper is not None:
             kept = keeper.kept((images, labels), logits, loss, responses, others)
         return Probe(
-            activation_gradient_norm=torch.cat(gradients[::-1]),  # they came last block first
+            activation_gradient_norm=torch.cat(gradients[::-1]),  # last block first
             response_std=torch.stack(list(stds.values())),
             variance_ratio=torch.stack(ratios) if ratios else None,
             kept=kept,
@@ -155,7 +155,7 @@ def _std(tensor: Tensor) -> Tensor:
 def _listening(
     network: Network, sites: Iterable[Site], hear: Callable[[Tensor], Tensor]
 ) -> Iterator[dict[str, Tensor]]:
-    """Fill what is yielded with what `hear` makes of the response of each site, by its name."""
+    """Yield a dict that fills with `hear` of the response of each site, by name."""
     heard: dict[str, Tensor] = {}
 
     def listen(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -171,10 +171,9 @@ def _listening(
 def response_module(spec: NetworkSpec, site: Site) -> str:
     """Path of the module whose output is the response of the convolution at `site`.
 
-    It is the convolution's own norm where the ordering has that directly behind the convolution,
-    and else the convolution: with full pre-activation, whose norms stand before their
-    convolutions, and in a block's last layer with the norm after the addition (I, Figure 4).
-    A projection ends with its norm.
+    It is the convolution's own norm if that directly follows the convolution. Else it is the
+    convolution: with full pre-activation, whose norms precede their convolutions, and in a block's
+    last layer with the norm after the addition (I, Figure 4). A projection ends with its norm.
     """
     if ".shortcut." in site.name:
         return site.name.rpartition(".")[0]
@@ -193,7 +192,7 @@ def response_module(spec: NetworkSpec, site: Site) -> str:
 
 
 def _borrowed_state(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters without their history and copies of buffers, in float32: free to be worked on."""
+    """Return detached parameters and copies of buffers, in float32."""
     parameters = {name: p.detach().float() for name, p in module.named_parameters()}
     buffers = {
         name: b.float().clone() if b.is_floating_point() else b.clone()
@@ -204,7 +203,7 @@ def _borrowed_state(module: nn.Module) -> dict[str, Tensor]:
 
 @contextmanager
 def _restored(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Afterwards, put every submodule's mode and the random state back."""
+    """Restore every submodule's mode and the random state on exit."""
     modes = [(child, child.training) for child in module.modules()]
     try:
         with restored_random_state(device):

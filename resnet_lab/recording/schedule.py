@@ -1,7 +1,7 @@
-"""When to record: from step 0, log-spaced, because the first fifty steps decide.
+"""The recording steps: log-spaced from step 0, because the first fifty steps decide.
 
 A deep plain network's early layers explode and freeze within about 25 steps, so an even spacing
-would miss the event and drown the rest in rows. The schedule has four parts: step 0, powers of
+would miss this or record far too many rows later. The schedule has four parts: step 0, powers of
 two, about `per_decade` steps in every factor of ten, and from the step where that would leave too
 wide a gap, every multiple of `every`.
 """
@@ -21,15 +21,15 @@ LAST_POWER_OF_TWO = 16
 ALL = "all"
 LEAST = {"per_decade": 1, "every": 1, "probe_size": 2}
 MOST_PER_DECADE = 10_000
-"""More would be no schedule but every step, which `every` says, and takes long to lay out."""
+"""Largest `per_decade`; more would mean every step, as `every` can say, and take long to list."""
 
 
 @dataclass(frozen=True)
 class RecordingConfig:
-    """What to record, and how often.
+    """The quantities to record, and how often.
 
     Raises:
-        UserError: a count that is not a whole number, or is smaller than its least value.
+        UserError: a count is not a whole number, or is below its minimum.
     """
 
     enabled: bool = True
@@ -64,7 +64,7 @@ class RecordingConfig:
         """The quantities that are measured.
 
         Raises:
-            UserError: one that is named is not known.
+            UserError: a named quantity is unknown.
         """
         known = list(QUANTITIES.all().values())
         if self.quantities != ALL:
@@ -92,11 +92,11 @@ def _bad_count(name: str, value: Any) -> UserError:
 
 
 def recording_steps(total: int, config: RecordingConfig) -> tuple[int, ...]:
-    """Return the optimizer steps at which a run of `total` steps records, in increasing order.
+    """Return the steps at which a run of `total` steps records, in increasing order.
 
     The first is 0 and the last `total - 1`; no two are further than `config.every` apart. The
-    steps depend on nothing but the arguments, so a resumed run records where the whole one does.
-    Empty when recording is disabled.
+    steps depend only on the arguments, so a resumed run records at the same steps as an
+    uninterrupted one. Empty when recording is disabled.
 
     Raises:
         UserError: `total` is smaller than 1.

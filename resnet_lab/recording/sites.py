@@ -1,7 +1,7 @@
-"""Where in a network a value is measured: the coordinates of every recorded number.
+"""Sites: the places in a network where values are measured, as coordinates of recordings.
 
-They come from the depth table alone, so a reader of recordings needs no torch, and a plain network
-and its residual twin have the same coordinates.
+They are derived from the depth table alone, so reading recordings needs no torch, and a plain
+network and its residual twin have the same coordinates.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def response_sites(spec: NetworkSpec) -> tuple[Site, ...]:
 
 @lru_cache
 def activation_sites(spec: NetworkSpec) -> tuple[Site, ...]:
-    """The stem and then every block, by their outputs."""
+    """The outputs of the stem and of every block."""
     last = {_owner(layer): layer for layer in _layers(spec) if layer.kind == "conv"}
     return tuple(Site(conv.index, name, conv.stage, conv.block) for name, conv in last.items())
 
@@ -64,7 +64,7 @@ def network_sites(spec: NetworkSpec) -> tuple[Site, ...]:
 
 
 def _layers(spec: NetworkSpec) -> tuple[Layer, ...]:
-    return layer_table(spec, num_classes=1)  # the number of classes moves no layer
+    return layer_table(spec, num_classes=1)  # the sites do not depend on the number of classes
 
 
 def _sites(layers: Iterable[Layer]) -> tuple[Site, ...]:
@@ -72,5 +72,5 @@ def _sites(layers: Iterable[Layer]) -> tuple[Site, ...]:
 
 
 def _owner(layer: Layer) -> str:
-    """Name of the stem or block that a convolution belongs to: its path without the last part."""
+    """Name of the stem or block of a convolution: its path without the last component."""
     return layer.name.rpartition(".")[0]

@@ -1,1 +1,1 @@
-"""Run directories: written by training, read by analysis, understood without torch."""
+"""Run directories: written by training, read by analysis, without torch."""

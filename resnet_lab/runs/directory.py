@@ -1,11 +1,11 @@
-"""The run directory: the one contract between training and analysis.
+"""The run directory: the interface between training and analysis.
 
 config.yaml      the complete configuration; `resnet-lab train --config` repeats the run
 run.json         status, protocol, complexity, final numbers, provenance
 metrics.parquet  losses, errors and learning rates by step
 layers.parquet   recordings by step and layer
-checkpoints/     to continue from
-.lock-N          who trains it, while it is trained
+checkpoints/     to resume from
+.lock-N          the process that is training it
 weights/         the trained networks
 """
 
@@ -42,18 +42,18 @@ from resnet_lab.yaml_json import dump_yaml, load_json, load_yaml, read_text
 
 FORMATS = (1, FORMAT)
 FILES = ("run.json", "config.yaml", "metrics.parquet", "layers.parquet")
-"""What readers of a run directory need; the rest serves to continue and to evaluate."""
+"""Files that readers need; the others serve to resume and to evaluate."""
 OTHERS = ("metrics.parquet", "layers.parquet", "checkpoints", "weights")
-"""What training makes beside run.json and config.yaml."""
+"""Files that training writes beside run.json and config.yaml."""
 _CHECKPOINT = re.compile(r"step-\d{9,}\.ckpt")
 
 
 def run_name(config: Config, identity: Identity | None = None) -> str:
-    """A readable folder name, unique to the result: networks, data, seed and identity.
+    """A readable and unique folder name: networks, data, seed and identity.
 
     Args:
-        config: of the run.
-        identity: of the run; read from the configuration and its data without.
+        config: configuration of the run.
+        identity: identity of the run; by default computed from the configuration and its data.
     """
     identity = identity or config.identity()
     names = [spec.name for spec in config.specs()]
@@ -64,16 +64,16 @@ def run_name(config: Config, identity: Identity | None = None) -> str:
 
 
 class DamagedFile(UserError):
-    """A file is there and is not what was written."""
+    """A file exists, but is damaged."""
 
 
 class RunDirectory:
     """One run on disk.
 
     Attributes:
-        path: of the folder.
-        config: of the run that may lie there; None for any.
-        identity: of that run.
+        path: the folder.
+        config: configuration of the run expected there; None for any.
+        identity: identity of that run.
         metrics: rows of metrics.parquet.
         layers: rows of layers.parquet.
     """
@@ -90,13 +90,13 @@ class RunDirectory:
 
     @classmethod
     def of(cls, config: Config, identity: Identity | None = None) -> RunDirectory:
-        """The place of a configuration's run, whether it exists yet or not.
+        """Return the directory of a configuration's run, which need not exist yet.
 
-        A run that was begun in format 1 stays in its directory, and in its format.
+        A run begun in format 1 keeps its directory and format.
 
         Args:
-            config: of the run.
-            identity: of the run; read from the configuration and its data without.
+            config: configuration of the run.
+            identity: identity of the run; by default computed from the configuration and its data.
         """
         folder = Path(config.runs_dir)
         folder = folder / config.study if config.study else folder
@@ -107,7 +107,7 @@ class RunDirectory:
 
     @property
     def id(self) -> str:
-        """16 hexadecimal digits: of the configuration that this was made with."""
+        """The hash of the run's identity: 16 hexadecimal digits."""
         assert self.identity is not None
         return self.identity.id
 
@@ -122,19 +122,19 @@ class RunDirectory:
         return self.path / "weights"
 
     def checkpoint_files(self) -> list[Path]:
-        """The checkpoints by rising step. Other files, such as copies under other names, are none.
+        """The checkpoint files by rising step, without files of other names, such as copies.
 
-        Whether they are whole is not looked at.
+        They are not checked for damage.
         """
         found = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
         return sorted(path for path in found if _CHECKPOINT.fullmatch(path.name) and path.is_file())
 
     def has_weights(self) -> bool:
-        """Whether there is any file of weights, as after the end of a run."""
+        """Whether there are weights files, as after the end of a run."""
         return any(not is_left_behind(path.name) for path in self.weights.glob("*.pt"))
 
     def create(self, config: Config) -> None:
-        """Make the folders and save the configuration, and the rows that are known.
+        """Make the folders and save the configuration and all rows so far.
 
         Raises:
             UserError: the folder cannot be written, or holds another run.
@@ -147,10 +147,10 @@ class RunDirectory:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """While entered, no other process trains this run; see `resnet_lab.runs.lock`.
+        """Hold the lock, so that no other process trains this run; see `resnet_lab.runs.lock`.
 
         Raises:
-            RunHeld: one does already.
+            RunHeld: another process holds the lock.
             UserError: the folder cannot be written.
         """
         with self._writing():
@@ -178,10 +178,10 @@ class RunDirectory:
         self.weights.mkdir(exist_ok=True)
 
     def check_held(self) -> None:
-        """See that this process, if it had the lock, has it still: before anything is written.
+        """Check before each write that this process has not lost the lock, if it took it.
 
         Raises:
-            RunFailed: another process has taken it for dead.
+            RunFailed: another process has taken the lock.
         """
         if self._lock is not None:
             self._lock.check()
@@ -189,12 +189,11 @@ class RunDirectory:
     def read(self) -> dict[str, Any] | None:
         """The contents of run.json; None when there is no run here yet.
 
-        A damaged file counts as none, with a warning, as long as nothing is lost by that: the run
-        has checkpoints, or it has never been finished.
+        A damaged file counts as missing, with a warning, if nothing is lost by that: the run has
+        checkpoints, or was never finished.
 
         Raises:
-            UserError: run.json is not what this project writes, or it or config.yaml is another
-                run's.
+            UserError: run.json is not of this project, or it or config.yaml belongs to another run.
         """
         if not (self.path / "run.json").exists():
             self._check_config()
@@ -228,17 +227,17 @@ class RunDirectory:
             )
 
     def _differences(self) -> list[str]:
-        """In words, what determines the result and is another in config.yaml than in `config`.
+        """Describe settings that decide the result and differ between config.yaml and `config`.
 
-        A file that is damaged says nothing. What it lacks is no difference: an older version may
-        have written it, or it is cut off.
+        A damaged file has no differences. Missing settings do not count: the file may come from an
+        older version or be truncated.
         """
         file = self.path / "config.yaml"
         if self.config is None or self.identity is None or not file.exists():
             return []
         try:
             text = read_text(file)
-            if not text.endswith("\n"):  # a number that was cut off is another number
+            if not text.endswith("\n"):  # a truncated number would be a wrong number
                 raise ValueError("it is cut off")
             values = load_yaml(text)
             other = Config.from_stored(values)
@@ -257,7 +256,7 @@ class RunDirectory:
         ]
 
     def with_other_parts(self) -> list[Path]:
-        """The runs beside this one that differ from it in the content of the user's parts alone."""
+        """Runs in the same folder that differ only in the content of the user's parts."""
         return [
             path
             for path in sorted(self.path.parent.glob(f"{self.path.name.rpartition('_')[0]}_*"))
@@ -278,18 +277,18 @@ class RunDirectory:
         )
 
     def data_is_missing(self) -> bool:
-        """Whether the data lacked when the identity was read; format 1 knows nothing of them."""
+        """Whether the data was missing when the identity was computed; always False in format 1."""
         known = {} if self.identity is None else self.identity.content["data"]
         return "missing" in known.get("fingerprint", {})
 
     def data_was_guessed(self) -> bool:
-        """Whether the run has its images by their place and number alone; see `_has_data`."""
+        """Whether the images are matched only by path and counts; see `_has_data`."""
         if self.identity is None or self.config is None:
             return False
         return self.identity.format == 1 and not self.config.data.in_memory
 
     def is_finished(self) -> bool:
-        """Whether the run is here and done."""
+        """Whether the run exists and is finished."""
         info = self.read()
         return info is not None and info.get("status") == "finished"
 
@@ -310,21 +309,21 @@ class RunDirectory:
         self.layers.flush()
 
     def take_up(self, metrics: pa.Table, layers: pa.Table) -> None:
-        """Go on from these rows, whatever the files hold: the next `flush` writes them anew."""
+        """Replace the rows by these; the next `flush` rewrites the files."""
         self.metrics.take_up(metrics)
         self.layers.take_up(layers)
 
     def resume(self, step: int) -> None:
-        """Take up the rows of the files, as they were after `step` updates."""
+        """Load the rows of the files, up to `step` updates."""
         self.metrics.resume(pc.field("step") <= step)
         self.layers.resume(pc.field("step") < step)
 
 
 def read_info(path: Path) -> dict[str, Any]:
-    """Read the run.json of a run directory. One without a checksum, as older ones are, is believed.
+    """Read the run.json of a run directory. Older files without a checksum are accepted.
 
     Raises:
-        UserError: no run directory, a damaged file (`DamagedFile`), or another format.
+        UserError: not a run directory, a damaged file (`DamagedFile`), or an unknown format.
     """
     file = path / "run.json"
     try:
@@ -346,10 +345,10 @@ def read_info(path: Path) -> dict[str, Any]:
 
 
 def identify_again(config: Config, known: Identity) -> Identity:
-    """The identity of a configuration by the rules, and with the data and code, of a known one.
+    """Compute a configuration's identity with the format, data and code of a known one.
 
     Raises:
-        UserError: the known one has been altered.
+        UserError: the known identity has been altered.
     """
     if known.format == 1:
         identity = identify_format_1(config)
@@ -363,7 +362,7 @@ def identify_again(config: Config, known: Identity) -> Identity:
 
 
 def _begun_in_format_1(folder: Path, config: Config, now: Identity) -> RunDirectory | None:
-    """The directory of the same run if a version that knew no data by fingerprint has begun it."""
+    """The directory of the same run, if begun in format 1, which had no data fingerprint."""
     identity = identify_format_1(config)
     own = any(place.startswith(OF_QUANTITY) for place in now.content.get("code", {}))
     if identity is None or own:
@@ -373,10 +372,10 @@ def _begun_in_format_1(folder: Path, config: Config, now: Identity) -> RunDirect
 
 
 def _has_data(run: RunDirectory, config: Config, now: Identity) -> bool:
-    """Whether a run of format 1 has the data of `now`, as far as it can be told.
+    """Whether a run of format 1 has the data of `now`, as far as can be determined.
 
-    Data sets that are always the same are; of image folders the place and the numbers of images and
-    of classes must be those of the run.
+    Fixed datasets always match; for image folders the path and the numbers of images and classes
+    must match.
     """
     if config.data.in_memory:
         return True
@@ -393,12 +392,12 @@ def _has_data(run: RunDirectory, config: Config, now: Identity) -> bool:
         return False
     try:
         return bool(len(classes_of(config.data.name, places[1])) == data.get("num_classes"))
-    except UserError:  # said when the data is to be read
+    except UserError:  # reported when the data is read
         return True
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested values by dotted names."""
+    """Flatten nested values to dotted names."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         inner = _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else None

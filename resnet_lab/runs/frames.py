@@ -1,4 +1,4 @@
-"""Run directories as pandas frames: where training ends and analysis begins. No torch."""
+"""Run directories as pandas frames, for analysis. Needs no torch."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ RECIPE = (
     "compile",
 )
 LATER = ("beta2", "eps", "trust_coefficient")
-"""Settings that came later: a schedule names them where they are not as by default."""
+"""Settings added later; the schedule column includes them only if not at their default."""
 PRECISIONS = ("float32", "bfloat16")
 _BROKEN = (KeyError, TypeError, ValueError, AttributeError, OSError)
-"""What reading a damaged or foreign run may raise; UserError is a ValueError."""
+"""Exceptions of reading a damaged or foreign run; UserError is a ValueError."""
 STATES = ("running", "finished", "diverged", "stopped", "interrupted", "failed")
 COUNTS = ("parameters", "multiply_adds", "diverged_at")
 ORIGIN = ("device", "processor", "torch", "git", "created")
@@ -64,10 +64,10 @@ ORIGIN = ("device", "processor", "torch", "git", "created")
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """What a directory of runs holds.
+    """All runs of a directory, as frames.
 
     Attributes:
-        runs: one row a member of a run: run (identity), name, study, path, network, family,
+        runs: one row per member of a run: run (identity), name, study, path, network, family,
             depth, shortcut, seed, data, data_fingerprint, replaced_code, protocol, normalise,
             augment, train_images, validation_images, test_images (0: there are none),
             num_classes, status, diverged_at, warmup_ended_at, step, recipe columns, parameters,
@@ -75,7 +75,7 @@ class Runs:
             device and versions.
         metrics: run, network, step, epoch, split, metric, value.
         layers: run, network, step, quantity, layer, name, stage, block, value.
-            In both, columns of words are categorical.
+            In both, text columns are categorical.
         skipped: (path, reason) of entries that could not be read.
     """
 
@@ -88,14 +88,13 @@ class Runs:
 def load_runs(path: str | Path) -> Runs:
     """Read all run directories at or below `path`, finished or not.
 
-    Broken entries are left out and named in `skipped`, and so are runs whose rows are missing. A
-    run as a report publishes it, run.json and config.yaml without any other file of a run, has no
-    rows. A run that is found twice (copied from another machine, say) counts once: the one that got
-    furthest. Hidden folders, and what else systems leave behind, are passed over; links to folders
-    are not followed.
+    Broken runs and runs whose rows are missing are left out and listed in `skipped`. A run as
+    published by a report, run.json and config.yaml alone, has no rows. Of copies of the same run
+    only the furthest counts. Hidden folders and system files are ignored; links to folders are not
+    followed.
 
     Raises:
-        UserError: `path` does not exist, or holds no run that can be read.
+        UserError: `path` does not exist, or has no readable run.
     """
     root = user_path(path)
     if not root.is_dir():
@@ -120,10 +119,10 @@ def _run_folders(root: Path) -> list[Path]:
 
 
 def foreign_folders(root: Path) -> list[Path]:
-    """Folders below `root` that are no run directory and hold none: the topmost ones, sorted.
+    """Topmost folders below `root` that neither are nor contain run directories, sorted.
 
-    Links to folders are among them, as they are not followed. Hidden ones are passed over. What
-    lies inside a run directory is that run's.
+    This includes links to folders, as they are not followed. Hidden folders and the insides of run
+    directories are ignored.
     """
     runs = set(_run_folders(root))
     return sorted(_strangers(root, runs, runs | {parent for run in runs for parent in run.parents}))
@@ -143,7 +142,7 @@ def read_runs(folders: Sequence[Path], place: str) -> Runs:
 
     Args:
         folders: the directories.
-        place: what messages call the whole.
+        place: name of their location in messages.
 
     Raises:
         UserError: none of them can be read.
@@ -185,7 +184,7 @@ class _Run:
 
 
 def _read_run(folder: Path) -> tuple[_Run, Rows, Rows]:
-    """Read one run directory: what it is, its metrics and its layers."""
+    """Read one run directory: the run, its metrics and its layers."""
     info = Values(read_info(folder))
     config, identity = _read_config(folder / "config.yaml", info)
     run = _Run(
@@ -202,15 +201,15 @@ def _read_run(folder: Path) -> tuple[_Run, Rows, Rows]:
 
 
 def _is_published(folder: Path) -> bool:
-    """Whether rows were left out on purpose: a report keeps run.json and config.yaml alone.
+    """Whether rows were left out on purpose: a report keeps only run.json and config.yaml.
 
-    Training makes all the others at once. Files that are no run's say nothing.
+    Training creates all other files at once. Unrelated files are ignored.
     """
     return not any((folder / name).exists() for name in OTHERS)
 
 
 def _read_config(file: Path, info: Values) -> tuple[Config, Identity]:
-    """Read a run's configuration. The run's identity follows from it: no damage goes unseen."""
+    """Read a run's configuration and check it against the run's identity."""
     values: Any = None
     try:
         values = load_yaml(read_text(file))
@@ -229,9 +228,9 @@ def _read_config(file: Path, info: Values) -> tuple[Config, Identity]:
 
 
 def flags_of_parts(config: Any) -> str:
-    """The flags that load what a config.yaml names as `parts`; "" where it names none.
+    """The flags that load the `parts` of a config.yaml; "" if it has none.
 
-    Files that run directories name are code of whoever wrote them, and never run by themselves.
+    Files named by a run directory are foreign code and are never executed automatically.
     """
     named = config.get("parts") if isinstance(config, dict) else None
     files = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
@@ -310,7 +309,7 @@ def _member_rows(
 
 
 def _fingerprint(config: Config, identity: Identity) -> str:
-    """The data's fingerprint in short. Image folders of format 1 are known by their place."""
+    """The data's short fingerprint; for image folders of format 1 their path."""
     known = identity.content["data"].get("fingerprint")
     if known is None:
         known = config.fingerprint() if config.data.in_memory else {}
@@ -320,7 +319,7 @@ def _fingerprint(config: Config, identity: Identity) -> str:
 
 
 def _arithmetic(origin: Values) -> dict[str, Any]:
-    """What "auto" came to be: runs in different arithmetics are not alike. Old runs do not say."""
+    """The resolved values of "auto", as runs in different precisions differ. Old runs lack them."""
     if "precision" not in origin.values:
         return {}
     compiled = origin.values.get("compile")
@@ -330,7 +329,7 @@ def _arithmetic(origin: Values) -> dict[str, Any]:
 
 
 def _schedule(recipe: Mapping[str, Any]) -> str:
-    """Everything else of the recipe that must agree for two runs to be compared."""
+    """The remaining recipe settings, which must agree for two runs to be compared."""
     idle = {one for one in LATER if recipe[one] == getattr(RecipeConfig, one)}
     keys = sorted(set(recipe) - set(RECIPE) - {"log_every", "evaluate_every", "test_curve"} - idle)
     return " ".join(f"{key}={recipe[key]}" for key in keys)

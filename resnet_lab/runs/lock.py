@@ -1,15 +1,15 @@
-"""The lock of a run directory: one process trains a run, however many want to.
+"""The lock of a run directory: only one process at a time trains a run.
 
-It is a numbered file, `.lock-1`, made with O_EXCL, which local and network file systems grant to
-one process only. Its holder touches it now and then, and deletes it at the end. Whether the holder
-of a lock that is found still lives is seen by its process number on the same machine, and elsewhere
-by watching whether the file is touched: clocks are never compared, as they jump and differ.
+The lock is a numbered file, `.lock-1`, created with O_EXCL, which succeeds for one process only, on
+local and network file systems. Its holder touches it regularly and deletes it at the end. On the
+same machine a dead holder is detected by its process ID, elsewhere by watching whether the file is
+touched. Clocks are never compared, as they jump and differ.
 
-A dead holder's lock is not deleted first, as of two processes that do so the second may delete the
-first one's new lock. The next number is taken instead, which again one process only can do.
+A dead holder's lock is not deleted first: of two processes doing so, the second could delete the
+first one's new lock. They create the next number instead, which again succeeds for one only.
 
-filelock's leases (4.2) promise less: they take over a dead holder's lock by exchanging two files,
-which NFS and SMB refuse, so that there it would stay for ever; nor do they say since when.
+filelock's leases (4.2) do not suffice: they take over a dead holder's lock by exchanging two files.
+NFS and SMB refuse that, so the lock would stay for ever. Nor do they tell the lock's age.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ SILENCE = 60.0
 """Seconds without a touch after which a holder on another machine counts as dead."""
 
 MOMENT = 2.0
-"""Seconds that a holder may take from making its lock to writing who it is."""
+"""Seconds that a holder may take from creating its lock to writing its owner."""
 
 
 class RunLock:
-    """While entered, this process alone trains the run in `folder`.
+    """While entered, only this process trains the run in `folder`.
 
     Args:
         folder: an existing run directory.
 
     Raises:
-        RunHeld: another process that lives trains it.
+        RunHeld: run is locked by a live process; callers may retry.
         UserError: the folder cannot be written.
     """
 
@@ -65,10 +65,10 @@ class RunLock:
             self._path.unlink()
 
     def check(self) -> None:
-        """See that the lock is still this process's, as it may have been taken for dead.
+        """Check that this process still holds the lock and was not taken for dead.
 
         Raises:
-            RunFailed: it is not. Whatever lies in the directory is another process's now.
+            RunFailed: another process holds the lock and owns the directory now.
         """
         if _Seen.at(self._path) is None:
             raise RunFailed(
@@ -84,21 +84,21 @@ class RunLock:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A lock file as it was read: equal as long as nobody has touched it."""
+    """A lock file as read; two reads are equal if it was not touched in between."""
 
     text: str
     touched: int
 
     @classmethod
     def at(cls, path: Path) -> _Seen | None:
-        """Read it; None where there is none. Opening it makes a network file system look anew."""
+        """Read a lock file; None if missing. Opening it refreshes a network file system's cache."""
         with suppress(FileNotFoundError), path.open(errors="replace") as file:
             return cls(file.read(), os.fstat(file.fileno()).st_mtime_ns)
         return None
 
     @property
     def owner(self) -> Owner | None:
-        """Its holder; None if it had no time to write who it is."""
+        """The holder; None if it has not been written yet."""
         try:
             return Owner.parse(self.text.splitlines()[0])
         except (ValueError, IndexError):
@@ -111,7 +111,7 @@ class _Seen:
 
 
 def _take(folder: Path) -> Path:
-    """Make this process's lock and return its path."""
+    """Create this process's lock and return its path."""
     try:
         while True:
             dead = {path: _dead(folder, path) for path in _locks(folder)}
@@ -122,7 +122,7 @@ def _take(folder: Path) -> Path:
                     for path in others:
                         path.unlink(missing_ok=True)
                     return mine
-                mine.unlink()  # one that released its lock and took it again was faster
+                mine.unlink()  # a process that released and retook its lock was faster
             time.sleep(random.uniform(0.01, 0.2))
     except OSError as error:
         raise UserError(
@@ -136,7 +136,7 @@ def _locks(folder: Path) -> list[Path]:
 
 
 def _create(path: Path) -> bool:
-    """Make the file; False when another process has."""
+    """Create the file; False if another process already has."""
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except FileExistsError:
@@ -153,10 +153,10 @@ def _create(path: Path) -> bool:
 
 
 def _dead(folder: Path, path: Path) -> _Seen | None:
-    """A lock whose holder is dead, or None if it has just been released.
+    """Return the lock of a dead holder; None if it has just been released.
 
     Raises:
-        RunHeld: its holder lives.
+        RunHeld: the holder is alive.
     """
     seen = _watch(path, MOMENT, 0.01, lambda seen: not seen.text)  # it may be about to write
     if seen is None or (seen.owner is not None and seen.owner.is_dead()):
@@ -181,7 +181,7 @@ def _dead(folder: Path, path: Path) -> _Seen | None:
 def _watch(
     path: Path, seconds: float, pause: float, goes_on: Callable[[_Seen], bool]
 ) -> _Seen | None:
-    """Read a lock again and again, as long as there is one that is to be watched further."""
+    """Read a lock repeatedly while it exists and `goes_on` holds, for at most `seconds`."""
     deadline = time.monotonic() + seconds
     while (seen := _Seen.at(path)) is not None and goes_on(seen) and time.monotonic() < deadline:
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""Which process has a run, and whether it still lives: as far as this machine can see."""
+"""The process that holds a run's lock, and whether it is alive."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Owner:
-    """A process.
+    """Identifies a process across machines and containers.
 
     Attributes:
         host: the machine's name.
-        namespace: of process numbers there: a container's process 7 is not its host's.
-        pid: its number.
-        started: when, in the kernel's ticks, as numbers are used again; "?" where nobody says.
+        namespace: PID namespace: a container's process 7 is not its host's.
+        pid: process ID.
+        started: start time in kernel ticks, as process IDs are reused; "?" where unknown.
     """
 
     host: str
@@ -31,10 +31,10 @@ class Owner:
 
     @classmethod
     def parse(cls, text: str) -> Owner:
-        """What `str` has written.
+        """Parse the output of `str`.
 
         Raises:
-            ValueError: it has not written this.
+            ValueError: the text is not such output.
         """
         host, namespace, pid, started = text.split()
         return cls(host, namespace, int(pid), started)
@@ -43,7 +43,7 @@ class Owner:
         return " ".join(map(str, asdict(self).values()))
 
     def is_dead(self) -> bool:
-        """Whether it ran on this machine and is gone; False where one cannot know."""
+        """Whether it ran on this machine and has ended; False if unknown."""
         if not self._is_local():
             return False
         if self.started == "?":
@@ -51,7 +51,7 @@ class Owner:
         return self.started != _started(self.pid)
 
     def is_alive(self) -> bool:
-        """Whether it runs on this machine; False where one cannot know."""
+        """Whether it runs on this machine; False if unknown."""
         return self._is_local() and self.started != "?" and self.started == _started(self.pid)
 
     def _is_local(self) -> bool:
@@ -66,7 +66,7 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> str:
-    """Empty without such a process, or with one that has ended and is only waited for."""
+    """Start time of a process; "" if there is none or it is a zombie, "?" without /proc."""
     if not Path("/proc/self/stat").exists():
         return "?"
     try:

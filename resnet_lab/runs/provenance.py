@@ -1,4 +1,4 @@
-"""Where a number comes from: versions, hardware and the state of the code."""
+"""Provenance of results: versions, hardware and the state of the code."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from resnet_lab.parts.files import loaded_files
 
 
 def now() -> str:
-    """The present time in UTC, ISO 8601, to the second."""
+    """The current time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 DECIDES_BITS = ("device", "processor", "processes", "torch", "resnet_lab", "git", "code")
-"""What must be the same for a run that is continued to have the bits of an uninterrupted one; the
-number of threads stands in the device of runs on the CPU. Older runs do not know their code."""
+"""Values that must be equal for a resumed run to be bit-identical to an uninterrupted one. On the
+CPU "device" includes the number of threads. Older runs lack "code"."""
 
 
 def provenance(device: str) -> dict[str, Any]:
     """Describe this machine and this code.
 
     Args:
-        device: what computes, in words, such as "cpu (2 threads)" or the name of a GPU.
+        device: description of the device, such as "cpu (2 threads)" or the name of a GPU.
     """
     return {
         "created": now(),
@@ -49,14 +49,14 @@ def provenance(device: str) -> dict[str, Any]:
 def note_resumption(
     known: dict[str, Any], here: dict[str, Any], step: int, inexact: Sequence[str] = ()
 ) -> None:
-    """Enter in a run's provenance that it goes on here, and whether its bits stay the same.
+    """Add a resumption to a run's provenance, and whether the run stays bit-identical.
 
     Args:
-        known: provenance of the run so far; it will say what is so from here on, and keeps in
-            "resumed" what was so before.
+        known: provenance of the run so far; updated to that of this process, with the earlier
+            values kept in "resumed".
         here: `provenance` of this process.
         step: updates made before.
-        inexact: reasons, in words, for which bits may differ on this machine in any case.
+        inexact: further reasons why bits may differ.
     """
     changed = [
         f"{name} {known.get(name, 'unknown')} -> {here[name]}"
@@ -75,7 +75,7 @@ def note_resumption(
 
 @cache
 def code_checksum() -> str:
-    """16 hexadecimal digits: of the package's source files, edited ones or not."""
+    """Checksum of the package's source files as they are: 16 hexadecimal digits."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for file in sorted(root.rglob("*.py")):
@@ -84,7 +84,7 @@ def code_checksum() -> str:
 
 
 def trained_by_other_code(known: Mapping[str, Any]) -> str | None:
-    """Say by which code a run was trained, if it was not by this one; None also of older runs.
+    """Describe the code that trained a run, if it differs from this; None for older runs.
 
     Args:
         known: provenance of the run.

@@ -1,4 +1,4 @@
-"""Tables that grow while a run trains, each a Parquet file that is always readable."""
+"""Tables that grow during training, each in a Parquet file that is always readable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METRICS = pa.schema(
         ("value", pa.float64()),
     ]
 )
-"""metrics.parquet: one row a number; `step` counts the updates made so far."""
+"""metrics.parquet: one row per value; `step` counts the updates made so far."""
 
 LAYERS = pa.schema(
     [
@@ -36,21 +36,21 @@ LAYERS = pa.schema(
         ("value", pa.float64()),
     ]
 )
-"""layers.parquet: one row a layer and recording; `step` is the update that was about to be made."""
+"""layers.parquet: one row per recorded value; `step` is the update about to be made."""
 
 
 def encoded(rows: pa.Table) -> memoryview:
-    """The content of a Parquet file of these rows; its pages carry checksums."""
+    """Encode rows as a Parquet file with page checksums."""
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
     return memoryview(sink.getvalue())
 
 
 def read_table(file: Path | pa.NativeFile, schema: pa.Schema) -> pa.Table:
-    """Read what `encoded` has made.
+    """Read the output of `encoded`.
 
     Raises:
-        OSError, pa.ArrowException: the content is damaged, or has other columns.
+        OSError, pa.ArrowException: the file is damaged, or has other columns.
     """
     return pq.read_table(file, schema=schema, page_checksum_verification=True)
 
@@ -59,7 +59,7 @@ class RowFile:
     """The rows of one Parquet file: kept in memory as columns, written whole and atomically.
 
     Args:
-        path: of the file.
+        path: the file.
         schema: METRICS or LAYERS.
     """
 
@@ -70,11 +70,11 @@ class RowFile:
         self._new: dict[str, list[Any]] = {name: [] for name in schema.names}
 
     def __len__(self) -> int:
-        """How many rows there are, those not written yet included."""
+        """Number of rows, including those not written yet."""
         return int(self._table.num_rows) + len(self._new["step"])
 
     def between(self, first: int, last: int) -> pa.Table:
-        """The rows of steps from `first` to `last`, those not written yet included."""
+        """The rows of steps `first` to `last`, including those not written yet."""
         new = pa.Table.from_pydict(self._new, schema=self._table.schema)
         wanted = (pc.field("step") >= first) & (pc.field("step") <= last)
         return pa.concat_tables([self._table, new]).filter(wanted)
@@ -90,7 +90,7 @@ class RowFile:
             self._new[name].extend(values)
 
     def rows(self) -> pa.Table:
-        """All rows; those that are added later are in another table."""
+        """All rows so far, as a table that does not change later."""
         if self._new["step"]:
             new = pa.Table.from_pydict(self._new, schema=self._table.schema)
             self._table = pa.concat_tables([self._table, new]).combine_chunks()
@@ -102,13 +102,13 @@ class RowFile:
         self.write(self.rows())
 
     def write(self, rows: pa.Table) -> None:
-        """Let the file hold what `rows` has returned; any thread may. Does nothing if it does."""
+        """Write a table returned by `rows`, unless the file is up to date. Thread-safe."""
         if rows is not self._written or not self.path.exists():
             write_bytes(self.path, encoded(rows))
             self._written = rows
 
     def resume(self, keep: pc.Expression) -> None:
-        """Take up the rows of the file for which `keep` holds.
+        """Load the rows of the file for which `keep` holds.
 
         Raises:
             UserError: the file is damaged.
@@ -121,7 +121,7 @@ class RowFile:
                 raise UserError(f"{self.path} cannot be read: {error}") from error
 
     def take_up(self, rows: pa.Table) -> None:
-        """Go on from these rows and no others."""
+        """Replace all rows by these."""
         self._table = rows
         self._forget_new()
 

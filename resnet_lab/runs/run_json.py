@@ -1,4 +1,4 @@
-"""Reads values of a run.json and checks the type of each: the file may be damaged or foreign."""
+"""Typed access to the values of a run.json, which may be damaged or foreign."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from resnet_lab.errors import UserError
 
 @dataclass(frozen=True)
 class Values:
-    """Nested values by name. What is missing raises KeyError, what has another type UserError.
+    """Nested values by name. Missing values raise KeyError, values of a wrong type UserError.
 
     Attributes:
-        values: as JSON gave them.
-        place: of these values in the file, for messages: "", "networks.0.".
+        values: the values, as parsed from JSON.
+        place: their path in the file, for messages: "", "networks.0.".
     """
 
     values: Mapping[str, Any]
@@ -27,7 +27,7 @@ class Values:
         return self._inside(self.values[name], f"{self.place}{name}")
 
     def each(self, name: str) -> list[Values]:
-        """A list of groups of values, at least one."""
+        """A non-empty list of groups of values."""
         found = self.values[name]
         if not isinstance(found, list) or not found:
             raise self._wrong(name, "a list")
@@ -47,11 +47,11 @@ class Values:
         return found
 
     def text_or_none(self, name: str) -> str | None:
-        """A text, or None where there is none."""
+        """A text or None."""
         return None if self.values.get(name) is None else self.text(name)
 
     def one_of(self, name: str, known: Sequence[str]) -> str:
-        """One of the texts that are known."""
+        """One of the known texts."""
         found = self.text(name)
         if found not in known:
             raise self._wrong(name, f"one of {', '.join(known)}")
@@ -65,11 +65,11 @@ class Values:
         return found
 
     def whole_or_none(self, name: str) -> int | None:
-        """A whole number, 0 or more, or None where there is none."""
+        """A whole number, 0 or more, or None."""
         return None if self.values.get(name) is None else self.whole(name)
 
     def number(self, name: str, most: float = math.inf) -> float:
-        """A number from 0 to `most`; not a number where there is none, or null."""
+        """A number from 0 to `most`; NaN if missing or null."""
         found = self.values.get(name)
         if found is None:
             return math.nan
@@ -78,7 +78,7 @@ class Values:
         return float(found)
 
     def check(self, **expected: Any) -> None:
-        """Raise UserError for the first value that is not the one that another place says."""
+        """Raise UserError for the first value that differs from the expected one."""
         for name, value in expected.items():
             if self.values[name] != value:
                 raise self._wrong(name, repr(value))

@@ -3,9 +3,9 @@
 pyarrow's own concatenation holds a third more at its peak (200 runs: 413 MB, not 316), as its
 memory pool gives nothing back to NumPy; it is no faster.
 
-Words (network, quantity, layer name ...) repeat millions of times over a thousand runs, so each is
-kept as a small number, and a frame's column of them is categorical, its categories in alphabetical
-order. A layer's place takes two bytes a number; steps and values keep eight.
+Words (network, quantity, layer name ...) repeat millions of times over a thousand runs, so they are
+stored as small integer codes and become categorical columns, with categories in alphabetical order.
+Layer, stage and block take two bytes each; steps and values eight.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from resnet_lab.errors import UserError
 
 PLACES = ("layer", "stage", "block")
 MOST_ROWS = 20_000_000
-"""Rows of one file: a small file may claim any number of equal ones."""
+"""Most rows of one file, as a small file can encode any number of equal rows."""
 MOST_BYTES = 2**31
-"""Bytes of one file's columns in memory."""
+"""Most bytes of one file's columns in memory."""
 GROWTH = 1_000_000
-"""Rows by which a full stack grows at most: no second copy of a large one is ever made."""
+"""Most rows by which a full stack grows, so that a large one is never allocated twice."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """A column of words: `codes` are places in `known`."""
+    """A column of words: `codes` are indices into `known`."""
 
     codes: NDArray[Any]
     known: list[str]
@@ -100,14 +100,14 @@ def _read(file: Path, words: list[str]) -> pa.Table:
 
 
 def _check_size(about: pq.FileMetaData) -> None:
-    """Raise OSError for a file that would take more memory than any run's."""
+    """Raise OSError for a file that would take more memory than any run needs."""
     size = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
     if about.num_rows > MOST_ROWS or size > MOST_BYTES:
         raise OSError(f"{about.num_rows:,} rows of {size:,} bytes are more than any run has")
 
 
 def _check_places(file: Path, name: str, column: pa.ChunkedArray) -> None:
-    """Raise UserError for a layer, stage or block that two bytes cannot count."""
+    """Raise UserError for a layer, stage or block that does not fit in two bytes."""
     bounds = pc.min_max(column).as_py()
     for place in (bounds["min"], bounds["max"]):
         if place is not None and not 0 <= place <= np.iinfo(np.int16).max:
@@ -131,10 +131,10 @@ def _words(column: pa.ChunkedArray) -> Words:
 
 
 class Stack:
-    """Rows of many runs, below each other in the order in which they were added.
+    """Rows of many runs, stacked in the order in which they were added.
 
     Args:
-        schema: of every run's table.
+        schema: schema of every run's table.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
@@ -147,7 +147,7 @@ class Stack:
         }
 
     def add(self, run: str, rows: Rows) -> None:
-        """Put the rows of a run, named by its identity, below those that are here."""
+        """Append the rows of a run, named by its identity."""
         start, stop = self._count, self._count + rows.count
         for column in self._columns.values():
             if stop > len(column):
@@ -166,7 +166,7 @@ class Stack:
         self._count = stop
 
     def remove(self, run: str) -> None:
-        """Take the rows of a run away again."""
+        """Remove the rows of a run."""
         keep = np.repeat([name != run for name, _ in self._runs], [n for _, n in self._runs])
         for name, column in self._columns.items():
             self._columns[name] = column[: self._count][keep]
@@ -174,7 +174,7 @@ class Stack:
         self._count = int(keep.sum())
 
     def frame(self) -> pd.DataFrame:
-        """Return all rows, with the run's identity as first column; the stack is empty then."""
+        """Return all rows, with the run's identity as first column, and empty the stack."""
         places = {run: place for place, (run, _) in enumerate(self._runs)}
         counts = [count for _, count in self._runs]
         codes = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
@@ -188,13 +188,13 @@ class Stack:
 
 
 def _kind(field: pa.Field) -> Any:
-    """The type that a column has in memory: two bytes for places and, at first, words' codes."""
+    """In-memory type of a column: two bytes for `PLACES` and, at first, for codes of words."""
     small = pa.types.is_string(field.type) or field.name in PLACES
     return np.int16 if small else field.type.to_pandas_dtype()
 
 
 def _categorical(codes: NDArray[Any], known: dict[str, int]) -> pd.Categorical:
-    """Return words by their codes, categories in alphabetical order, in the smallest type."""
+    """Return a categorical column, its categories in alphabetical order, in the smallest type."""
     words = sorted(known)
     ranks = np.empty(len(words), dtype=np.min_scalar_type(-max(len(words), 1)))
     ranks[[known[word] for word in words]] = np.arange(len(words))

@@ -1,4 +1,4 @@
-"""A run in a few lines, for the terminal."""
+"""Summary of a run for the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLUMNS = {
 
 
 def summary_lines(info: dict[str, Any]) -> list[str]:
-    """Final errors of each member, one line a member under a header.
+    """Final errors of each member, one line per member under a header.
 
     Args:
         info: contents of run.json.

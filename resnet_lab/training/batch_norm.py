@@ -1,4 +1,4 @@
-"""Two practices of the paper's batch normalisation: ghost batches and precise statistics."""
+"""Two variants of batch normalisation from the paper: ghost batches and precise statistics."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from resnet_lab.networks.spec import NetworkSpec
 
 
 class GhostBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that in training normalises each group of `ghost` images by itself.
+    """Batch norm that normalises each group of `ghost` images separately in training.
 
-    R 4.2 trained batches of 128 on two GPUs, so each norm saw 64 images. Running statistics move
-    by the mean over the groups. Parameters and buffers are those of the norm it replaces.
+    R 4.2 trained batches of 128 on two GPUs, so each norm saw 64 images. Running statistics are
+    updated with the mean over the groups. Parameters and buffers are those of the replaced norm.
 
     Args:
-        norm: the batch norm to take over.
-        ghost: images a group; it must divide the batch.
+        norm: the batch norm to replace.
+        ghost: images per group; it must divide the batch size.
     """
 
     def __init__(self, norm: nn.BatchNorm2d, ghost: int) -> None:
@@ -42,7 +42,7 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         assert self.running_mean is not None
         assert self.running_var is not None
         step_size = self._step_size()
-        # Whole images: each group is one piece of memory, channels last or not.
+        # Splitting by image keeps each group contiguous in either memory format.
         groups = torch.split(input, self.ghost)
         means = self.running_mean.repeat(len(groups), 1)
         variances = self.running_var.repeat(len(groups), 1)
@@ -70,12 +70,12 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
 
 
 def check_batch_norms(config: Config, data: Data) -> None:
-    """Check that each batch norm sees more than one value a channel: one has no variance.
+    """Check that each batch norm sees more than one value per channel, as one has no variance.
 
-    The smallest maps are the last; small images shrink to 1 x 1 there.
+    The last feature maps are the smallest; small images shrink to 1 x 1 there.
 
     Raises:
-        UserError: a norm would see a single image in a map of 1 x 1.
+        UserError: a norm would see a single image with a 1 x 1 feature map.
     """
     processes = config.trainer.processes
     images = config.ghost_batch or config.recipe.batch_size
@@ -90,19 +90,19 @@ def check_batch_norms(config: Config, data: Data) -> None:
 
 
 def _last_map(spec: NetworkSpec, data: Data) -> int:
-    """Positions of the last convolution's output."""
+    """Number of spatial positions in the last convolution's output."""
     channels, *sides = data.image_shape
     positions = 1
     for side in sides:
         layers = layer_table(
             spec, num_classes=data.num_classes, in_channels=channels, image_size=side
         )
-        positions *= layers[-2].output_size[0]  # the classifier is behind it
+        positions *= layers[-2].output_size[0]  # the last layer is the classifier
     return positions
 
 
 def use_ghost_batches(network: nn.Module, ghost: int) -> None:
-    """Replace every batch norm of `network` by one that sees groups of `ghost` images."""
+    """Replace every batch norm of `network` by one that normalises groups of `ghost` images."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.BatchNorm2d:
@@ -113,12 +113,12 @@ def use_ghost_batches(network: nn.Module, ghost: int) -> None:
 def estimate_precisely(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace the running statistics by plain averages over many images ("precise BN").
 
-    The authors' released models were finished so. The weights stay as they are, and so does the
-    mode of the network. Where processes train together, their averages are averaged.
+    The authors' released models were finished this way. Weights and training mode are unchanged.
+    In distributed training the averages are averaged over processes.
 
     Args:
-        network: whose batch norms are re-estimated.
-        batches: images (N, C, H, W) on the network's device, each batch of the training's size.
+        network: the network whose batch norms are re-estimated.
+        batches: images (N, C, H, W) on the network's device, in batches of the training size.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms:

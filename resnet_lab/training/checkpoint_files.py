@@ -1,8 +1,7 @@
-"""Checkpoint files: the state of the training and the rows so far, with a checksum at the end.
+"""Checkpoint files: training state and recorded rows, with a checksum at the end.
 
-A checkpoint holds everything that a run continues with, rows and the contents of run.json among
-it, so that one file with one checksum is enough: whatever else in the run directory is damaged or
-missing is written anew from it. `torch.load` reads such a file too.
+A checkpoint holds everything needed to resume a run, including its rows and run.json. Damaged or
+missing files of the run directory are rewritten from it. `torch.load` can read it too.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ TRAILER = len(MARK) + 64 + 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run continues with, besides what Lightning reads itself.
+    """The parts of a checkpoint that Lightning does not read itself.
 
     Attributes:
-        path: of the file.
+        path: the file.
         step: updates made.
         info: contents of run.json at that step.
         metrics: rows of metrics.parquet.
@@ -47,16 +46,16 @@ class Checkpoint:
 
 
 class DamagedCheckpoint(Exception):
-    """The file is not what was written."""
+    """The checkpoint file does not match its checksum."""
 
 
 def checkpoint_path(run: RunDirectory, step: int) -> Path:
-    """Where the checkpoint after `step` updates lies."""
+    """Path of the checkpoint after `step` updates."""
     return run.checkpoints / f"step-{step:09d}.ckpt"
 
 
 def copied(value: Any) -> Any:
-    """Copy nested values so that training may go on, tensors to the host."""
+    """Copy nested values, tensors to the host, so that training may change the originals."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, Mapping):
@@ -69,11 +68,11 @@ def copied(value: Any) -> Any:
 def write_checkpoint(
     path: Path, state: Mapping[str, Any], metrics: pa.Table, layers: pa.Table
 ) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint atomically.
 
     Args:
-        path: of the file.
-        state: Lightning's checkpoint, with contents of run.json as "info".
+        path: the file to write.
+        state: Lightning's checkpoint, with the contents of run.json as "info".
         metrics: all rows of metrics.parquet so far.
         layers: all rows of layers.parquet so far.
     """
@@ -85,10 +84,10 @@ def write_checkpoint(
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `write_checkpoint` has written, onto the CPU.
+    """Read a checkpoint written by `write_checkpoint`, onto the CPU.
 
     Raises:
-        DamagedCheckpoint: the checksum is another one, or missing.
+        DamagedCheckpoint: the checksum is wrong or missing.
         OSError: the file cannot be read.
     """
     content = path.read_bytes()
@@ -102,7 +101,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def newest_checkpoint(run: RunDirectory) -> Checkpoint | None:
-    """Find the last checkpoint of a run that is whole; damaged ones are named and passed over."""
+    """Find the newest intact checkpoint of a run; report damaged ones and skip them."""
     found = run.checkpoint_files()
     for path in reversed(found):
         try:

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: by time and by step, written beside the training, the last two kept."""
+"""Checkpoints of a run: by time and by step, written by a thread; the last two are kept."""
 
 from __future__ import annotations
 
@@ -28,25 +28,24 @@ from resnet_lab.training.interruption import Interruption
 KEPT = 2
 STEPS_BETWEEN_AGREEMENTS = 50
 FAILURES = 3
-"""Checkpoints in a row that cannot be written before the run ends: a disk that is full for a while
-costs nothing then, and one that stays full no more than the time between these checkpoints."""
+"""Failed checkpoints in a row before the run ends. A disk that is full for a while costs nothing;
+one that stays full costs no more than the time between these checkpoints."""
 
 
 class Checkpointer(pl.Callback):
-    """Save the state of the training by time and by step, and once more when it is interrupted.
+    """Save the training state by time and by step, and once more on interruption.
 
-    The training waits only for a copy; a thread writes rows, checkpoint and run.json, in this
-    order. What goes wrong there is raised in the training at its next step, and the training does
-    not end before the thread is done.
+    Training waits only for a copy; a thread then writes rows, checkpoint and run.json, in this
+    order. Its errors are raised in the training process at the next step. Training ends only after
+    the thread has finished.
 
     Args:
-        run: where to save.
+        run: directory to save to.
         seconds: time between two checkpoints.
         steps: updates between two checkpoints; 0: by time alone.
-        interruption: ends the training at the next step when requested.
-        saved: called in the first process after each checkpoint, when all files are up to date.
-        resumed: the checkpoint that the training continues from; it and the one before it count
-            as those kept.
+        interruption: ends training at the next step when requested.
+        saved: called on rank 0 after each checkpoint, when all files are up to date.
+        resumed: the checkpoint that training resumes from; it and the one before it are kept.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class Checkpointer(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        """Save when it is time; stop when asked to. A finished run has nothing to continue.
+        """Save when due and stop when requested. A finished run needs no checkpoint.
 
         Several updates may have been made since the last call.
         """
@@ -105,11 +104,11 @@ class Checkpointer(pl.Callback):
     # What
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Take the place of what reads and writes Lightning's checkpoints."""
+        """Replace Lightning's checkpoint reader and writer."""
         trainer.strategy.checkpoint_io = _Files(self._submit)
 
     def save(self, trainer: pl.Trainer) -> None:
-        """Begin to write a checkpoint, named by the number of updates made."""
+        """Start writing a checkpoint, named by the number of updates made."""
         self._settle()
         trainer.save_checkpoint(checkpoint_path(self._run, trainer.global_step))
         self._last = time.monotonic()
@@ -117,7 +116,7 @@ class Checkpointer(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add what only the other processes know: their batch norms' statistics, their losses."""
+        """Add the state of the other ranks: their batch-norm statistics and losses."""
         if trainer.world_size > 1:
             found: list[Any] = [None] * trainer.world_size
             dist.all_gather_object(found, copied(dict(pl_module.named_buffers())))
@@ -126,13 +125,13 @@ class Checkpointer(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep each process's own until the processes have met, as they are made equal then."""
+        """Hold each rank's own state until DDP has broadcast rank 0's, which would overwrite it."""
         buffers = checkpoint.get("buffers")
         if buffers is not None and len(buffers) == trainer.world_size:
             self._buffers = buffers
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take up this process's own buffers, and note where the training begins."""
+        """Restore this rank's own buffers, and note the step at which training starts."""
         self._interruption.take_back()
         self._seen = trainer.global_step
         if self._buffers is not None:
@@ -149,7 +148,7 @@ class Checkpointer(pl.Callback):
     def _write(
         self, state: dict[str, Any], metrics: pa.Table, layers: pa.Table, path: Path
     ) -> None:
-        """In the writer's thread: write everything, and only then delete older checkpoints."""
+        """Write everything, then delete older checkpoints. Runs in the writer thread."""
         self._run.check_held()
         self._run.metrics.write(metrics)
         self._run.layers.write(layers)
@@ -164,10 +163,10 @@ class Checkpointer(pl.Callback):
                 other.unlink()
 
     def _settle(self, *, last: bool = False) -> None:
-        """Wait until the checkpoint that is being written is there, and see whether it is.
+        """Wait for the pending checkpoint; warn or raise if it failed.
 
-        A file that cannot be written is tried again with the next checkpoint, as long as there
-        will be one and not for ever.
+        A failed write is retried with the next checkpoint, if there is one, a limited number of
+        times.
         """
         if self._writing is None:
             return
@@ -187,7 +186,7 @@ class Checkpointer(pl.Callback):
             self._saved()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Wait for what is being written; delete what one that was killed had no time to."""
+        """Wait for the pending checkpoint; delete leftovers of a killed process."""
         self._settle()
         self._writer.shutdown()
         if trainer.is_global_zero:
@@ -196,7 +195,7 @@ class Checkpointer(pl.Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Wait for what is being written; what goes wrong there does not hide the exception."""
+        """Wait for the pending checkpoint; its errors do not hide the exception."""
         try:
             self._settle()
         except Exception as error:
@@ -205,17 +204,17 @@ class Checkpointer(pl.Callback):
 
 
 def _up_to(run: RunDirectory, resumed: Path) -> list[Path]:
-    """The last checkpoints of a run, later ones left out as they are damaged."""
+    """The last checkpoints of a run up to `resumed`; later ones are damaged."""
     return [path for path in run.checkpoint_files() if path.name <= resumed.name][-KEPT:]
 
 
 def _passed(interval: int, before: int, now: int) -> bool:
-    """Whether a multiple of `interval` lies after `before` and not after `now`; 0 has none."""
+    """Whether a multiple of `interval` lies in (before, now]; never for interval 0."""
     return interval > 0 and now // interval > before // interval
 
 
 class _Files(TorchCheckpointIO):
-    """Lightning's way to files: what it saves is handed on, what it loads is verified."""
+    """Lightning's checkpoint I/O: passes saves on to `save` and verifies loads."""
 
     def __init__(self, save: Callable[[dict[str, Any], Path], None]) -> None:
         self._save = save

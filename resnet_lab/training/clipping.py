@@ -1,4 +1,4 @@
-"""Limits on gradient norms that never couple one network with another."""
+"""Gradient clipping that never couples one network with another."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def clip_gradients(network: nn.Module, limit: float, scope: Literal["layer", "ne
     """Scale gradients down so that no norm exceeds `limit`.
 
     Args:
-        network: whose parameters' gradients are scaled in place.
+        network: the network whose gradients are scaled in place.
         limit: largest Euclidean norm.
-        scope: "layer" limits each parameter tensor by itself, "network" all of them together.
+        scope: "layer" limits each parameter tensor separately, "network" all of them together.
     """
     parameters = [p for p in network.parameters() if p.grad is not None]
     if scope == "network":

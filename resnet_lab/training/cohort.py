@@ -1,9 +1,9 @@
 """The networks that one run trains side by side, on the same batches.
 
 The cohort minimises the sum of its members' losses. Members share no parameter, so each one's
-gradient is exactly that of its own loss, and one optimizer with one parameter group a member is
-exactly separate optimizers (each acts number by number or tensor by tensor). A test proves it bit
-for bit.
+gradient is exactly that of its own loss. One optimizer with one parameter group per member equals
+separate optimizers, as each acts element by element or tensor by tensor. A test proves it bit for
+bit.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NEVER = torch.iinfo(torch.int64).max
 def make_optimizer(
     recipe: RecipeConfig, networks: Sequence[nn.Module], device: torch.device
 ) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer with one parameter group a network."""
+    """Return the recipe's optimizer with one parameter group per network."""
     groups = [{"params": list(network.parameters())} for network in networks]
     made: torch.optim.Optimizer = OPTIMIZERS.get(recipe.optimizer).make(groups, recipe, device)
     return made
@@ -42,8 +42,8 @@ def make_optimizer(
 class Cohort(pl.LightningModule):
     """Train several networks on the same batches, each as if it were alone.
 
-    Per step and member, loss and error stay on the device in a ring of the last steps; the host
-    reads them only at logging steps.
+    Losses and errors of the last steps stay on the device in a ring buffer; the host reads them
+    only at logging steps.
 
     Args:
         members: the networks, by name.
@@ -51,12 +51,12 @@ class Cohort(pl.LightningModule):
         steps_per_epoch: iterations in which every training image is seen once (rounded up).
 
     Attributes:
-        loop: who counts the iterations, as run.json says it; here Lightning.
-        at: updates made (1,), on the device: what an update itself reads, which may be replayed.
-        names: of the members.
-        progress: of each member's conditional schedules.
-        diverged_at: for each member the step at which its loss was no longer finite, or at which
-            its weights or statistics were found not to be; or None.
+        loop: which loop counts the iterations, as named in run.json; here Lightning's.
+        at: updates made (1,), on the device, because an update may be replayed by a CUDA graph.
+        names: names of the members.
+        progress: state of each member's conditional schedules.
+        diverged_at: for each member the step at which its loss, weights or running statistics
+            were first found not finite; else None.
     """
 
     loop = "plain"
@@ -90,7 +90,7 @@ class Cohort(pl.LightningModule):
 
     @property
     def global_step(self) -> int:
-        """Updates made, whichever loop has made them."""
+        """Updates made, by any loop."""
         return self._updates
 
     @property
@@ -108,13 +108,13 @@ class Cohort(pl.LightningModule):
         return self.lr_at(member, self.global_step)
 
     def lr_at(self, member: int, step: int) -> float:
-        """Learning rate of a member's update at `step`, if nothing happens to it until then."""
+        """Learning rate of a member's update at `step`, if its progress does not change by then."""
         if member in self.frozen:
             return 0.0
         return learning_rate(self.recipe, step, self.progress[member])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The recipe's optimizer with one parameter group a member."""
+        """The recipe's optimizer with one parameter group per member."""
         return make_optimizer(self.recipe, self.networks, self.device)
 
     @property
@@ -123,7 +123,7 @@ class Cohort(pl.LightningModule):
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer itself, without Lightning's wrapping."""
+        """The optimizer without Lightning's wrapper."""
         return cast(torch.optim.Optimizer, self.optimizers(use_pl_optimizer=False))
 
     def scaled_gradient_norms(self, member: int) -> Tensor:
@@ -139,11 +139,11 @@ class Cohort(pl.LightningModule):
         return euclidean_norms(scaled)
 
     def on_train_start(self) -> None:
-        """Tell the device where the training begins."""
+        """Copy the starting step to the device."""
         self.at = torch.full((1,), self._updates, device=self.device)
 
     def set_learning_rates(self) -> None:
-        """Give every member the learning rate of the next update."""
+        """Set every member's learning rate for the next update."""
         for i, group in enumerate(self.optimizer.param_groups):
             group["lr"] = self.member_lr(i)
 
@@ -169,15 +169,15 @@ class Cohort(pl.LightningModule):
         watched: bool = False,
         lanes: Mapping[int, torch.cuda.Stream] | None = None,
     ) -> None:
-        """The update of all members on a batch: the only one, whichever loop makes it.
+        """Update all members on a batch; every loop calls this method.
 
-        It reads nothing of the host that changes with the steps, so that a CUDA graph may hold it.
+        It reads no host value that changes between steps, so that a CUDA graph can capture it.
 
         Args:
-            images: of the batch.
-            labels: of the images.
-            watched: callbacks are to see the gradients, before any clipping.
-            lanes: streams for members that run beside the others.
+            images: images of the batch.
+            labels: labels of the images.
+            watched: whether callbacks see the gradients, before any clipping.
+            lanes: CUDA streams by member; the other members run on the current stream.
         """
         lanes = lanes or {}
         images = images.contiguous(memory_format=torch.channels_last)
@@ -188,7 +188,7 @@ class Cohort(pl.LightningModule):
                 losses.append(self.learn(member, images, labels))
                 if self.trainer.world_size == 1:  # member by member, to save memory
                     losses.pop().backward()  # type: ignore[no-untyped-call]
-        if losses:  # of processes that train together: their gradients meet once an update
+        if losses:  # distributed: one gradient reduction per update
             self.manual_backward(torch.stack(losses).sum())
         for lane in lanes.values():
             torch.cuda.current_stream().wait_stream(lane)
@@ -200,7 +200,7 @@ class Cohort(pl.LightningModule):
         self.at += 1
 
     def training_members(self) -> list[int]:
-        """The members that take part in an update.
+        """Indices of the members that take part in an update.
 
         Under data parallelism every parameter must take part in the gradients' reduction.
         """
@@ -208,7 +208,7 @@ class Cohort(pl.LightningModule):
         return [i for i in range(len(self.names)) if together or i not in self.frozen]
 
     def learn(self, member: int, images: Tensor, labels: Tensor) -> Tensor:
-        """Return a member's loss on a batch, and remember loss and error as those of this step."""
+        """Return a member's loss on a batch, and store this step's loss and error."""
         loss, error = self.score(member, images, labels)
         slot = self.at % self.losses.shape[1]
         self.losses[member].index_copy_(0, slot, loss.detach().reshape(1))
@@ -217,7 +217,7 @@ class Cohort(pl.LightningModule):
         return loss
 
     def note_divergence(self, member: int, finite: Tensor) -> None:
-        """Remember this step as the first bad one unless `finite` () or there is one already."""
+        """Store this step as that of divergence, unless `finite` () or one is stored already."""
         first = self.first_bad[member]
         first.copy_(torch.minimum(first, torch.where(finite, NEVER, self.at[0])))
 
@@ -243,8 +243,8 @@ class Cohort(pl.LightningModule):
         """Mean training loss and error (percent) of each member over the last `steps` updates.
 
         Args:
-            steps: length of the window; what is not in the ring yet, or no longer, is left out.
-            all_processes: average over the processes that train together, all of which must ask.
+            steps: length of the window; steps not in the ring buffer are left out.
+            all_processes: average over all ranks, each of which must call this.
         """
         count = min(steps, self.global_step, self.losses.shape[1])
         last = torch.arange(self.global_step - count, self.global_step, device=self.device)
@@ -256,13 +256,13 @@ class Cohort(pl.LightningModule):
         return losses, errors
 
     def update_warmup(self) -> None:
-        """Look at the condition that ends the warm-up (R 4.2), every `warmup_window` updates."""
+        """Check the condition that ends the warm-up (R 4.2), every `warmup_window` updates."""
         recipe = self.recipe
         if recipe.warmup_until_error is None or self.global_step % recipe.warmup_window:
             return
         _, errors = self.window_means(recipe.warmup_window)
         for i, error in enumerate(errors):
-            if i not in self.frozen:  # whose errors in the ring are old
+            if i not in self.frozen:  # errors of frozen members are stale
                 self.progress[i] = after_training_error(
                     recipe, self.global_step, error, self.progress[i]
                 )
@@ -270,14 +270,14 @@ class Cohort(pl.LightningModule):
     def examine(self) -> None:
         """Note the members whose weights or running statistics are not finite.
 
-        The last update, or one just before an evaluation, has no loss that would show it.
+        No later loss would show it for the last update or one just before an evaluation.
         """
         for i, network in enumerate(self.networks):
             finite = [value.isfinite().all() for value in network.state_dict().values()]
             self.note_divergence(i, torch.stack(finite).all())
 
     def freeze_diverged(self) -> None:
-        """Stop training the members that were noted to diverge; the others go on unharmed."""
+        """Stop training the members that have diverged; the others continue unaffected."""
         first_bad = self.first_bad.clone()
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(first_bad, op=dist.ReduceOp.MIN)
@@ -293,7 +293,7 @@ class Cohort(pl.LightningModule):
                 parameter.grad = None
 
     def average_running_statistics(self) -> None:
-        """Give all processes the mean of their running batch-norm statistics."""
+        """Set the running batch-norm statistics to their mean over processes."""
         for network in self.networks:
             for buffer in network.buffers():
                 if buffer.is_floating_point():
@@ -306,7 +306,7 @@ class Cohort(pl.LightningModule):
             values /= dist.get_world_size()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save what state dicts do not hold."""
+        """Save the state that state dicts do not hold."""
         checkpoint["cohort"] = {
             "names": list(self.names),
             "progress": [vars(progress) for progress in self.progress],
@@ -314,7 +314,7 @@ class Cohort(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up schedules and frozen members, whichever loop has counted the updates."""
+        """Restore schedules, frozen members and the update count, from any loop."""
         self._updates = checkpoint["global_step"]
         state = checkpoint["cohort"]
         assert tuple(state["names"]) == self.names
@@ -324,13 +324,13 @@ class Cohort(pl.LightningModule):
             self._freeze(member)
 
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
-        """Batches are made on the device or moved there; tensors already there stay."""
+        """Move a batch to the device, if it was not made there."""
         return tuple(part.to(device, non_blocking=True) for part in cast(Sequence[Tensor], batch))
 
 
 @contextmanager
 def beside(lane: torch.cuda.Stream | None) -> Iterator[None]:
-    """Work on a stream after what has been queued so far; None: where work is queued anyway."""
+    """Queue work on stream `lane`, after all work queued so far; None: on the current stream."""
     if lane is None:
         yield
         return

@@ -1,13 +1,12 @@
-"""One iteration as a program that the GPU replays by itself: a CUDA graph.
+"""Training iterations replayed on the GPU as a CUDA graph.
 
-A ResNet-20 step on a large GPU is shorter than the time in which Python launches its kernels. Here
-everything that differs from one iteration to the next (which images, how they are augmented, the
-learning rates, the step) lies in tensors on the device, filled for a whole stretch at once. So
-the kernels of one iteration are recorded once and replayed as they are. Members of a cohort run
-side by side, each on a stream of its own.
+A ResNet-20 step on a large GPU takes less time than Python needs to launch its kernels. Here
+everything that differs between iterations (images, augmentation, learning rates, step) lies in
+tensors on the device, filled for many iterations at once. So the kernels of one iteration are
+captured once and replayed. Members of a cohort run in parallel, each on its own stream.
 
-A graph is not trusted before it is proven: its first replay must lead where the same iteration,
-run kernel by kernel, has led. Otherwise the run goes on without it, with a warning.
+A graph is verified first: its first replay must give the same result as the same iteration run
+kernel by kernel. Otherwise the run continues without it, with a warning.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from resnet_lab.data.memory import InMemoryData
 from resnet_lab.training.cohort import Cohort
 
 LONGEST = 256
-"""Iterations that are planned at once, at most."""
+"""Most iterations that are planned at once."""
 WARM_UP = 3
-"""Iterations before the capture: libraries choose kernels, compilers compile."""
+"""Warm-up iterations before the capture, in which libraries choose kernels and code compiles."""
 TOLERANCE = 0.05
-"""Of the length of an update: kernels that add in changing order differ by far less."""
+"""Relative to the norm of an update; a changing order of additions differs by far less."""
 
 
 class CudaGraph:
-    """The iterations of some members, replayed; on the CPU, which has no graphs, simply run.
+    """The iterations of some members, replayed as a CUDA graph; on the CPU they are just run.
 
     Args:
-        cohort: on its device, after its first update.
+        cohort: the cohort, on its device, after its first update.
         data: images in memory.
-        seed: of the run.
-        members: indices of those that train.
+        seed: the run's seed.
+        members: indices of the members that train.
     """
 
     def __init__(self, cohort: Cohort, data: InMemoryData, seed: int, members: list[int]) -> None:
@@ -48,11 +47,11 @@ class CudaGraph:
         device = cohort.device
         rows, batch = self._plan(0).shape
         self._plans = torch.zeros(LONGEST, rows, batch, dtype=torch.int64, device=device)
-        exact = torch.float64 if device.type == "cpu" else torch.float32  # as Python's own numbers
+        exact = torch.float64 if device.type == "cpu" else torch.float32  # as Python's floats
         self._rates = torch.zeros(LONGEST, len(cohort.names), dtype=exact, device=device)
         self._place = torch.zeros(1, dtype=torch.int64, device=device)
         self._rate_of = [torch.zeros((), dtype=exact, device=device) for _ in cohort.names]
-        others = members[1:] if device.type == "cuda" else []  # the first stays with the batch
+        others = members[1:] if device.type == "cuda" else []  # the first uses the current stream
         self._lanes = {
             member: torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             for member in others
@@ -63,12 +62,12 @@ class CudaGraph:
     def of(
         cls, cohort: Cohort, data: InMemoryData, seed: int, members: list[int]
     ) -> CudaGraph | None:
-        """Capture and prove; None, with a warning, where the graph cannot be had or trusted."""
+        """Capture and verify a graph; None, with a warning, if either fails."""
         made = cls(cohort, data, seed, members)
         return made if cohort.device.type != "cuda" else made.proven()
 
     def proven(self) -> CudaGraph | None:
-        """Capture; return this, or None with a warning."""
+        """Capture and verify; return self, or None with a warning."""
         try:
             with self._rates_on_device():
                 trusted = self._capture()
@@ -82,7 +81,7 @@ class CudaGraph:
         return None
 
     def run(self, step: int, stop: int) -> int:
-        """Make the updates from `step` to before `stop`, at most LONGEST; return how many."""
+        """Make the updates in [step, stop), at most LONGEST; return how many."""
         count = min(stop - step, LONGEST)
         steps = range(step, step + count)
         self._load(steps)
@@ -98,7 +97,7 @@ class CudaGraph:
         return self._data.train_plan(step, seed=self._seed, batch_size=batch_size)
 
     def _load(self, steps: range) -> None:
-        """Tell the device what is to come, without waiting for it."""
+        """Copy the plan of the next steps to the device, without synchronising."""
         cohort = self._cohort
         plans = torch.stack([self._plan(step) for step in steps])
         rates = torch.tensor(
@@ -111,7 +110,7 @@ class CudaGraph:
         self._place.zero_()
 
     def _iterate(self) -> None:
-        """One iteration that reads nothing of the host."""
+        """Run one iteration that reads nothing from the host."""
         cohort = self._cohort
         plan = self._plans.index_select(0, self._place)[0]
         rates = self._rates.index_select(0, self._place)[0]
@@ -123,7 +122,7 @@ class CudaGraph:
 
     @contextmanager
     def _rates_on_device(self) -> Iterator[None]:
-        """The optimizer's learning rates are these tensors for a while."""
+        """While entered, the optimizer's learning rates are tensors on the device."""
         groups = self._cohort.optimizer.param_groups
         before = [group["lr"] for group in groups]
         for group, rate in zip(groups, self._rate_of, strict=True):
@@ -136,7 +135,7 @@ class CudaGraph:
 
     @contextmanager
     def _capturable(self) -> Iterator[None]:
-        """Tell fused optimizers, whose state is all on the device, that a capture is meant."""
+        """While entered, fused optimizers are capturable; all their state is on the device."""
         groups = [one for one in self._cohort.optimizer.param_groups if one.get("fused")]
         for group in groups:
             group["capturable"] = True
@@ -147,7 +146,7 @@ class CudaGraph:
                 group["capturable"] = False
 
     def _capture(self) -> bool:
-        """Capture an iteration; say whether it does what the same kernels did one by one."""
+        """Capture an iteration; return whether its replay equals a run kernel by kernel."""
         self._load(range(self._cohort.global_step, self._cohort.global_step + 1))
         state = self._state()
         before = [tensor.clone() for tensor in state]
@@ -170,7 +169,7 @@ class CudaGraph:
         return trusted
 
     def _state(self) -> list[Tensor]:
-        """Everything that an iteration changes."""
+        """All tensors that an iteration changes."""
         cohort = self._cohort
         momenta = [value for held in cohort.optimizer.state.values() for value in held.values()]
         return [
@@ -183,10 +182,10 @@ class CudaGraph:
 
 
 def lead_to_the_same(before: list[Tensor], expected: list[Tensor], found: list[Tensor]) -> bool:
-    """Whether each tensor went from `before` to `found` as it went to `expected`, about.
+    """Whether each tensor's change from `before` to `found` is about that to `expected`.
 
-    What did not change must not have changed; otherwise the way between the two ends may be
-    `TOLERANCE` of the way made. NaN equals NaN.
+    A tensor that should not change must be equal; otherwise the error may be `TOLERANCE` of the
+    change. NaN equals NaN.
     """
     gaps = [_distance(*pair) for pair in zip(expected, found, strict=True)]
     ways = [_distance(*pair) for pair in zip(before, expected, strict=True)]

@@ -1,4 +1,4 @@
-"""Which device computes."""
+"""Choice of the device to train on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def choose_device(name: str, count: int = 1) -> torch.device:
     """Turn "auto", "cpu", "cuda" or "mps" into a device that this machine has.
 
     Args:
-        name: "auto" takes CUDA where there is a GPU, else the CPU.
-        count: devices wanted on this machine.
+        name: "auto" is CUDA where there is a GPU, else the CPU.
+        count: number of devices needed on this machine.
 
     Raises:
         UserError: this machine lacks the device, or has fewer of them.
@@ -32,12 +32,12 @@ def choose_device(name: str, count: int = 1) -> torch.device:
         )
     if chosen != "cuda":
         return torch.device(chosen)
-    torch.backends.cudnn.allow_tf32 = False  # float32 means float32, in convolutions as well
+    torch.backends.cudnn.allow_tf32 = False  # full float32 precision in convolutions too
     return torch.device(chosen, 0)
 
 
 def device_in_words(device: torch.device) -> str:
-    """Name a device as a reader wants it: the GPU's model, or "cpu (2 threads)"."""
+    """Name a device for readers: the GPU's model, or "cpu (2 threads)"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({torch.get_num_threads()} threads)"

@@ -1,4 +1,4 @@
-"""What breaks a run off that is no mistake of the program: memory and disks; in words."""
+"""Error messages for runs that fail for lack of memory or disk space."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from resnet_lab.errors import RunFailed
 from resnet_lab.files import CLOSED, NO_ROOM
 
 NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
-"""How torch says it where it has no exception of its own: on the CPU and on MPS."""
+"""Text of torch's out-of-memory errors on CPU and MPS, which have no exception class."""
 
 
 def in_words(error: Exception, config: Config, run: Path, step: int) -> Exception:
-    """A `RunFailed` that says what to do, if this is known; else the error as it is.
+    """Return a `RunFailed` that says what to do, for a known error; else the error unchanged.
 
     Args:
-        error: that broke the training off.
-        config: of the run.
+        error: the error that ended training.
+        config: configuration of the run.
         run: its directory.
-        step: updates made before.
+        step: updates made before the error.
     """
     if isinstance(error, OSError) and error.errno in (*NO_ROOM, *CLOSED):
         way_out = "make room" if error.errno in NO_ROOM else "let it be written again"

@@ -1,4 +1,4 @@
-"""Errors of networks on a split, every image counted exactly once."""
+"""Evaluation of networks on a split; every image counts exactly once."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Score:
     """Result of an evaluation.
 
     Attributes:
-        images: how many were counted, over all processes.
-        loss: mean cross-entropy of the (averaged) prediction, nats; infinite where the network puts
-            out anything that is not finite.
+        images: number of images, over all processes.
+        loss: mean cross-entropy of the (averaged) prediction, nats; infinite if any output of the
+            network is not finite.
         error: top-1 error, percent; an image whose logits are not all finite counts as wrong.
-        top5_error: percent; the same.
+        top5_error: top-5 error, percent, counted in the same way.
     """
 
     images: int
@@ -38,16 +38,16 @@ def evaluate(
 ) -> list[Score]:
     """Score networks in evaluation mode and float32, on the same pass over the images.
 
-    With several views of an image the softmax scores are averaged (R 3.4). Where processes train
-    together each brings its own batches, and the counts of all are added.
+    With several views of an image the softmax scores are averaged (R 3.4). In distributed training
+    each rank evaluates its own batches and the counts are summed.
 
     Args:
-        networks: from (N, C, H, W) to (N, classes) logits; their modes are restored.
+        networks: map (N, C, H, W) to (N, classes) logits; their modes are restored.
         batches: (views, labels), where each view is (N, C, H, W) and labels (N,).
-        device: where the networks are.
+        device: device of the networks.
     """
     modes = [network.training for network in networks]
-    exact = torch.float64 if device.type != "mps" else torch.float32  # which has no other
+    exact = torch.float64 if device.type != "mps" else torch.float32  # MPS has no float64
     totals = torch.zeros(len(networks), 4, dtype=exact, device=device)
     try:
         for network in networks:
@@ -82,7 +82,7 @@ def _counts(
 
 
 def are_finite(logits: Tensor) -> Tensor:
-    """Whether each of (N, classes) logits says anything: NaN is no class, though argmax has one.
+    """Whether all logits (N, classes) of each image are finite; argmax of NaN would be a class.
 
     Returns:
         bool (N,).

@@ -1,8 +1,8 @@
 """Ctrl-C, SIGTERM and a closed terminal end a run cleanly: at the next step, with a checkpoint.
 
-A command enters an `Interruption` as its first act, and what it does enters its own inside it.
-A signal that comes to one of them is known to all: to those inside, however much later they are
-entered, and to those outside when the inner one is left. So none is lost between two of them.
+A command enters an `Interruption` first; training enters another one inside it. A signal received
+by one reaches all: inner ones even if entered later, outer ones when the inner one exits. So no
+signal is lost in between.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ SIGNALS = tuple(
 )
 
 _entered: list[Interruption] = []
-"""The interruptions of the main thread, the outermost first."""
+"""The entered interruptions of the main thread, outermost first."""
 
 
 class Interruption:
-    """While entered, the first signal only sets `requested`; a second SIGINT is obeyed at once.
+    """Signal handlers: the first signal sets `requested`; a second SIGINT interrupts at once.
 
     Outside the main thread, where Python delivers no signals, it does nothing.
 
     Args:
-        at_once: obey every signal at once, by KeyboardInterrupt: nothing would be lost. One that
-            came before is obeyed on entering.
+        at_once: raise KeyboardInterrupt at every signal, where no work would be lost. A signal
+            received earlier raises on entering.
     """
 
     def __init__(self, *, at_once: bool = False) -> None:
@@ -69,14 +69,14 @@ class Interruption:
             _entered[-1].requested = _entered[-1]._signalled = True
 
     def request(self) -> None:
-        """Ask for the end of the run as a first signal does; any thread may."""
+        """Request the end of the run, like a first signal. Thread-safe."""
         self.requested = True
 
     def take_back(self) -> None:
-        """Handle the signals again, whatever a library has put in the place of this meanwhile.
+        """Reinstall the signal handlers after a library has replaced them.
 
-        Lightning has its own way with SIGTERM: it ends a run without a checkpoint, and of several
-        processes that train together the first sends to the others in the midst of a step.
+        Lightning's SIGTERM handler ends a run without a checkpoint, and its rank 0 forwards the
+        signal to the other ranks in the middle of a step.
         """
         for number in self._previous if self in _entered else ():
             signal.signal(number, self._request)
@@ -89,7 +89,7 @@ class Interruption:
 
 
 def heeded_signals() -> list[signal.Signals]:
-    """The signals that ask for an end: a SIGHUP that is ignored, as by nohup, stays so."""
+    """The signals that end a run. An ignored SIGHUP, as under nohup, stays ignored."""
     hangup = getattr(signal, "SIGHUP", None)
     return [
         number
@@ -99,15 +99,15 @@ def heeded_signals() -> list[signal.Signals]:
 
 
 def interruption_requested() -> bool:
-    """Whether a signal has come to any interruption that is entered."""
+    """Whether any entered interruption has received a signal."""
     return bool(_entered) and _entered[-1]._signalled
 
 
 @contextmanager
 def signals_held_back() -> Iterator[None]:
-    """While entered, signals wait; processes that are started keep them so until they let them in.
+    """While entered, signals are blocked, also in child processes until they unblock them.
 
-    A new process can say what a signal means to it only when its imports are done.
+    A new process can install its signal handlers only after its imports.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -120,6 +120,6 @@ def signals_held_back() -> Iterator[None]:
 
 
 def let_signals_in() -> None:
-    """Take what has waited since this process was started, now that its handlers are there."""
+    """Unblock signals that arrived since process start, now that handlers are installed."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

@@ -11,17 +11,17 @@ from torch.optim.optimizer import ParamsT
 
 
 class LARS(torch.optim.Optimizer):
-    """SGD with momentum in which every layer has a rate of its own.
+    """SGD with momentum and a separate learning rate for every layer.
 
-    One-dimensional parameters (biases, norms) are updated as by SGD without weight decay, as is the
-    convention. Nothing here waits for the device, and the learning rate may be a tensor.
+    One-dimensional parameters (biases, norms) are updated by SGD without weight decay, as is the
+    convention. Nothing here synchronises with the device; the learning rate may be a tensor.
 
     Args:
         params: parameters or groups of them.
         lr: global learning rate.
-        momentum: share of the last step in the next.
-        weight_decay: of the parameters with more than one dimension.
-        trust_coefficient: the ratio of step and weights that a layer's own rate aims at.
+        momentum: fraction of the last step added to the next.
+        weight_decay: for parameters with more than one dimension.
+        trust_coefficient: target ratio of a layer's step norm to its weight norm, before lr.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class LARS(torch.optim.Optimizer):
 
 
 def trust_ratio(weight: Tensor, group: Mapping[str, Any]) -> Tensor:
-    """Return a layer's own rate (), 1 for weights or gradients of zeros."""
+    """Return a layer's rate (), 1 if its weights or gradients are all zero."""
     assert weight.grad is not None
     length, slope = weight.detach().norm(), weight.grad.norm()
     ratio = group["trust_coefficient"] * length / (slope + group["weight_decay"] * length)

@@ -1,11 +1,11 @@
-"""Which launcher's environment variables a run heeds, where several processes train it together.
+"""Which launchers' environment variables a run reads in distributed training.
 
-torchrun, SLURM and Lightning number processes by environment variables. Whatever a launcher has
-started inherits these, a shell inside an allocation as well, and a run that has nothing to do with
-that launch must not heed them: the configuration says how many processes train together.
+torchrun, SLURM and Lightning number processes by environment variables. Every child process of a
+launcher inherits these, even a shell inside an allocation. A run that is not part of that launch
+must ignore them: the configuration says how many processes train together.
 
-torch.distributed.run is no substitute: it starts processes, as Lightning does here, and takes the
-variables that it finds at their word.
+torch.distributed.run is no substitute: it starts processes, as Lightning does here, and trusts the
+variables that it finds.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ OTHERS = (
     *("PMI_RANK", "PMI_SIZE"),
 )
 PEERS = (*TORCHRUN, *MEETING, *SLURM, *OTHERS)
-"""What launchers tell a process of those that they have started beside it."""
+"""Variables by which launchers describe the other processes to each one."""
 COUNTS = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "JSM_NAMESPACE_SIZE")
-"""Of them, those that say how many there are."""
+"""Those of them that give the number of processes."""
 DEFAULTS = "PL_TRAINER_"
-"""Variables with which Lightning would fill in what a Trainer is not told: a run's result must
-follow from its configuration."""
+"""Prefix of variables that set Lightning's Trainer arguments; a run's result must follow from its
+configuration alone."""
 
 
 def stand_alone() -> None:
-    """Forget the processes beside this one, as workers of a sweep have nothing to do together."""
+    """Remove the variables of other processes, as sweep workers do not train together."""
     for name in PEERS:
         os.environ.pop(name, None)
 
 
 @contextmanager
 def launched(trainer: TrainerConfig) -> Iterator[None]:
-    """While entered, the environment tells of no other processes than those of this run.
+    """While entered, the environment describes only the processes of this run.
 
-    Left, it is as before, whatever Lightning has added for processes that it started.
+    On exit it is restored, without the variables that Lightning has added.
 
     Args:
-        trainer: says how many processes train together.
+        trainer: gives the number of processes that train together.
 
     Raises:
-        UserError: a launcher has started another number of processes.
+        UserError: a launcher has started a different number of processes.
     """
     defaults = [name for name in os.environ if name.startswith(DEFAULTS)]
     others = (*_of_another_launch(trainer), *defaults)
@@ -69,7 +69,7 @@ def launched(trainer: TrainerConfig) -> Iterator[None]:
 
 
 def unheeded(trainer: TrainerConfig) -> str | None:
-    """In words, which variable speaks of many processes where one trains alone; else None."""
+    """Describe a variable that announces several processes to a single-process run; else None."""
     for name in COUNTS if trainer.processes == 1 else ():
         if os.environ.get(name, "1") != "1":
             return (
@@ -80,7 +80,7 @@ def unheeded(trainer: TrainerConfig) -> str | None:
 
 
 def _of_another_launch(trainer: TrainerConfig) -> tuple[str, ...]:
-    """The variables that this run has nothing to do with."""
+    """The variables that belong to another launch."""
     if trainer.processes == 1:
         return PEERS
     if "TORCHELASTIC_RUN_ID" in os.environ:
@@ -96,7 +96,7 @@ def _of_another_launch(trainer: TrainerConfig) -> tuple[str, ...]:
         _check_ranks("a launcher", "LOCAL_RANK")
         _check_count("a launcher", "WORLD_SIZE", trainer.processes, beside="LOCAL_RANK")
         return (*SLURM, *OTHERS)
-    if trainer.nodes == 1:  # Lightning starts the others
+    if trainer.nodes == 1:  # Lightning starts the other processes
         return PEERS
     if "SLURM_NTASKS" in os.environ:
         raise UserError(
@@ -107,7 +107,7 @@ def _of_another_launch(trainer: TrainerConfig) -> tuple[str, ...]:
 
 
 def _started_by_srun() -> bool:
-    """Whether SLURM has started this process as one of many: a batch script has no step."""
+    """Whether srun started this process as one of many; a batch script is not such a step."""
     interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
     step = any(name in os.environ for name in ("SLURM_STEP_ID", "SLURM_STEPID"))
     return "SLURM_NTASKS" in os.environ and step and not interactive

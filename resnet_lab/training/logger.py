@@ -1,4 +1,4 @@
-"""What a run writes down while it trains: losses, errors, learning rates, and the last word."""
+"""Logging of a training run: losses, errors, learning rates and the final results."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from resnet_lab.training.evaluation import Score, evaluate
 
 EVALUATION_BATCH = 500
 EVALUATION_BATCH_ON_GPU = 2500
-"""Of small images, which would not fill a GPU otherwise."""
+"""Evaluation batch for small images, large enough to fill a GPU."""
 LARGEST_SMALL_IMAGE = 64
 
 Scores: TypeAlias = dict[str, dict[str, float]]
-"""Network -> error, top5_error (percent) and loss on one split; diverged networks are absent."""
+"""Network -> error, top5_error (percent) and loss on one split, without diverged networks."""
 Judge: TypeAlias = Callable[[int, Scores], bool]
-"""Given the step and the scores on the validation split, say whether to end the run here."""
+"""Given the step and the validation scores, return whether to end the run here."""
 
 
 @dataclass
 class RunLogger(pl.Callback):
-    """Write metric rows at logging steps, evaluate, and keep run.json true.
+    """Write metric rows at logging steps, evaluate, and keep run.json up to date.
 
-    Every process evaluates its share; only the first one writes.
+    Every process evaluates its share; only rank 0 writes.
 
     Args:
-        run: where to write.
+        run: directory to write to.
         info: contents of run.json, kept up to date.
-        data: what the cohort trains on.
-        seed: of the run.
-        wall_seconds: spent by earlier, interrupted parts of the run.
-        judge: looks at every evaluation but the last one, and may end the run.
+        data: training data of the cohort.
+        seed: the run's seed.
+        wall_seconds: time spent by earlier, interrupted parts of the run.
+        judge: called after every evaluation but the last; it may end the run.
 
     Attributes:
-        finished: whether the last evaluation is written down.
+        finished: whether the last evaluation has been written.
         stopped: whether the judge has ended the run.
     """
 
@@ -61,14 +61,14 @@ class RunLogger(pl.Callback):
     _first_step: int = field(default=0, init=False)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note the time, and that the run is under way."""
+        """Store the start time and mark the run as running."""
         self._started, self._first_step = time.monotonic(), trainer.global_step
         self._write(trainer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        """Log, evaluate and let conditional schedules look, each at its steps."""
+        """Log, evaluate and update conditional schedules, each at its steps."""
         cohort, step = cast(Cohort, pl_module), trainer.global_step
         recipe = cohort.recipe
         last, evaluates = step == recipe.iterations, step % recipe.evaluate_every == 0
@@ -93,7 +93,7 @@ class RunLogger(pl.Callback):
             trainer.should_stop = trainer.should_stop or self.stopped
 
     def _judged(self, trainer: pl.Trainer, scores: Scores) -> bool:
-        """Ask the judge, in the first process alone, and tell the others what it said."""
+        """Call the judge on rank 0 and broadcast its decision."""
         if self.judge is None or not scores:
             return False
         verdict = trainer.is_global_zero and self.judge(trainer.global_step, scores)
@@ -130,10 +130,10 @@ class RunLogger(pl.Callback):
     def _evaluate(
         self, trainer: pl.Trainer, cohort: Cohort, splits: list[str], *, final: bool = False
     ) -> defaultdict[str, Scores]:
-        """Score the members that still train on the splits that the data has; by split.
+        """Score the members that still train on the available splits; return scores by split.
 
-        At the end a member whose scores are not finite has diverged. Before, it may recover: its
-        running statistics are still far from the true ones.
+        At the end a member whose scores are not finite has diverged. Earlier it may recover, as
+        its running statistics are still far from the true ones.
         """
         scores = {
             split: self._scores(trainer, cohort, split)
@@ -183,7 +183,7 @@ class RunLogger(pl.Callback):
         return values
 
     def _finish(self, trainer: pl.Trainer, cohort: Cohort) -> None:
-        """The last evaluation; what it says of the test split is the run's test error."""
+        """Run the last evaluation; its error on the test split is the run's test error."""
         losses, errors = cohort.window_means(cohort.steps_per_epoch)
         self._estimate_statistics(trainer, cohort)
         scores = self._evaluate(trainer, cohort, ["validation", "test"], final=True)
@@ -217,7 +217,7 @@ class RunLogger(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Put what run.json is to hold into the checkpoint: both are written together."""
+        """Add the contents of run.json to the checkpoint; both are written together."""
         self._bring_up_to_date(trainer)
         checkpoint["info"] = self.info
 

@@ -1,9 +1,9 @@
-"""Which loop trains: Lightning's own, one with many updates a Lightning step, or a CUDA graph.
+"""Training loops: Lightning's own, one with many updates per Lightning step, or a CUDA graph.
 
-Between two steps at which anything looks at the training (a recording, a row, an evaluation)
-nobody needs Lightning's hooks. Such a stretch can be one Lightning step, so that what stands around
-its updates costs next to nothing. Every number is that of the plain loop bit for bit, which a test
-holds; the plain loop stays for several processes and for images read from files.
+Lightning's hooks are needed only at steps with a recording, a logged row, an evaluation or a
+checkpoint. The stretch of updates between two such steps can be one Lightning step, so that its
+overhead is nearly zero. Every number equals the plain loop's bit for bit, as a test checks. The
+plain loop serves distributed training and images read from files.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from resnet_lab.training.cohort import Cohort, make_optimizer
 from resnet_lab.training.cuda_graph import CudaGraph
 
 PATIENCE = 0.25
-"""Seconds after which a stretch ends early, so that signals and clocks are looked at."""
+"""Seconds after which a stretch ends early, so that signals and clocks are checked."""
 
 
 def choose_loop(trainer: TrainerConfig, data: Data, device: torch.device) -> Loop:
-    """Turn "auto" into the fastest tested loop that this training can have.
+    """Turn "auto" into the fastest tested loop that this run can use.
 
     A CUDA graph is chosen by name only: no test of it has run on a GPU yet.
 
     Args:
-        trainer: whose `loop` is asked for.
-        data: what the cohort trains on.
-        device: where.
+        trainer: configuration with the requested `loop`.
+        data: training data.
+        device: device to train on.
 
     Raises:
-        UserError: a loop is asked for by name that this training cannot have.
+        UserError: the loop was requested by name and cannot run here.
     """
     hindrance = _hindrance(trainer, data, device)
     if trainer.loop == "auto":
@@ -59,7 +59,7 @@ def choose_loop(trainer: TrainerConfig, data: Data, device: torch.device) -> Loo
 
 
 def _hindrance(trainer: TrainerConfig, data: Data, device: torch.device) -> str | None:
-    """Why nothing but Lightning's own loop will do; None where another one may."""
+    """Why only Lightning's own loop can be used; None where another one may be."""
     if trainer.processes > 1:
         return f"{trainer.processes} processes train together"
     if not isinstance(data, InMemoryData):
@@ -75,10 +75,10 @@ def build_cohort(
     """Build the members with the run's seed, fit to the data.
 
     Args:
-        config: of the run.
-        data: what it trains on.
-        recipe: the run's with its arithmetic chosen; the configuration's own without.
-        loop: what is to count the iterations.
+        config: configuration of the run.
+        data: training data.
+        recipe: recipe with resolved precision; by default the configuration's.
+        loop: the training loop.
     """
     recipe = recipe or config.recipe
     members: dict[str, Network] = {}
@@ -107,8 +107,8 @@ def build_cohort(
 
 
 def looks(config: Config) -> list[int]:
-    """Return the intervals at whose multiples somebody looks at the training: rows are written,
-    networks evaluated, conditions checked, checkpoints saved.
+    """Return the intervals at whose multiples a stretch ends: to write rows, evaluate networks,
+    check conditions or save checkpoints.
     """
     recipe = config.recipe
     every = [recipe.log_every, recipe.evaluate_every]
@@ -120,14 +120,14 @@ def looks(config: Config) -> list[int]:
 
 
 def next_look(step: int, every: Sequence[int], last: int, recording_steps: Sequence[int]) -> int:
-    """Return where the stretch that begins at `step` ends: the step before which somebody looks.
+    """Return the step at which the stretch that begins at `step` ends.
 
-    A pure function, so that a resumed run is looked at where the whole one is.
+    A pure function, so that the stretches of a resumed run end at the same steps.
 
     Args:
         step: updates made so far.
-        every: intervals at whose multiples somebody looks.
-        last: length of the training.
+        every: intervals at whose multiples a stretch ends.
+        last: number of training steps.
         recording_steps: in increasing order; each is a stretch of its own.
     """
     place = bisect_right(recording_steps, step)
@@ -138,20 +138,20 @@ def next_look(step: int, every: Sequence[int], last: int, recording_steps: Seque
 
 
 class StretchedCohort(Cohort):
-    """A cohort that makes its own batches and many updates a Lightning step.
+    """A cohort that makes its own batches and many updates per Lightning step.
 
     Args:
         members: the networks, by name.
         recipe: how to train them.
         steps_per_epoch: iterations in which every training image is seen once (rounded up).
         data: images in memory.
-        seed: of the run.
-        every: intervals at whose multiples somebody looks at the training.
-        recording_steps: at these, in increasing order, all of Lightning's hooks are called.
+        seed: the run's seed.
+        every: intervals at whose multiples a stretch ends.
+        recording_steps: steps, in increasing order, at which all of Lightning's hooks are called.
         capture: replay the iterations of a stretch as a CUDA graph.
 
     Attributes:
-        interrupted: asked after every update; the stretch ends where it says so.
+        interrupted: called after every update; the stretch ends if it returns True.
     """
 
     def __init__(
@@ -177,15 +177,15 @@ class StretchedCohort(Cohort):
         self._is_warm = False
 
     def stretches(self) -> Batches[int]:
-        """Return what the Trainer iterates over: nothing, as often as it likes."""
+        """Return placeholder batches for the Trainer to iterate over."""
         return Batches(lambda: repeat(0))
 
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
-        """There is nothing to move."""
+        """Return the placeholder batch unchanged."""
         return batch
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """Make every update up to the next look, or fewer where time runs out."""
+        """Make all updates of the stretch, or fewer if its time is up."""
         step = self.global_step
         stop = next_look(step, self._every, self.recipe.iterations, self._recording_steps)
         if stop == step + 1:
@@ -215,7 +215,7 @@ class StretchedCohort(Cohort):
     def _replay(self, step: int, stop: int) -> None:
         members = self.training_members()
         if self._captured is None or self._captured.members != members:
-            self._captured = None  # its memory first
+            self._captured = None  # free its memory first
             self._captured = CudaGraph.of(self, self._data, self._seed, members)
         if self._captured is None:
             self.loop = "stretches"

@@ -1,7 +1,7 @@
-"""Which precision a run has, and whether it compiles, where the machine is to choose.
+"""Choice of precision and compilation where the recipe says "auto".
 
-The choice is a function of machine and recipe, never of a measurement: the same command chooses
-the same twice. It stands in run.json, and a run that continues elsewhere keeps what it began with.
+The choice depends on machine and recipe, never on a measurement, so it is reproducible. It is
+stored in run.json, and a run that resumes elsewhere keeps it.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from resnet_lab.training.run_info import sizes
 FLOPS_PER_THREAD = 5e10
 """Float32 operations a second that convolutions reach on one CPU thread; docs/speed.md."""
 COMPILE_SECONDS_PER_LAYER = 2.6
-"""What torch.compile takes on a CPU, forward and backward; docs/speed.md."""
+"""Time that torch.compile takes on a CPU, forward and backward; docs/speed.md."""
 SAVED = 0.5
-"""Of the time in float32, what both save on a CPU with AVX-512 bf16; docs/speed.md."""
+"""Fraction of the float32 time that both save on a CPU with AVX-512 bf16; docs/speed.md."""
 MARGIN = 2.0
-"""It must save this many times what it costs."""
+"""Compiling must save this many times what it costs."""
 
 
 def choose_precision(
     recipe: RecipeConfig, members: Sequence[Complexity], device: torch.device
 ) -> RecipeConfig:
-    """Return the recipe with "auto" replaced by what suits the machine.
+    """Return the recipe with "auto" replaced by the best choice for the machine.
 
-    bfloat16 where the hardware multiplies it, on a CPU together with compiling and where both save
-    twice the time that compiling takes. In float32 compiling has saved nothing that could be
-    measured, and on a GPU nobody has measured it yet: there it is left to the user.
+    bfloat16 where the hardware multiplies it; on a CPU only together with compiling, where both
+    save twice the time that compiling takes. In float32 compiling saved nothing measurable. On a
+    GPU it has not been measured yet, so there it is left to the user.
 
     Args:
-        recipe: of the run.
-        members: their sizes.
-        device: that trains.
+        recipe: recipe of the run.
+        members: complexity of each member.
+        device: device to train on.
     """
     if device.type == "cuda":
         narrow = torch.cuda.get_device_capability(device)[0] >= 8
@@ -76,7 +76,7 @@ def _pays(recipe: RecipeConfig, sizes: Sequence[Complexity]) -> bool:
 def resolve_auto(
     config: Config, data: Data, device: torch.device, checkpoint: Checkpoint | None
 ) -> RecipeConfig:
-    """Return the recipe without any "auto": as the run has begun, or as suits the machine."""
+    """Return the recipe without any "auto": as the run began, or chosen for the machine."""
     recipe = config.recipe
     if checkpoint is not None:
         recipe = as_begun(recipe, checkpoint.info["provenance"])
@@ -84,7 +84,7 @@ def resolve_auto(
 
 
 def as_begun(recipe: RecipeConfig, provenance: Mapping[str, Any]) -> RecipeConfig:
-    """Return the recipe with the arithmetic that an interrupted run has begun with."""
+    """Return the recipe with the precision and compilation that an interrupted run began with."""
     known = {name: provenance.get(name) for name in ("precision", "compile")}
     return dataclasses.replace(
         recipe, **{name: value for name, value in known.items() if value is not None}

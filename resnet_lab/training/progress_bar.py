@@ -1,4 +1,4 @@
-"""A progress bar with error and images per second; silent where there is no terminal."""
+"""A progress bar with error and images per second; silent without a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ProgressBar(pl.Callback):
         self._looked = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the bar at the step from which the run continues."""
+        """Open the bar at the run's current step."""
         cohort = cast(Cohort, pl_module)
         if trainer.is_global_zero and sys.stderr.isatty():
             self._bar = tqdm(

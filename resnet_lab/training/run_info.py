@@ -1,4 +1,4 @@
-"""The contents of run.json before the first step of a run, or of what is left of one."""
+"""The contents of run.json at the start of a new or resumed run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run_info(
     device: torch.device,
     checkpoint: Checkpoint | None,
 ) -> dict[str, Any]:
-    """Return them; where the run goes on from a checkpoint, its own, and that it does."""
+    """Return the contents of run.json: new, or the checkpoint's with the resumption noted."""
     known = run.read() or {}
     here = {
         **provenance(device_in_words(device)),
@@ -82,7 +82,7 @@ def _begun(config: Config, data: Data, run: RunDirectory, here: dict[str, Any]) 
 
 
 def _inexact(config: Config, device: torch.device) -> list[str]:
-    """Why a run that goes on here may have other bits than one that was never interrupted."""
+    """Reasons why resuming here may not be bit-identical to an uninterrupted run."""
     reasons = []
     if device.type != "cpu" and not torch.are_deterministic_algorithms_enabled():
         reasons.append(f"{device.type}'s arithmetic is not deterministic")

@@ -1,4 +1,4 @@
-"""From a configuration to a finished run directory."""
+"""Training: from a configuration to a finished run directory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import resnet_lab.plotting  # noqa: F401  # before Lightning, whose metrics import matplotlib
+import resnet_lab.plotting  # noqa: F401  # before Lightning imports matplotlib
 
 # isort: split
 import pytorch_lightning as pl
@@ -51,24 +51,24 @@ def train(
     illustrate: Illustrate | None = None,
     callbacks: Sequence[pl.Callback] = (),
 ) -> Path:
-    """Train a cohort, or continue it, and return its run directory.
+    """Train or resume a cohort and return its run directory.
 
-    A finished run is not trained again. An interrupted one (Ctrl-C, SIGTERM, a crash) continues
-    from its last checkpoint. How it ended stands in run.json: "finished", "interrupted", or
+    A finished run is not trained again. An interrupted one (Ctrl-C, SIGTERM, a crash) resumes from
+    its last checkpoint. run.json gives its status at the end: "finished", "interrupted", or
     "stopped" by the judge.
 
     Args:
         config: what to train.
         judge: may end the run after any evaluation on the validation split but the last; a
-            search does so with runs that are not worth their time.
-        illustrate: draws the pictures of the run that tracking sends; none without it.
-        callbacks: further ones for Lightning, called after the project's own. One
+            search prunes runs this way.
+        illustrate: draws the pictures of the run that tracking sends; None sends none.
+        callbacks: further Lightning callbacks, called after the project's own. One
             on_train_batch_end may follow many updates (see `loop`), and of the hooks within one
             only on_before_optimizer_step is called.
 
     Raises:
         UserError: the configuration does not fit the data, the machine or the directory, or
-            tracking is asked for and cannot begin.
+            tracking is requested and cannot start.
     """
     if not isinstance(config, Config):
         raise UserError(f"a {type(config).__name__} is nothing to train: give a Config")
@@ -86,7 +86,7 @@ def train(
         check_batch_norms(config, data)
         loop = choose_loop(config.trainer, data, device)
         with run.held() if is_first_process() else nullcontext():
-            if _is_finished(config, run, illustrate):  # by a process that held it until now
+            if _is_finished(config, run, illustrate):  # by the process that held the lock until now
                 return run.path
             _obey_early()
             checkpoint = newest_checkpoint(run)
@@ -105,7 +105,7 @@ def train(
 
 
 def _is_finished(config: Config, run: RunDirectory, illustrate: Illustrate | None) -> bool:
-    """Whether the run is finished; what tracking lacks of it is sent then."""
+    """Whether the run is finished; if so, send tracking what it lacks."""
     known = run.read()
     if known is None or known.get("status") != "finished":
         return False
@@ -114,14 +114,14 @@ def _is_finished(config: Config, run: RunDirectory, illustrate: Illustrate | Non
 
 
 def _obey_early() -> None:
-    """End here if a signal has come, where that may be; else the run ends with its first step."""
+    """Stop now if a signal was received and stopping is possible; else the first step stops."""
     if interruption_requested() and may_end_early():
         raise KeyboardInterrupt
 
 
 @contextmanager
 def _noted(run: RunDirectory, info: dict[str, Any]) -> Iterator[None]:
-    """Leave no directory without a run.json where a new run ends before its first step."""
+    """Write run.json even if a new run ends before its first step."""
     try:
         yield
     except Exception as error:
@@ -133,7 +133,7 @@ def _noted(run: RunDirectory, info: dict[str, Any]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Training:
-    """What is made ready for a run to train, or to go on."""
+    """Everything that training or resuming a run needs."""
 
     config: Config
     run: RunDirectory
@@ -146,11 +146,11 @@ class _Training:
 
     @property
     def start(self) -> int:
-        """Updates made before."""
+        """Updates made before this start."""
         return self.checkpoint.step if self.checkpoint is not None else 0
 
     def fit(self, judge: Judge | None, further: Sequence[pl.Callback]) -> None:
-        """Train to the end of the run, or until it is to end; run.json says how it ended."""
+        """Train until the run finishes or is stopped, and write its status to run.json."""
         before = self.info["provenance"].get("wall_seconds") if self.checkpoint else None
         logger = RunLogger(
             self.run, self.info, self.data, self.config.seed, float(before or 0.0), judge
@@ -163,13 +163,13 @@ class _Training:
             batches = self._batches(trainer, interruption)
             path = str(self.checkpoint.path) if self.checkpoint is not None else None
             try:
-                # SIGTERM, or the second Ctrl-C: the logger knows how far the run came.
+                # SIGTERM, or the second Ctrl-C: the logger has the status.
                 with suppress(SIGTERMException, SystemExit):
                     trainer.fit(self.cohort, batches, ckpt_path=path, weights_only=True)
                 ended = self._conclude(trainer, logger)
             except Exception as error:
                 told = in_words(error, self.config, self.run.path, trainer.global_step)
-                with suppress(OSError, RunFailed):  # what is full or another's now stays as it is
+                with suppress(OSError, RunFailed):  # disk full, or lock lost
                     logger.close(trainer, "failed", f"{type(told).__name__}: {told}")
                 if self.mirror is not None:
                     self.mirror.close("failed", trainer.global_step)
@@ -194,7 +194,7 @@ class _Training:
         )
 
     def _callbacks(self, logger: RunLogger, interruption: Interruption) -> list[pl.Callback]:
-        """What watches the training, in the order in which it is called after each step."""
+        """The callbacks, in the order in which they are called after each step."""
         recorder = self._recorder()
         checkpointer = Checkpointer(
             self.run,
@@ -221,7 +221,7 @@ class _Training:
         return Recorder(recording, steps, probe_batch, self.run.layers.extend)
 
     def _conclude(self, trainer: pl.Trainer, logger: RunLogger) -> str:
-        """Save the weights of a finished run with what evaluating them takes, and how it ended."""
+        """Save the weights of a finished run and what evaluation needs; return its status."""
         if logger.finished and trainer.is_global_zero:
             inputs = self.data.inputs().as_dict()
             for name, network in zip(self.cohort.names, self.cohort.networks, strict=True):

@@ -1,4 +1,4 @@
-"""The Trainer: Lightning's, told what a run needs. Every run's is made here."""
+"""The Lightning Trainer of every run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from resnet_lab.configuration.config import Config
 
 
 class Trainer(pl.Trainer):
-    """Counts the updates that the cohort has made: Lightning may have seen many as one step.
+    """A Trainer that counts the cohort's updates, many of which may be one Lightning step.
 
-    Lightning's own count stands still, as the cohort steps its optimizer itself; what ends a run is
-    `RunLogger`, by `should_stop`.
+    Lightning's own count does not advance, as the cohort steps its optimizer itself. `RunLogger`
+    ends a run through `should_stop`.
     """
 
     @property
@@ -30,7 +30,7 @@ class Trainer(pl.Trainer):
 
 
 def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.device) -> pl.Trainer:
-    """The Trainer of every run: no logger, no checkpoints and no loops but those built here."""
+    """Return the Trainer of a run, without Lightning's own logger and checkpoints."""
     return Trainer(
         accelerator=device.type if device.type != "cuda" else "gpu",
         devices=config.trainer.processes_here,
@@ -51,9 +51,9 @@ def make_trainer(config: Config, callbacks: list[pl.Callback], device: torch.dev
 
 
 def _strategy(processes: int) -> DDPStrategy | str:
-    """Data parallelism where batch-norm statistics stay each process's own.
+    """Data parallelism in which each process keeps its own batch-norm statistics.
 
-    They are averaged to evaluate. torch before 2.12 names the option differently.
+    They are averaged for evaluation. torch before 2.12 names the option differently.
     """
     if processes == 1:
         return "auto"
@@ -64,7 +64,7 @@ def _strategy(processes: int) -> DDPStrategy | str:
 
 
 class quiet(warnings.catch_warnings):
-    """Hide Lightning's remarks about choices that are made on purpose here."""
+    """Hide Lightning's warnings about choices that are intended here."""
 
     def __enter__(self) -> None:
         super().__enter__()

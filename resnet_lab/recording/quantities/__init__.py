@@ -1,1 +1,1 @@
-"""The quantities that come with the laboratory: a file each, or one for what belongs together."""
+"""The built-in quantities, one file per quantity or group of related ones."""

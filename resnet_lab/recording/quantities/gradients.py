@@ -1,4 +1,4 @@
-"""The sizes of gradients and weights before an update, layer by layer; formulas in `gradients`."""
+"""Norms of gradients and weights before an update, by layer; formulas in `gradients`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the probe batch meets inside a network; formulas in `responses`."""
+"""Responses and activation gradients of the probe batch; formulas in `responses`."""
 
 from __future__ import annotations
 

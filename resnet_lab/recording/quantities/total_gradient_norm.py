@@ -1,4 +1,4 @@
-"""The size of a network's whole gradient: what clipping by the network looks at."""
+"""Norm of a network's whole gradient, the one that clip_scope "network" limits."""
 
 from __future__ import annotations
 

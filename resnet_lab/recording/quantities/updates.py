@@ -1,4 +1,4 @@
-"""The update that the optimizer has really made, layer by layer; formulas in `gradients`."""
+"""The optimizer's actual updates, by layer; formulas in `gradients`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The project's optimizers, one a file; a new one is a further file here and nothing else."""
+"""The project's optimizers, one per file; a new one needs only a new file here."""

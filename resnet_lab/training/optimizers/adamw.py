@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 class AdamW(Optimizer):
     """w <- w - lr (m / (sqrt(v) + eps) + weight_decay w), m and v unbiased means of g and g^2.
 
-    They forget by recipe.momentum (beta1) and recipe.beta2.
+    Their decay rates are recipe.momentum (beta1) and recipe.beta2.
     """
 
     name = "adamw"
     settings = ("momentum", "weight_decay", "beta2", "eps")
 
     def make(self, groups: Groups, recipe: RecipeConfig, device: torch.device) -> Any:
-        """Return torch's; fused on CUDA."""
+        """Return torch's AdamW; fused on CUDA."""
         import torch
 
         return torch.optim.AdamW(
@@ -38,7 +38,7 @@ class AdamW(Optimizer):
     def scaled_gradient(
         self, weight: torch.Tensor, group: Mapping[str, Any], state: Mapping[str, Any]
     ) -> torch.Tensor:
-        """Return g / (sqrt(v) + eps), with the v of the step to come."""
+        """Return g / (sqrt(v) + eps), with the v of the next step."""
         assert weight.grad is not None
         beta2, step = group["betas"][1], state.get("step", 0) + 1
         square = weight.grad.square() * (1 - beta2)

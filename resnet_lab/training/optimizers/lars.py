@@ -24,7 +24,7 @@ class LARS(Optimizer):
     settings = ("momentum", "weight_decay", "trust_coefficient")
 
     def make(self, groups: Groups, recipe: RecipeConfig, device: torch.device) -> Any:
-        """Return one of these groups."""
+        """Return a LARS optimizer of these groups."""
         from resnet_lab.training import lars
 
         return lars.LARS(

@@ -19,8 +19,8 @@ class SGD(Optimizer):
     settings = ("momentum", "nesterov", "weight_decay")
 
     def make(self, groups: Groups, recipe: RecipeConfig, device: torch.device) -> Any:
-        """Return torch's. On CUDA one kernel updates a whole member; on the CPU that would gain
-        nothing and round differently.
+        """Return torch's SGD; fused on CUDA, where one kernel then updates a whole member. On the
+        CPU fusing would gain nothing and round differently.
         """
         import torch
 
