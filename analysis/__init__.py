@@ -1,5 +1,5 @@
-"""What follows from runs: statistics, claims, figures, tables and the report.
+"""Analysis of runs: statistics, claims, figures, tables and the report.
 
-Nothing here imports torch. Training is met only through `resnet_lab.runs.frames.load_runs`,
-whose three pandas frames are the input of everything in this package.
+Nothing here imports torch. The input of everything in this package is the three pandas frames
+that `resnet_lab.runs.frames.load_runs` returns.
 """

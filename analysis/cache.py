@@ -1,4 +1,4 @@
-"""Work that many parts of a report ask for, done once for each set of runs."""
+"""Cache of results that many parts of a report need, one entry a set of runs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def cached_by_runs(function: Callable[[Runs], T]) -> Callable[[Runs], T]:
-    """Keep what a function of runs returns for as long as the runs themselves are kept.
+    """Cache the result of a function of runs for as long as the runs exist.
 
-    Callers share the result, and must not change it.
+    Callers share the result and must not change it.
     """
     known: WeakKeyDictionary[Runs, T] = WeakKeyDictionary()
 

@@ -1,4 +1,4 @@
-"""How fast networks learn, from their logged curves: averages over time, steps to an error.
+"""Speed of learning from logged curves: averages over time, steps to an error.
 
 Curves are rows of `load_runs(...).metrics`: run, network, step, split, metric, value. The running
 training error is a mean over the mini-batches since the last row.
@@ -14,10 +14,10 @@ Floats = NDArray[np.float64]
 
 MEMBER = ["run", "network"]
 EARLY_SHARE = 0.25
-"""The part of training that counts as its early stage."""
+"""Share of training that counts as its early stage."""
 
 SETTLED_SHARE = 0.1
-"""Curves are compared point by point after this part of training."""
+"""Share of training after which curves are compared point by point."""
 
 
 def error_curves(metrics: pd.DataFrame, split: str = "train") -> pd.DataFrame:
@@ -42,7 +42,7 @@ def time_averages(metrics: pd.DataFrame, split: str = "train") -> pd.DataFrame:
 
 
 def first_crossing(steps: Floats, values: Floats, level: float) -> float:
-    """Return where the line through (steps, values) first is at or below `level`; else NaN."""
+    """Return the step at which interpolated values first reach `level` or less; else NaN."""
     reached = np.flatnonzero(values <= level)
     if not len(reached):
         return np.nan
@@ -57,9 +57,9 @@ def first_crossing(steps: Floats, values: Floats, level: float) -> float:
 def early_speed(first: pd.DataFrame, second: pd.DataFrame, end: float) -> float:
     """Return log(steps of `first` / steps of `second`) to an error that both reach early.
 
-    That error is the higher one of the lowest that each reaches in the first quarter of the `end`
-    steps: it treats the two alike, so equal networks have an average of 0. Below 0 the first
-    learns faster. NaN where a curve has no row after step 0 in that quarter.
+    That error is the higher of the two minima in the first quarter of the `end` steps. It is
+    symmetric, so equal networks have an average of 0. Below 0 the first learns faster. NaN where a
+    curve has no row after step 0 in that quarter.
     """
     early = [one[(one["step"] > 0) & (one["step"] <= end * EARLY_SHARE)] for one in (first, second)]
     if any(one.empty for one in early):
@@ -70,9 +70,9 @@ def early_speed(first: pd.DataFrame, second: pd.DataFrame, end: float) -> float:
 
 
 def share_above(first: pd.DataFrame, second: pd.DataFrame, end: float) -> tuple[float, int]:
-    """Return at which share of common steps `first` is above `second`, and of how many.
+    """Return the share of common steps at which `first` is above `second`, and their number.
 
-    Steps of the first tenth of the `end` steps are left out; NaN and 0 where there are no others.
+    The first tenth of the `end` steps is left out; NaN and 0 where no steps remain.
     """
     values = [one.groupby("step")["value"].last() for one in (first, second)]
     pairs = pd.concat(values, axis=1, join="inner", keys=["first", "second"])

@@ -47,13 +47,13 @@ LATEX = {
     "\n": " ",
 }
 WIDE = 28
-"""Characters from which on a column of sentences is broken into lines in LaTeX."""
+"""Width in characters at which a column of sentences is wrapped in LaTeX."""
 WIDE_COLUMN = r">{\raggedright\arraybackslash}p{4.2cm}"
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of texts with its caption; `name` is the file it goes into, several in one."""
+    """A table of texts with its caption; `name` is its file, which may hold several tables."""
 
     name: str
     caption: str
@@ -61,9 +61,9 @@ class PaperTable:
 
 
 def paper_tables(runs: Runs, verdicts: Sequence[Verdict]) -> list[PaperTable]:
-    """Return what the report's tables say: verdicts, pairs, tunings, searches, results, scoreboard.
+    """Return the report's tables: verdicts, pairs, tunings, searches, results, scoreboard.
 
-    The scoreboard has the published numbers that have runs beside them.
+    The scoreboard is limited to published numbers that have runs to compare.
     """
     searches = split_searches(runs)
     apart = apart_from_searches(runs)
@@ -125,7 +125,7 @@ def write_exports(tables: Sequence[PaperTable], folder: Path) -> list[Path]:
 
 
 def markdown(texts: pd.DataFrame, caption: str = "") -> str:
-    """Return a frame of texts as a table of GitHub's Markdown, numbers to the right."""
+    """Return a frame of texts as a GitHub Markdown table, numbers right-aligned."""
     left = _left(texts)
     rows = [list(map(str, texts.columns)), *(list(map(str, row)) for row in texts.to_numpy())]
     head, *body = [[escape_markdown(cell) for cell in row] for row in rows]
@@ -134,7 +134,7 @@ def markdown(texts: pd.DataFrame, caption: str = "") -> str:
 
 
 def latex(texts: pd.DataFrame, caption: str, label: str) -> str:
-    r"""Return a frame of texts as a ``table`` environment with booktabs' rules.
+    r"""Return a frame of texts as a LaTeX ``table`` environment with booktabs rules.
 
     The preamble needs ``\usepackage{array,booktabs}``.
     """
@@ -172,7 +172,7 @@ def _longest(column: pd.Series[str]) -> int:
 
 
 def _left(texts: pd.DataFrame) -> list[bool]:
-    """Say which columns are set to the left: the first, and those that hold words."""
+    """Return which columns are left-aligned: the first, and those that hold words."""
     return [
         number == 0 or is_wordy(texts[name].astype(str))
         for number, name in enumerate(texts.columns)
@@ -180,13 +180,13 @@ def _left(texts: pd.DataFrame) -> list[bool]:
 
 
 def escape_markdown(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line."""
+    """Return text escaped for Markdown, on one line."""
     escaped = "".join(f"\\{one}" if one in MARKDOWN_SPECIAL else one for one in text)
     return " ".join(escaped.split())
 
 
 def escape_latex(text: str) -> str:
-    r"""Return text that LaTeX sets as it is.
+    r"""Return text escaped for LaTeX.
 
     >>> escape_latex("56.10 ± 1.10 % of a_b")
     '56.10 $\\pm$ 1.10 \\% of a\\_b'

@@ -2,7 +2,7 @@
 
 A group's members share data, protocol, iterations, batch, learning rate, every other setting that
 `load_runs` lists, and the traits of the network that are neither depth nor shortcut (width, norm,
-block, ordering ...). Two members of different groups are never set against each other.
+block, ordering ...). Members of different groups are never compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ORIGIN = (
     *("torch", "lightning", "git"),
 )
 NOT_SETTINGS = frozenset((*WHO, *OUTCOME, *ORIGIN))
-"""Columns of `runs` that say which member it is or what came out, not how it was trained."""
+"""Columns of `runs` that identify a member or hold its results, not its settings."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,19 @@ class Group:
 
     @property
     def shown(self) -> pd.DataFrame:
-        """Members that figures show: the finished ones; all of a network that has none."""
+        """Members that figures show: finished ones, or all of a network without finished ones."""
         finished = self.members["network"].isin(self.finished["network"])
         return self.members[(self.members["status"] == "finished") | ~finished]
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return rows keyed by run and network with what else is known of each member added.
+        """Return rows keyed by run and network, joined with columns of `members`.
 
-        That is seed, family, depth, shortcut and short, from `members`.
+        These are seed, family, depth, shortcut and short.
         """
         return _joined(frame, self.members)
 
     def of_shown(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return what `of` does, for the members of `shown` only."""
+        """Return the result of `of` for the members of `shown` only."""
         return _joined(frame, self.shown)
 
 
@@ -91,7 +91,7 @@ def _one_a_seed(members: pd.DataFrame) -> pd.DataFrame:
 
 
 def restrict(runs: Runs, members: pd.DataFrame) -> Runs:
-    """Return `runs` with these members only, in all three frames."""
+    """Return `runs` restricted to these members, in all three frames."""
     keys = members[["run", "network"]]
     return replace(
         runs,
@@ -102,9 +102,9 @@ def restrict(runs: Runs, members: pd.DataFrame) -> Runs:
 
 
 def _rows_of(frame: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of these members: by masks, as merging words into millions of rows is slow.
+    """Return the rows of these members, by masks: merging strings into millions of rows is slow.
 
-    A run's other networks are among them at first where another run's member has their name.
+    The first mask also selects a run's other networks if another run's member has their name.
     """
     rows = frame[frame["run"].isin(keys["run"]) & frame["network"].isin(keys["network"])]
     there = rows[["run", "network"]].drop_duplicates()
@@ -144,7 +144,7 @@ def split_groups(runs: Runs) -> list[Group]:
 
 
 def _slug(settings: dict[str, object], number: int) -> str:
-    """Return a file name's part for one of several groups: its data and its number."""
+    """Return the part of a file name for one of several groups: its data and its number."""
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', str(settings['data'])).strip('-')}-{number}"
 
 

@@ -1,4 +1,4 @@
-"""What a group of runs is called: its networks' shared traits, its recipe, what sets it apart."""
+"""Labels of groups of runs: shared traits, recipe, and the settings that distinguish them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from resnet_lab.networks.registry import AXES, find, find_token
 from resnet_lab.networks.spec import NetworkSpec
 
 TRAITS = tuple(one.name for one in fields(NetworkSpec) if one.name not in ("depth", "shortcut"))
-"""What a network's name says beyond family, depth and shortcut."""
+"""Traits in a network's name beyond family, depth and shortcut."""
 
 _SETTING = re.compile(r"(\w+)=(.*?)(?= \w+=|$)")
 
 
 def settings_in(text: object) -> dict[str, str]:
-    """Return what a column such as `schedule` holds: ``drops=[1, 2] clip=1``, by names."""
+    """Return name -> value of a text such as `schedule`'s ``drops=[1, 2] clip=1``."""
     return dict(_SETTING.findall(str(text)))
 
 
@@ -48,7 +48,7 @@ def short_name(network: str) -> str:
 
 
 def group_labels(groups: Sequence[dict[str, object]]) -> list[str]:
-    """Describe each group: its recipe, and what else tells it from groups with the same recipe."""
+    """Describe each group: its recipe, and what distinguishes it from others with this recipe."""
     recipes = [_recipe_text(settings) for settings in groups]
     return [
         ", ".join([recipe, *_differences(settings, alike)])
@@ -77,7 +77,7 @@ def _differences(settings: dict[str, object], alike: Sequence[dict[str, object]]
 
 
 def _texts(settings: dict[str, object]) -> list[str]:
-    """Return every setting as text; a column that holds several ``key=value`` is taken apart."""
+    """Return every setting as text; a column of several ``key=value`` is split."""
     return [
         text
         for name, value in settings.items()
@@ -90,7 +90,7 @@ def _texts(settings: dict[str, object]) -> list[str]:
 
 
 def _trait_texts(settings: dict[str, object]) -> list[str]:
-    """Return the traits that a short name leaves out and a reader would not assume."""
+    """Return the non-default traits that a short name leaves out."""
     dataset = DATASETS.find(str(settings["data"]))
     usual = {
         "layout": "cifar" if dataset is None or dataset.in_memory else "imagenet",

@@ -1,4 +1,4 @@
-"""What the recordings say about layers: growth of gradients, first against last, freezing.
+"""Measures from recordings of layers: gradient growth, first against last layer, freezing.
 
 Every function takes the tidy `layers` frame of `load_runs` (run, network, step, quantity, layer,
 name, stage, block, value) and returns a frame. Layers are counted from the input, the stem is 1.
@@ -13,11 +13,11 @@ from analysis.statistics import LEVEL, summarise
 
 FROZEN_BELOW = 1e-6
 """A relative gradient step lr*|g|/|w| below this is tiny: a million such steps in one direction
-would be needed to change the weights by their own size. It knows no momentum, so it does not say
+would be needed to change the weights by their own size. It ignores momentum, so it does not show
 that a layer stands still: see `travelled`."""
 
 FIT_NEEDS = 3
-"""Fewest layers of a stage through which a growth line is fitted."""
+"""Smallest number of layers of a stage for a growth fit."""
 
 MEMBER = ["run", "network"]
 STEM = "stem.conv"
@@ -82,7 +82,7 @@ def first_last_ratio(layers: pd.DataFrame, quantity: str = "gradient_norm") -> p
 
 
 def travelled(layers: pd.DataFrame, first: int) -> pd.DataFrame:
-    """Return the angle that each layer of each member still travels from step `first` to the end.
+    """Return the angle that each layer of each member travels from step `first` to the end.
 
     The sum over steps of the angles by which the optimizer turned the weights (`update_angle`,
     momentum and weight decay included), by the trapezoid rule over recorded steps: an upper bound
@@ -103,13 +103,13 @@ def travelled(layers: pd.DataFrame, first: int) -> pd.DataFrame:
 def freezes(
     layers: pd.DataFrame, threshold: float = FROZEN_BELOW, until: int | None = None
 ) -> pd.DataFrame:
-    """Return for each layer of each member when, and how lastingly, its gradient step was tiny.
+    """Return for each layer of each member when its gradient step became tiny, and for how long.
 
     Columns: run, network, layer, name, freeze_step (the first recorded step with a relative update
     below `threshold`; missing where there is none), lowest (the smallest relative update seen) and
     frozen_share (the share of recordings from freeze_step on that are below; 0 where never).
-    `until` looks at steps up to and including it: late in training a small update can also mean
-    that the network has converged and the learning rate was lowered.
+    `until` is the last step considered: late in training a small update can also mean that the
+    network has converged and the learning rate was lowered.
     """
     rows = main_path(layers[layers["quantity"] == "relative_update"]).sort_values("step")
     rows = rows if until is None else rows[rows["step"] <= until]

@@ -1,4 +1,4 @@
-"""How much of a gradient zero padding alone takes from a network without norm.
+"""The share of a gradient that zero padding alone removes in a network without norm.
 
 A position at the border of a map has fewer neighbours than one inside. With independent weights of
 mean 0 (He's scaling, ReLU) a 3x3 convolution hands each position of its input, on the way back, a
@@ -20,7 +20,7 @@ from resnet_lab.networks.spec import NetworkSpec
 
 
 def side_of(data: str) -> int | None:
-    """Return the pixels a side of what networks see of a data set; None where it is not known."""
+    """Return the side of a dataset's images as networks get them, pixels; None where unknown."""
     dataset = DATASETS.find(data)
     shape = dataset.image_shape if dataset else None
     return shape[-1] if shape else None
@@ -39,10 +39,10 @@ def sides(spec: NetworkSpec, image_size: int) -> dict[int, int]:
 def padding_growth(spec: NetworkSpec, image_size: int) -> float:
     """Return the growth per layer that padding predicts for activation gradients without norm.
 
-    From the output of the last block back to the stem's in a plain network, on average a layer;
-    1 would be neither growth nor loss. It is exact for infinitely wide layers and a gradient that
-    begins alike at all positions, as behind average pooling. He's fan-out scaling, which keeps
-    each element's variance and not the sum over channels, is accounted for.
+    From the output of the last block back to the stem's in a plain network, mean per layer; 1 is
+    neither growth nor loss. It is exact for infinitely wide layers and a gradient that starts
+    equal at all positions, as behind average pooling. He's fan-out scaling, which keeps each
+    element's variance and not the sum over channels, is accounted for.
     """
     convs = _convolutions(spec, image_size)
     profile: NDArray[np.float64] = np.ones(convs[-1].output_size[0])
@@ -69,8 +69,8 @@ def _input_sides(convs: list[Layer]) -> list[int]:
 def _spread(size: int, conv: Layer, *, circular: bool) -> NDArray[np.float64]:
     """Return the shares, along one axis, in which each input position gets each output's variance.
 
-    Shape (size, output size). What zero padding loses beyond the border, circular padding hands to
-    the other side.
+    Shape (size, output size). Circular padding passes to the other side what zero padding loses
+    at the border.
     """
     shares = np.zeros((size, conv.output_size[0]))
     for output in range(conv.output_size[0]):

@@ -1,4 +1,4 @@
-"""Every plain network beside its residual twin, as a table: both errors, at the end and over time.
+"""Table of every plain network beside its residual twin: errors at the end and over training.
 
 The verdicts on the pairs are those of `analysis.claims.pair`.
 """
@@ -19,7 +19,7 @@ from analysis.text import listed, wrapped
 from resnet_lab.runs.frames import Runs
 
 SHOWN = 6
-"""Most pairs that the end of a sweep tells of."""
+"""Largest number of pairs printed at the end of a sweep."""
 WIDTH = 100
 
 COLUMNS = [
@@ -98,13 +98,13 @@ def pairs_for_reading(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def pair_lines(runs: Runs, folder: str) -> list[str]:
-    """Return a line a pair with its verdict for the end of a sweep, wrapped for a terminal.
+    """Return one line a pair with its verdict, printed at the end of a sweep, wrapped.
 
-    Twins that were not trained alike are named with what differs; without any there is no line.
+    Twins that were not trained alike are named with what differs. Empty without either.
 
     Args:
-        runs: of the study.
-        folder: where they lie.
+        runs: the study's runs.
+        folder: the directory of the runs.
     """
     pairs = all_pairs(runs)
     several = len({one.group.label for one in pairs}) > 1
@@ -120,7 +120,7 @@ def pair_lines(runs: Runs, folder: str) -> list[str]:
 
 
 def twins_apart(runs: Runs) -> list[str]:
-    """Say of plain and residual networks of one depth why they are not compared: what differs."""
+    """Return the differing settings of plain and residual networks that are not compared."""
     groups = split_groups(runs)
     texts = []
     for group in groups:

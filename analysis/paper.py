@@ -1,4 +1,4 @@
-"""The papers' numbers, typed: what `paper.yaml` holds, each with its source."""
+"""Typed contents of `paper.yaml`: the papers' numbers, each with its source."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Literal
 import yaml
 
 Statistic = Literal["mean", "median", "best"]
-"""What a published error is of its training runs."""
+"""Statistic of its training runs that a published error is."""
 
 
 @dataclass(frozen=True)
 class Rounded:
-    """Counts as the paper prints them, to few digits."""
+    """Counts as the paper prints them, rounded."""
 
     source: str
     parameters: float | None = None
@@ -39,9 +39,9 @@ class Result:
     """One published error in percent: CIFAR's test error, ImageNet's validation error.
 
     The error is the `statistic` of `n` training runs (None: one), `sd` their spread where the
-    source gives it. `approximate` is read off a curve, `lower_bound` means "more than". `primary`
-    marks a network's one result that is set beside runs. `decimals` are those that the source
-    prints.
+    source gives it. `approximate` means read off a curve, `lower_bound` "more than". `primary`
+    marks the one result of a network that is compared with runs. `decimals` is the number of
+    decimals that the source prints.
     """
 
     network: str
@@ -62,7 +62,7 @@ class Result:
     def text(self) -> str:
         """The error as a table shows it: ``8.75``, ``about 12``, ``> 60``, ``6.61 ± 0.16``.
 
-        A statistic that is no mean is named, ``median 6.37 of 5``, and has no spread beside it.
+        Statistics other than the mean are named, ``median 6.37 of 5``, and shown without a spread.
         """
         if self.lower_bound:
             return f"> {self.error:g}"
@@ -78,7 +78,7 @@ class Result:
 class Protocol:
     """How a published error was obtained: a setting's name and the values that count as the same.
 
-    `never` says why no run can have been obtained so; "" where one can.
+    `never` says why no run can follow this protocol; "" where runs can.
     """
 
     name: str
@@ -88,9 +88,9 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Variant:
-    """A published error of a network that no name of this project's can say.
+    """A published error of a network that has no name in this project.
 
-    `outcome` says in a word what became of it where the source gives no error.
+    `outcome` is a word for the result where the source gives no error.
     """
 
     network: str
@@ -122,7 +122,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Statement:
-    """What a source says in words, `about` which networks: no number of this project's."""
+    """A source's statement in words, `about` some networks; not a number of this project."""
 
     says: str
     about: str
@@ -165,7 +165,7 @@ def _protocol(name: str, row: dict[str, Any]) -> Protocol:
 
 @cache
 def load_paper() -> Paper:
-    """Read the reference numbers; a key that the types do not know is a TypeError."""
+    """Read the reference numbers; an unknown key raises TypeError."""
     text = Path(__file__).with_name("paper.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(text)
     return Paper(

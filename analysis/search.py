@@ -1,4 +1,4 @@
-"""A search as one object: its trials, its winner, what it drew, and what the error goes with.
+"""A search as one object: its trials, winner, drawn parameters and their importances.
 
 from analysis.search import load_search
 search = load_search("runs/search_digits")
@@ -34,17 +34,17 @@ from resnet_lab.sweeps.search_record import (
 )
 
 CONFIRMED = "-confirm"
-"""What the study of a search's confirmation is called beyond the search's own name."""
+"""Suffix of the study name of a search's confirmation."""
 TRIALS_NEEDED = 5
-"""Fewest runs that look like a search where no study says that they are one."""
+"""Smallest number of runs taken for a search where no study folder declares one."""
 DISTINCT_SHARE = 0.5
-"""A drawn parameter has another value in more than this share of the runs; a grid repeats its."""
+"""A drawn parameter differs in more than this share of the runs; a grid repeats values."""
 RECIPE = ("batch_size", "lr", "momentum", "weight_decay", "warmup_steps", "clip", "schedule")
-"""Columns of `runs` that a search may vary; `schedule` holds the rest of the recipe as text."""
+"""Columns of `runs` that a search may vary, beside those in the text of `schedule`."""
 STATES = {"WAITING": "waiting", "RUNNING": "running", "FAIL": "failed"}
-"""What a trial without a run directory is called."""
+"""Name of a trial without a run directory."""
 EDGE = 0.05
-"""Share of a range, at either end, in which a best value asks for a wider one."""
+"""Share of a range, at either end, in which a best value calls for a wider range."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Search:
     """A search: all trials of one study.
 
     Attributes:
-        label: what it is, in words.
+        label: description in words.
         slug: part of its files' names ("" where there is one search).
         study: its name.
         folder: of the study; None where its runs do not lie in one.
@@ -124,7 +124,7 @@ class Search:
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds that the trials were trained with: never those of a confirmation."""
+        """Seeds of the trials, without those of a confirmation."""
         return sorted({int(one) for one in self.trials["seed"].dropna()})
 
     @cached_property
@@ -155,12 +155,12 @@ class Search:
 
     @cached_property
     def importances(self) -> pd.DataFrame:
-        """How much each parameter separates the best trials from the others; see `importances`."""
+        """Importance of each parameter for being among the best trials; see `importances`."""
         return importances(self.trials, self.parameters, self.ranges)
 
     @property
     def ranges(self) -> dict[str, Range]:
-        """Parameter -> where it was drawn from; empty where no study says it."""
+        """Parameter -> range that it was drawn from; empty where no study defines it."""
         return {} if self.definition is None else self.definition.ranges
 
     @cached_property
@@ -186,7 +186,7 @@ class Search:
 
         Columns: network, rank (1 is chosen; NA where a seed diverged or none has finished), trial,
         n (finished seeds), seeds (trained or in training), diverged, mean and sd of the metric over
-        seeds, search (the trial's own value, which chose it and so flatters), test_mean, test_sd
+        seeds, search (the trial's own value, biased as it chose the trial), test_mean, test_sd
         (percent; of the chosen one only), and the parameters.
         """
         return _ranking(self)
@@ -197,11 +197,11 @@ def load_search(path: str | Path, storage: str | None = None) -> Search:
 
     Args:
         path: the study's folder.
-        storage: where it is kept, if not in a journal there: postgresql://..., or a path ending in
-            .journal; default: $RESNET_LAB_STORAGE. Without, runs say what they can.
+        storage: the study's storage, if not a journal in the folder: postgresql://..., or a path to
+            a .journal; default: $RESNET_LAB_STORAGE. Without one, the search is read from its runs.
 
     Raises:
-        UserError: no runs, or runs that are no search.
+        UserError: no runs, or runs that are not a search.
     """
     folder = user_path(path)
     found = split_searches(load_runs(folder), storage)
@@ -220,10 +220,10 @@ def load_search(path: str | Path, storage: str | None = None) -> Search:
 def split_searches(runs: Runs, storage: str | None = None) -> list[Search]:
     """Return the searches among runs, the one with most trials first.
 
-    A study's folder says whether its runs are one. Of others, as from W&B, runs of one study are
-    taken for a search if they are alike in data and length, and at least `TRIALS_NEEDED` of them
-    differ, in some number of their recipe, in more than half of the cases; a network with a single
-    run is none of it.
+    A study's folder declares whether its runs are a search. Without a folder, as from W&B, the runs
+    of one study are taken for a search if they are alike in data and length, at least
+    `TRIALS_NEEDED`, and some number of the recipe differs in more than half of them. Networks with
+    a single run are left out.
     """
     if storage is None:
         return list(_split(runs))
@@ -261,7 +261,7 @@ def _of_study(
     folders: pd.Series[str],
     storage: str | None,
 ) -> Search:
-    """The search that a study's folder holds."""
+    """Return the search in a study's folder."""
     stored = _stored(folder, storage)
     ordered = own.sort_values([one for one in ("created", "name") if one in own], kind="stable")
     places = {one.run: one.number for one in stored if one.run}
@@ -291,9 +291,9 @@ def _of_study(
 
 
 def _stored(folder: Path, storage: str | None) -> list[StoredTrial]:
-    """The slots as the storage has them: the journal in the folder, or else the one that is named.
+    """Return the slots in the storage: the journal in the folder, else the named storage.
 
-    One that is not named by the caller, and cannot be reached, is done without.
+    A storage that is unreachable is ignored unless the caller named it.
     """
     found = stored_trials(folder)
     if storage is not None and not found:
@@ -322,7 +322,7 @@ def _label(study: str, members: pd.DataFrame, definition: Definition | None) -> 
 def _row(
     number: int, members: pd.DataFrame, definition: Definition, metrics: pd.DataFrame
 ) -> dict[str, Any]:
-    """One trial that has a run directory; of a cohort the member that the metric names counts."""
+    """Return a trial with a run directory; for a cohort, the member that the metric names."""
     wanted, metric = definition.member, definition.number
     named = members[members["network"] == wanted] if wanted is not None else members
     chosen = (named if len(named) else members).iloc[0]
@@ -373,14 +373,14 @@ def _setting(config: Any, name: str) -> Any:
 
 
 def _cell(value: Any) -> Any:
-    """A value as a cell of a table: a number, or text."""
+    """Return a value as a table cell: a number, or text."""
     if isinstance(value, bool) or not isinstance(value, int | float | None):
         return str(value)
     return np.nan if value is None else value
 
 
 def _lost(one: StoredTrial, definition: Definition) -> dict[str, Any]:
-    """A trial whose run directory is not here."""
+    """Return a trial whose run directory is missing."""
     values = one.values
     return {
         "trial": one.number,
@@ -396,7 +396,7 @@ def _lost(one: StoredTrial, definition: Definition) -> dict[str, Any]:
 
 
 def _numbered(rows: pd.DataFrame, parameters: Sequence[str]) -> pd.DataFrame:
-    """Trials in order, with the best so far, and columns in order."""
+    """Return trials in order, with the best value so far, and columns in order."""
     table = rows.sort_values("trial", kind="stable").reset_index(drop=True)
     table["step"] = table["step"].astype("Int64")
     table["seed"] = table["seed"].astype("Int64")
@@ -408,7 +408,7 @@ def _numbered(rows: pd.DataFrame, parameters: Sequence[str]) -> pd.DataFrame:
 def _repeats(
     members: pd.DataFrame, trials: pd.DataFrame, parameters: Sequence[str]
 ) -> pd.DataFrame:
-    """Rows of a confirmation with the trial that each repeats: the same network and values."""
+    """Return a confirmation's rows with the trial that each repeats: same network and values."""
     others = [name for name in parameters if name != "network"]
     known = {
         (str(row["network"]), *(str(row[name]) for name in others)): row["trial"]
@@ -467,11 +467,11 @@ def _confirmed_row(
     }
 
 
-# Runs whose study says nothing, as those of W&B
+# Runs without a study folder, as from W&B
 
 
 def _alike(runs: Runs) -> list[Search]:
-    """Searches among runs of which no study's folder says whether they are one."""
+    """Return the searches among runs without a study folder."""
     if runs.runs.empty or "created" not in runs.runs:
         return []
     members = with_traits(runs.runs)
@@ -518,7 +518,7 @@ def _of_runs(members: pd.DataFrame, names: Sequence[str], metrics: pd.DataFrame)
 
 
 def settings_of(members: pd.DataFrame) -> pd.DataFrame:
-    """Return the numeric settings of the recipe, a column each; text and switches are left out."""
+    """Return the numeric settings of the recipe, a column each; text and flags are left out."""
     texts = members["schedule"] if "schedule" in members else pd.Series("", members.index)
     hidden = pd.DataFrame([settings_in(text) for text in texts], index=members.index)
     known = [name for name in RECIPE if name in members and name != "schedule"]
@@ -528,7 +528,7 @@ def settings_of(members: pd.DataFrame) -> pd.DataFrame:
 
 
 def drawn(members: pd.DataFrame) -> tuple[str, ...]:
-    """Return the settings that look drawn: another value in more than half of the runs."""
+    """Return the settings that look drawn: they differ in more than half of the runs."""
     if len(members) < TRIALS_NEEDED:
         return ()
     counts = settings_of(members).nunique()
@@ -538,9 +538,9 @@ def drawn(members: pd.DataFrame) -> tuple[str, ...]:
 
 
 def apart_from_searches(runs: Runs) -> Runs:
-    """Return the runs that are compared in groups: all but trials of searches, and confirmations.
+    """Return the runs to compare in groups: all except trials of searches and confirmations.
 
-    The same object each time, so that what is known of it is found again.
+    Returns the same object each time, so that cached results apply.
     """
     return _apart(runs) if split_searches(runs) else runs
 
@@ -551,7 +551,7 @@ def _apart(runs: Runs) -> Runs:
 
 
 def without_searches(runs: Runs, searches: Sequence[Search]) -> Runs:
-    """Return the runs that belong to no search, nor to the confirmation of one."""
+    """Return the runs that belong to no search and no confirmation."""
     if not searches:
         return runs
     parts = [part for one in searches for part in (one.members, one.confirmed)]

@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 NEEDED = 10
-"""Fewest trials that came to an end: of fewer a best part of five is no part."""
+"""Smallest number of ended trials: with fewer, the five best are too large a share."""
 BEST = 5
-"""Trials that Optuna asks to have among the best at least."""
+"""Smallest number of best trials that Optuna accepts."""
 BEST_SHARE = 0.1
-"""Share of the trials that count as best where that is more than `BEST`; Optuna's default."""
+"""Share of the trials that count as best, if more than `BEST`; Optuna's default."""
 LOG_RATIO = 30
-"""Without a range, numbers whose largest is so many times the smallest count as drawn in log."""
+"""Without a range, numbers whose max / min is at least this count as drawn in log."""
 
 
 def importances(
     trials: pd.DataFrame, parameters: Sequence[str], ranges: Mapping[str, Range]
 ) -> pd.DataFrame:
-    """Return how much each parameter separates the best trials from all, the most first.
+    """Return how much each parameter separates the best trials from all, the largest first.
 
-    PED-ANOVA (Watanabe et al. 2023), Optuna's default, over trials that came to an end; diverged
+    PED-ANOVA (Watanabe et al. 2023), Optuna's default, over trials that ended; diverged
     ones count as the worst, those stopped early are left out. The best are a tenth of them, and at
     least five.
 
     Args:
-        trials: of a search, as in `Search.trials`.
+        trials: trials of a search, as in `Search.trials`.
         parameters: the drawn ones.
-        ranges: where they were drawn from, where that is known.
+        ranges: the ranges that they were drawn from, where known.
 
     Returns:
         Columns parameter, importance (shares that add up to 1), n (trials), best (how many of them
@@ -97,7 +97,7 @@ def _value(value: Any, space: BaseDistribution) -> Any:
 
 
 def _distribution(values: pd.Series, drawn: Range | None) -> BaseDistribution | None:
-    """A parameter's space; None where it has one value, or none in some trial."""
+    """Return a parameter's distribution; None with one value, or none in some trial."""
     if not _has_optuna() or values.isna().any() or values.nunique() < 2:
         return None
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution

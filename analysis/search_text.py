@@ -1,4 +1,4 @@
-"""A search in words: the winner with its flags, what ties, each network's best, what mattered."""
+"""A search in words: the winner and its flags, ties, each network's best, importances."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from analysis.tables import aligned, mean_text
 from resnet_lab.sweeps.search_record import as_flags
 
 WORDS = {"stopped": "stopped early"}
-"""Status of a trial -> how it is said, where that is not the status itself."""
+"""Status of a trial -> its wording, where that differs from the status."""
 
 
 def summary(search: Search) -> list[str]:
-    """Return the lines that a terminal shows: the same after a sweep, in a report and elsewhere."""
+    """Return the summary's lines, the same in a terminal, in a report and elsewhere."""
     lines = [*headline(search), *_best(search), *_tied(search)]
     if len(search.networks) > 1 and not search.finished.empty:
         lines += ["best of each network:", *_indented(by_network_for_reading(search))]
@@ -28,7 +28,7 @@ def summary(search: Search) -> list[str]:
 
 
 def headline(search: Search) -> list[str]:
-    """What the search was: method, seed, time, counts and ranges."""
+    """Return the search's method, seed, time, counts and ranges."""
     known = search.definition
     study = f" {search.study}" if search.study else ""
     kind = f"search{study}" if known is None else f"{known.method} search{study}, seed {known.seed}"
@@ -74,7 +74,7 @@ def value_text(search: Search, value: float) -> str:
 
 
 def flags(search: Search, trial: pd.Series) -> str:
-    """A trial's drawn values, as flags of `resnet-lab train` where their names are known."""
+    """Return a trial's drawn values, as flags of `resnet-lab train` where names are known."""
     named = search.definition is not None
     pairs = [(name, trial[name]) for name in search.parameters if _is_known(trial[name])]
     if named:
@@ -87,7 +87,7 @@ def _is_known(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A value of a frame as Python's own: whole numbers are written as such."""
+    """Return a frame's value as a Python object: whole numbers as int."""
     if isinstance(value, str):
         return value
     number = float(value)
@@ -102,7 +102,7 @@ def cell(value: Any) -> str:
 
 
 def _tied(search: Search) -> list[str]:
-    """Name what has the same value, and count what the validation images cannot tell apart."""
+    """Name trials with the same value, and count those too close for the validation images."""
     if search.winner is None:
         return []
     ties, lines = search.ties, []
@@ -119,10 +119,10 @@ def _tied(search: Search) -> list[str]:
 
 
 def close_trials(search: Search) -> int:
-    """How many trials beside the winner its validation images cannot tell from it, ties included.
+    """Count the other trials that the validation images cannot tell from the winner, with ties.
 
-    That is, whose error is higher by no more than one standard error of the difference, by
-    `noise_floor`. 0 for a loss, or where the number of images is not known.
+    These are trials whose error is higher by at most one standard error of the difference, by
+    `noise_floor`. 0 for a loss, or where the number of images is unknown.
     """
     if search.winner is None or not search.images or not search.metric.endswith("error"):
         return 0
@@ -133,7 +133,7 @@ def close_trials(search: Search) -> int:
 
 
 def by_network_for_reading(search: Search) -> pd.DataFrame:
-    """Return each network's best trial and what became of its others, as texts under titles."""
+    """Return each network's best trial and counts of its others by status, as titled texts."""
     table = search.by_network
     lost = [name for name in ("stopped", "diverged", "failed") if (table[name] > 0).any()]
     others = [name for name in search.parameters if name != "network"]
@@ -151,7 +151,7 @@ def by_network_for_reading(search: Search) -> pd.DataFrame:
 
 
 def _whole(values: pd.Series) -> list[str]:
-    """Whole numbers in a table, with "-" for those that are missing."""
+    """Return whole numbers as table cells, with "-" for missing ones."""
     return ["-" if pd.isna(one) else str(int(one)) for one in values]
 
 
@@ -170,7 +170,7 @@ def _indented(texts: pd.DataFrame) -> list[str]:
 
 
 def importance_lines(search: Search) -> list[str]:
-    """Say what separates the best trials from the others, or why that is not said."""
+    """Return the parameters' importances in words, or why there are none."""
     ranked = search.importances
     if ranked.empty:
         ended = search.counts.get("finished", 0) + search.counts.get("diverged", 0)
@@ -184,7 +184,7 @@ def importance_lines(search: Search) -> list[str]:
 
 
 def edge_lines(search: Search) -> list[str]:
-    """Say where the winner lies at an end of its range."""
+    """Name the parameters whose best value is at an end of the range."""
     if not search.edges:
         return []
     named = " and ".join(f"{name} ({end})" for name, end in search.edges)
@@ -192,7 +192,7 @@ def edge_lines(search: Search) -> list[str]:
 
 
 def confirmation_lines(search: Search) -> list[str]:
-    """The ranking of retrained bests; none where none was retrained."""
+    """Return the ranking of retrained best trials; empty where none was retrained."""
     if search.ranking.empty:
         return []
     seeds = sorted({int(seed) for seed in search.confirmed["seed"]})
@@ -233,7 +233,7 @@ def ranking_for_reading(search: Search) -> pd.DataFrame:
 
 
 def answer(search: Search) -> str:
-    """Say what the search found, in sentences: for the page of a report."""
+    """Return the result of the search in sentences, for the report's page."""
     said = [f"{sentence(line)}" for line in headline(search)]
     winner = search.winner
     if winner is None:
@@ -261,13 +261,13 @@ def answer(search: Search) -> str:
 
 
 def sentence(line: str) -> str:
-    """A line of the summary as a sentence."""
+    """Return a line of the summary as a sentence."""
     text = line.strip()
     return f"{text[:1].upper()}{text[1:]}."
 
 
 def aside(search: Search) -> str:
-    """One line on a search beside verdicts, which its trials take no part in."""
+    """Return one line on a search to show beside verdicts, which leave out its trials."""
     winner = search.winner
     best = "" if winner is None else f"; best {value_text(search, winner['value'])}"
     study = f" {search.study}" if search.study else ""

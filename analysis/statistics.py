@@ -22,14 +22,14 @@ LEVEL = 0.95
 """Confidence level of every interval unless told otherwise."""
 
 POWER = 0.8
-"""Chance of finding an effect that a "detectable" effect has."""
+"""Power at which an effect counts as "detectable"."""
 
 
 ALIKE = 1e-9
 """Standard deviation below which values differ by rounding alone."""
 
 FEW = 3
-"""Most seeds of which a t interval must exclude a threshold at 99 % to decide."""
+"""Up to this number of seeds a t interval must exclude a threshold at 99 % to decide."""
 
 
 def deciding_level(n: int, level: float = LEVEL) -> float:
@@ -44,7 +44,7 @@ def deciding_level(n: int, level: float = LEVEL) -> float:
 
 
 def rate_interval(count: int, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Return the exact (Clopper-Pearson) interval of a rate of which `count` of `n` were seen."""
+    """Return the exact (Clopper-Pearson) interval of a rate observed as `count` of `n`."""
     if n < 1:
         return 0.0, 1.0
     tail = (1 - level) / 2
@@ -60,13 +60,13 @@ def rates_p(first: tuple[int, int], second: tuple[int, int]) -> float:
 
 
 SIGN_FLIPS = 12
-"""Most observations of which every flip of signs is weighed."""
+"""Largest number of observations for which every flip of signs is enumerated."""
 
 
 def sign_flip_p(values: ArrayLike) -> float:
     """Return the two-sided p value of "the values are symmetric around 0", by flipping signs.
 
-    Exact up to `SIGN_FLIPS` values; NaN beyond, where Student's t needs no help. At least
+    Exact up to `SIGN_FLIPS` values; NaN beyond, where Student's t suffices. At least
     2 / 2**n, so fewer than six values can never reach 0.05.
     """
     known = np.asarray(values, dtype=float)
@@ -88,7 +88,7 @@ def t_interval(
 
 
 def together_text(comparisons: int, level: float = LEVEL) -> str:
-    """Say how far intervals are corrected: Bonferroni over `comparisons`, or not at all."""
+    """Return the text on the intervals' correction: Bonferroni over `comparisons`, or none."""
     if comparisons < 2:
         return "not corrected: one comparison"
     each = 1 - (1 - level) / comparisons
@@ -133,8 +133,8 @@ def mean_interval(
 ) -> pd.Series[float]:
     """Return n, mean, sd, low and high of observations, one a seed.
 
-    Where they do not differ at all, their sd is `least_sd`, what the images resolve: no interval
-    has zero width.
+    Where they do not differ, their sd is `least_sd`, the resolution of the images, so that no
+    interval has zero width.
     """
     row = summarise(values.to_frame("value").assign(all=0), ["all"], "value", level).iloc[0]
     if least_sd and row["sd"] <= ALIKE:
@@ -160,7 +160,7 @@ def paired(
 
 
 def power(effect: float, sd: float, n: int, level: float = LEVEL) -> float:
-    """Return how often n differences with a true mean `effect` have their interval above 0.
+    """Return the probability that n differences of true mean `effect` have an interval above 0.
 
     `sd` is that of one difference between seeds. Noncentral t; 0 where n < 2.
     """
@@ -173,9 +173,9 @@ def power(effect: float, sd: float, n: int, level: float = LEVEL) -> float:
 
 
 def spread_interval(sd: float, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Return the interval of the true standard deviation of which `n` Gaussian seeds show `sd`.
+    """Return the interval of the true standard deviation, given `sd` of `n` Gaussian seeds.
 
-    NaN bounds where n < 2. Three seeds know it within 0.52 to 6.3 times what they show.
+    NaN bounds where n < 2. For three seeds it reaches from 0.52 to 6.3 times `sd`.
     """
     if n < 2:
         return np.nan, np.nan
@@ -185,7 +185,7 @@ def spread_interval(sd: float, n: int, level: float = LEVEL) -> tuple[float, flo
 
 
 def detectable(sd: float, n: int, level: float = LEVEL, wanted: float = POWER) -> float:
-    """Return the smallest true mean that n differences find with a power of `wanted`.
+    """Return the smallest true mean that n differences detect with a power of `wanted`.
 
     In the unit of `sd`, that of one difference between seeds; NaN where n < 2. `level` is that of
     the interval that has to exclude 0: for a verdict that is `deciding_level(n)`.
@@ -201,7 +201,7 @@ def _detectable_in_sd(n: int, level: float, wanted: float) -> float:
 
 
 def seeds_to_decide(effect: float, sd: float, level: float = LEVEL) -> int:
-    """Return the fewest seeds whose verdict finds a true mean of `effect` with a power of `POWER`.
+    """Return the fewest seeds whose verdict detects a true mean `effect` with a power of `POWER`.
 
     A verdict's interval holds at `deciding_level`. At most 1,000; a ValueError where `effect` is
     not positive.
@@ -214,10 +214,10 @@ def seeds_to_decide(effect: float, sd: float, level: float = LEVEL) -> int:
 
 
 def noise_floor(first: ArrayLike, second: ArrayLike, images: ArrayLike) -> Floats:
-    """Return the standard error of a difference of two test errors that the test set gives alone.
+    """Return the standard error of a difference of test errors due to the test set alone.
 
     100 sqrt((p (1 - p) + q (1 - q)) / images) for error rates p and q; all errors in percent. It
-    assumes that the two networks' mistakes are independent. On the same images they coincide more
+    assumes that the networks' mistakes are independent. On the same images they coincide more
     often than that, so the true standard error is smaller: this is an upper bound. More seeds do
     not lower it, as all see the same test images.
     """

@@ -18,9 +18,9 @@ from analysis.tuning_answer import answer
 from resnet_lab.runs.frames import Runs
 
 NUMBERS = re.compile(r"[\d.]+ ± [\d.]+|[\d.]+(, [\d.]+)*")
-"""A mean with its sd, or the numbers of several seeds."""
+"""Pattern of a mean with its sd, or of several seeds' numbers."""
 SHOWN_TRIALS = 10
-"""Most trials of a search that a page lists; the file has all."""
+"""Largest number of a search's trials on a page; the file has all."""
 ERRORS = ("train", "validation", "test")
 TITLES = {
     "network": "network",
@@ -95,7 +95,7 @@ def _missing_text(row: pd.Series) -> str:
 def for_reading(results: pd.DataFrame) -> pd.DataFrame:
     """Return one group's rows of `results_table` as texts under titles, empty columns dropped.
 
-    Below a network's means of several seeds stands a row with each seed's errors.
+    A row with each seed's errors follows a network's means over several seeds.
     """
     rows = []
     for _, row in results.iterrows():
@@ -165,7 +165,7 @@ def trials_for_reading(search: Search) -> pd.DataFrame:
 
 
 def search_tables(searches: Sequence[Search]) -> dict[str, pd.DataFrame]:
-    """Return by file name what searches show; empty without searches.
+    """Return the tables of searches by file name; empty without searches.
 
     trials: every trial a row; search_networks: each network's best; search_importances;
     search_confirmed: retrained bests, ranked.
@@ -183,7 +183,7 @@ def search_tables(searches: Sequence[Search]) -> dict[str, pd.DataFrame]:
 def _labelled(
     tables: Mapping[str, Sequence[pd.DataFrame]], labels: Sequence[str], column: str
 ) -> dict[str, pd.DataFrame]:
-    """Return each name's tables below each other, with their labels in a column."""
+    """Return each name's tables concatenated, with their labels in a column."""
     named = {
         name: [part.assign(**{column: one}) for part, one in zip(parts, labels, strict=True)]
         for name, parts in tables.items()
@@ -213,10 +213,10 @@ def scoreboard_for_reading(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def tuning_tables(runs: Runs) -> dict[str, pd.DataFrame]:
-    """Return by file name what tunings show; empty where no learning rate was tuned.
+    """Return the tables of tunings by file name; empty where no learning rate was tuned.
 
-    tuning: a network at its best rate a row; tuning_effects: a comparison at best rates;
-    tuning_rates: a network at any rate.
+    tuning: one row a network, at its best rate; tuning_effects: one a comparison at best rates;
+    tuning_rates: one a network and rate.
     """
     tunings = split_tunings(runs)
     tables = {
@@ -239,7 +239,7 @@ def tuning_text(runs: Runs) -> str:
 def results_text(runs: Runs) -> str:
     """Return the results as aligned text for a terminal: tunings, then alike runs, group by group.
 
-    There is one table a group. Trials of searches are left to `analysis.search_text`.
+    There is one table a group. `analysis.search_text` shows trials of searches.
     """
     searches = split_searches(runs)
     runs = apart_from_searches(runs)
@@ -256,7 +256,7 @@ def results_text(runs: Runs) -> str:
 
 
 def aligned(texts: pd.DataFrame) -> str:
-    """Return a frame of texts as aligned columns, the first to the left, numbers to the right."""
+    """Return a frame of texts as aligned columns: the first to the left, numbers to the right."""
     columns = [[str(name), *texts[name].astype(str)] for name in texts]
     widths = [max(len(text) for text in column) for column in columns]
     left = [column is columns[0] or is_wordy(column[1:]) for column in columns]

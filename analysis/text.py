@@ -1,4 +1,4 @@
-"""Texts: words listed, lines wrapped such that commands can still be given, Markdown tables."""
+"""Text helpers: lists of words, line wrapping that keeps commands valid, Markdown tables."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 _WORDS = re.compile(r"(?:(?<!\w)'[^']*'|\S)+")
-"""Words; a quote opens only where no letter is before it, so that "theory's" is a word."""
+"""Pattern of words; a quote after a letter opens nothing, so "theory's" is one word."""
 
 
 def wrapped(text: str, width: int, first: str, later: str) -> list[str]:
-    """Wrap `text` at spaces, outside of quotes; in its command a line ends by a backslash.
+    """Wrap `text` at spaces outside quotes; lines of its command end with a backslash.
 
     Args:
         text: words, and from "resnet-lab" on a command.
-        width: most columns; a longer word has a line of its own.
+        width: largest number of columns; a longer word has a line of its own.
         first: what the first line begins with.
         later: what every other line begins with.
     """
@@ -52,7 +52,7 @@ def listed(values: Sequence[object]) -> str:
 def markdown_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[bool] = ()
 ) -> str:
-    """Return texts as a table of GitHub's Markdown; columns that are not `left` to the right."""
+    """Return texts as a GitHub Markdown table; columns are right-aligned unless in `left`."""
     sides = left or [True] * len(head)
     rule = ["---" if to_left else "---:" for to_left in sides]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))

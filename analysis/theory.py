@@ -1,4 +1,4 @@
-"""What theory predicts of the gradients of a group's networks at initialisation."""
+"""Theoretical growth of gradients at initialisation for a group's networks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from resnet_lab.networks.registry import find
 
 
 def gradient_growth(group: Group) -> float | None:
-    """Return the growth a layer of activation gradients towards the input of the plain networks.
+    """Return the growth per layer of plain networks' activation gradients, towards the input.
 
     For batch norm, great width and no border (Yang et al. 2019), by the activation; None where no
     theory is known.
@@ -18,11 +18,11 @@ def gradient_growth(group: Group) -> float | None:
 
 
 def theory_caption(group: Group, drawn: str, note: str = "") -> str:
-    """Return what a figure's caption says of the theory's dotted line; "" where there is none.
+    """Return a caption's text on the theory's dotted line; "" where there is none.
 
     Args:
         group: of the figure.
-        drawn: what of the theory is drawn, such as "the slope that theory gives".
+        drawn: what the line shows, such as "the slope that theory gives".
         note: more about it.
     """
     theory = gradient_growth(group)
@@ -38,5 +38,5 @@ def theory_caption(group: Group, drawn: str, note: str = "") -> str:
 
 
 def bounded(group: Group) -> bool:
-    """Whether maps have a border, which theory has not: zero padding lowers the growth."""
+    """Whether maps have a border, unlike in theory: zero padding lowers the growth."""
     return group.settings["padding"] != "circular"

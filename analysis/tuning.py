@@ -1,10 +1,10 @@
-"""Networks compared each at its own best recipe: what remains of an effect after tuning.
+"""Tunings: networks compared each at its own best recipe.
 
 A tuning is a set of runs of one study, alike in everything but depth, shortcut, seed and those
 settings of the recipe that the study varies: the learning rate, or several settings jointly. A
-point of these is chosen as a whole, by the mean validation error over seeds; effects are
-differences of training and test error, which choose nothing. The chosen point's validation error is
-a minimum and so flatters: it is never an effect.
+point in these settings is chosen by the mean validation error over seeds. Effects are differences
+of training and test error, which choose nothing. The chosen point's validation error is a minimum
+and so biased: it is never an effect.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ DIVERGED = 100.0
 """Percent: the error of a network whose loss was no longer finite."""
 NETWORK = ["family", "depth", "shortcut", "short"]
 TUNABLE = ("lr", "batch_size", "momentum", "weight_decay", "warmup_steps", "clip")
-"""Columns of `runs` that may be tuned, beside what `schedule` holds: the rest of the recipe. The
-number of iterations is no choice of a recipe but its cost."""
+"""Columns of `runs` that may be tuned, beside the settings in `schedule`. The number of iterations
+is the cost of a recipe, not a choice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Tuning:
 
     @property
     def axis(self) -> str:
-        """The setting along which errors are drawn: the first one of numbers, "" without any."""
+        """The setting along which errors are drawn: the first numeric one, "" without any."""
         numbers = (name for name in self.settings if self.members[name].dtype == float)
         return next(numbers, "")
 
@@ -81,8 +81,8 @@ class Tuning:
 def split_tunings(runs: Runs) -> list[Tuning]:
     """Return the tunings among runs, the one with most members first.
 
-    There is one only where two points differ in one setting alone, and some network has two at
-    which each of its seeds has come to an end.
+    Runs are a tuning only if two points differ in one setting alone, and some network has two
+    points at which all its seeds have ended.
     """
     groups = split_groups(runs)
     if not groups:
@@ -107,7 +107,7 @@ def split_tunings(runs: Runs) -> list[Tuning]:
 
 
 def _kinds(groups: Sequence[Group]) -> list[tuple[dict[str, object], pd.DataFrame]]:
-    """(settings of the first, members) of groups of one study that differ in the recipe alone."""
+    """Return (first settings, members) for a study's groups that differ in the recipe alone."""
     parts = [
         (group.settings, study, members)
         for group in groups
@@ -128,7 +128,7 @@ def _kinds(groups: Sequence[Group]) -> list[tuple[dict[str, object], pd.DataFram
 
 
 def _with_schedule(members: pd.DataFrame) -> pd.DataFrame:
-    """Add what `schedule` says, a column each."""
+    """Add the settings in `schedule`, a column each."""
     if "schedule" not in members:
         return members
     said = [settings_in(text) for text in members["schedule"]]
@@ -137,7 +137,7 @@ def _with_schedule(members: pd.DataFrame) -> pd.DataFrame:
 
 
 def _varied(members: pd.DataFrame) -> tuple[str, ...]:
-    """The settings of the recipe that are not the same in all members."""
+    """Return the recipe's settings that differ between members."""
     written = settings_in(members["schedule"].iloc[0]) if "schedule" in members else {}
     names = [*TUNABLE, *(name for name in written if name not in TUNABLE)]
     return tuple(
@@ -148,7 +148,7 @@ def _varied(members: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _is_grid(members: pd.DataFrame, settings: Sequence[str]) -> bool:
-    """Whether two points differ in one setting alone: else they are two recipes, and no tuning."""
+    """Whether two points differ in one setting alone: else they are two recipes, not a tuning."""
     points = members[list(settings)].astype(str).drop_duplicates()
     if len(settings) < 2:
         return bool(settings)
@@ -157,7 +157,7 @@ def _is_grid(members: pd.DataFrame, settings: Sequence[str]) -> bool:
 
 
 def _shared(settings: dict[str, object], varied: Sequence[str]) -> dict[str, object]:
-    """Settings as a label says them: none that varies, and of lr its place."""
+    """Return settings for a label: without the varied ones, but with a placeholder for lr."""
     kept = {name: one for name, one in settings.items() if name == "lr" or name not in varied}
     if "lr" in varied:
         kept["lr"] = 0.0
@@ -176,7 +176,7 @@ def _tuning(label: str, members: pd.DataFrame, settings: tuple[str, ...]) -> Tun
 
 
 def _plain(members: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
-    """Return members whose settings are numbers where all are, and else texts without gaps."""
+    """Return members with settings as numbers where all are numbers, else as texts."""
     plain = members.copy()
     for name in settings:
         numbers = pd.to_numeric(members[name], errors="coerce")
@@ -186,7 +186,7 @@ def _plain(members: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
 
 
 def _span(values: pd.Series) -> str:
-    """Return ``0.01 to 1``, or all values of what is no number."""
+    """Return ``0.01 to 1``, or all values if they are not numbers."""
     numbers = pd.to_numeric(values, errors="coerce")
     if numbers.isna().any():
         return " or ".join(sorted({"none" if pd.isna(one) else str(one) for one in values}))
@@ -194,7 +194,7 @@ def _span(values: pd.Series) -> str:
 
 
 def point_text(row: pd.Series, settings: Sequence[str]) -> str:
-    """Return a point in words: ``0.1`` of a learning rate alone, else ``lr 0.1, momentum 0.9``."""
+    """Return a point as text: ``0.1`` for a learning rate alone, else ``lr 0.1, momentum 0.9``."""
     texts = [one if isinstance(one, str) else f"{one:g}" for one in (row[n] for n in settings)]
     if tuple(settings) == ("lr",):
         return texts[0]
@@ -202,7 +202,7 @@ def point_text(row: pd.Series, settings: Sequence[str]) -> str:
 
 
 def _counted(members: pd.DataFrame) -> pd.DataFrame:
-    """Return members with errors as they count; a split that no finished member has stays NaN."""
+    """Return members with errors as in `Tuning`; a split without finished members stays NaN."""
     finished, diverged = members["status"] == "finished", members["status"] == "diverged"
     counted = members.copy()
     for split in SPLITS:
@@ -231,13 +231,13 @@ def _rates(members: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
 
 
 def _trained_points(members: pd.DataFrame, settings: Sequence[str]) -> pd.MultiIndex:
-    """(short, *point) at which some seed was trained to the end without diverging."""
+    """Return the (short, *point) at which some seed finished without diverging."""
     sound = members[members["status"] == "finished"]
     return pd.MultiIndex.from_frame(sound[["short", *settings]])
 
 
 def _marked(table: pd.DataFrame, trained: pd.MultiIndex, settings: Sequence[str]) -> pd.DataFrame:
-    """Add eligible and best, decided on the validation split and said of all."""
+    """Add eligible and best, decided on the validation split and copied to all splits."""
     point = ["short", *settings]
     seen = table[table["split"] == "validation"]
     eligible = seen[seen["n"] == seen["seeds"]]
@@ -281,7 +281,7 @@ def _choice(members: pd.DataFrame, network: pd.DataFrame, point: pd.Series) -> d
 
 
 def _edge(network: pd.DataFrame, point: pd.Series) -> str:
-    """Where a point lies at an end of what was tried; of a setting with one value nowhere."""
+    """Return at which end of the tried values a point lies; "" for a setting of one value."""
     ends = {}
     for name, value in point.items():
         tried = network[str(name)]
@@ -305,7 +305,7 @@ def at_best(tuning: Tuning, split: str) -> pd.DataFrame:
 def degradation(tuning: Tuning, split: str) -> list[Contrast]:
     """Return the deepest plain network minus each shallower one, each at its best point.
 
-    Paired by seed, in percentage points; the intervals hold together (Bonferroni).
+    Paired by seed, in percentage points; the intervals hold jointly (Bonferroni).
     """
     chosen = tuning.choices
     *shallower, deepest = by_depth(chosen[chosen["family"] == "plain"]) or [""]
@@ -330,7 +330,7 @@ def effects(tuning: Tuning) -> pd.DataFrame:
     """Return one row a comparison and split.
 
     Columns: effect, comparison, split, mean, low, high (percentage points), n, and comparisons: how
-    many intervals hold together at 95 % (Bonferroni).
+    many intervals hold jointly at 95 % (Bonferroni).
     """
     kinds = {"degradation": degradation, "shortcut": shortcut_effects}
     rows = [

@@ -1,4 +1,4 @@
-"""The answer of a tuning in words: does degradation survive it, by how much, and how surely?"""
+"""Answer of a tuning in words: whether degradation survives, by how much, how certainly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CAUTION = (
 
 
 def answer(tuning: Tuning) -> str:
-    """Say in words whether degradation survives tuning, with its numbers and its limits."""
+    """Return in words whether degradation survives tuning, with numbers and limits."""
     found = degradation(tuning, "train")
     parts = ["Does degradation survive tuning?"]
     if found:
@@ -36,14 +36,14 @@ def answer(tuning: Tuning) -> str:
 
 
 def _said(tuning: Tuning, text: str) -> str:
-    """A sentence on learning rates as one on what this tuning varies."""
+    """Return a sentence on learning rates, reworded for the settings that this tuning varies."""
     if tuning.settings == ("lr",):
         return text
     return text.replace("learning rates", "recipes").replace("the rates", "the recipes")
 
 
 def _yes_or_no(tuning: Tuning, outcome: Outcome, shown: Contrast) -> str:
-    """Yes or no; with reserve where a network that lost might do better beyond the grid."""
+    """Return yes or no, qualified where the worse network might improve beyond the grid."""
     plain = tuning.choices[tuning.choices["family"] == "plain"].set_index("short")["edge"]
     limit = ", as far as this grid goes"
     if outcome == "supported":
@@ -79,7 +79,7 @@ def _rows(tuning: Tuning) -> list[tuple[object, pd.Series]]:
 
 
 def _gain(tuning: Tuning) -> list[str]:
-    """The deepest residual network against its plain twin, if there is one."""
+    """Return the sentence on the deepest residual network against its plain twin, if any."""
     found = shortcut_effects(tuning, "train")
     if not found:
         return []
@@ -105,7 +105,7 @@ def _edges(tuning: Tuning) -> list[str]:
 
 
 def _unequal(tuning: Tuning) -> list[str]:
-    """Say where one network had more rates to choose from than another."""
+    """Report networks that had more rates to choose from than others."""
     counts = tuning.choices["rates"]
     if counts.nunique() < 2:
         return []
@@ -114,7 +114,7 @@ def _unequal(tuning: Tuning) -> list[str]:
 
 
 def _incomplete(tuning: Tuning) -> list[str]:
-    """Name the rates that were left out because some seed has not come to an end there."""
+    """Name the rates left out because some seed has not ended there."""
     table = tuning.rates
     left_out = table[(table["split"] == "validation") & ~table["eligible"]]
     texts = [
@@ -125,7 +125,7 @@ def _incomplete(tuning: Tuning) -> list[str]:
 
 
 def _lost(tuning: Tuning) -> list[str]:
-    """Name the networks of which no seed was trained to the end at any rate."""
+    """Name the networks without a finished seed at any rate."""
     table = tuning.rates
     eligible = table[(table["split"] == "validation") & table["eligible"]]
     best = eligible.groupby("short", sort=False)["best"].any()

@@ -1,4 +1,4 @@
-"""What a finding and a verdict are; what a claim is says `resnet_lab.parts.claims`.
+"""Types of a finding and a verdict; `resnet_lab.parts.claims` defines a claim.
 
 A claim of the project is a `Claim` in a file of its own in `analysis/claims/project`; its `test`
 gets a `Group` of alike runs and returns a `Finding`, or None where the group lacks the runs.
@@ -18,7 +18,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Finding:
-    """What one group of runs says about one claim.
+    """The result of one claim on one group of runs.
 
     `effect` with bounds `low`, `high` (None where n = 1) is in `unit`; `evidence` names what was
     compared with these numbers, in one line; `comparison` sets the effect beside the theory or the
@@ -42,7 +42,7 @@ class Finding:
 
 
 def without_numbers(outcome: Outcome, evidence: str, reason: str, n: int = 0) -> Finding:
-    """Return a finding that compares nothing: `evidence` says what there is instead."""
+    """Return a finding without a comparison; `evidence` says what there is instead."""
     return Finding(outcome, None, "", None, None, n, evidence, reason)
 
 

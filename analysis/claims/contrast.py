@@ -1,4 +1,4 @@
-"""The numbers that claims compare: one value a member, and paired contrasts between networks."""
+"""Numbers that claims compare: one value a member, and paired contrasts between networks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TOO_FEW = (
 
 
 def unsettled(n: int, why: str) -> str:
-    """Say why nothing is decided: n = 1 has no interval; with more seeds it is `why`."""
+    """Return why nothing is decided: no interval where n = 1, else `why`."""
     return ONE_SEED if n < 2 else why
 
 
@@ -39,9 +39,10 @@ def unsettled(n: int, why: str) -> str:
 class Contrast:
     """`first` minus `second`, paired by seed; `low` and `high` are NaN where n = 1.
 
-    `sd` is that of the differences between seeds; the intervals of `comparisons` contrasts hold
-    together. `pairs` holds each common seed with its two values, in the order of seeds; `images`
-    says of how many images the values are errors (0: of none, or not known).
+    `sd` is the standard deviation of the differences over seeds. The intervals of `comparisons`
+    contrasts hold jointly. `pairs` holds each common seed with its two values, in the order of
+    seeds. `images` is the number of images that the errors were measured on (0: the values are no
+    errors, or the number is unknown).
     """
 
     first: str
@@ -81,7 +82,7 @@ class Contrast:
         )
 
     def _decides(self, threshold: float) -> bool:
-        """Whether skewed seeds would hardly show this: a stricter interval, and signs flipped."""
+        """Whether this holds for skewed seeds too: by a stricter interval and a sign-flip test."""
         level = 1 - ALPHA / self.comparisons
         far = abs(self.mean - threshold) > (self.high - self.mean) * _strictness(self.n, level)
         if 2.0 ** (1 - len(self.pairs)) > 1 - level:
@@ -90,11 +91,11 @@ class Contrast:
         return far and not p > 1 - level
 
     def _outweighs(self, threshold: float, *, above: bool) -> bool:
-        """Whether one network's errors are too large in every seed for a mean like the other's.
+        """Whether every seed of one network has too large an error for the other network's mean.
 
-        Errors are never below 0, so of seeds whose mean is m at most m / a reach a (Markov), and
-        all n of them by chance with (m / a)^n, however skewed they are. The other network's mean is
-        taken to be at most its worst seed, and at least one image.
+        Errors are never below 0, so at most a share m / a of seeds with mean m reach a (Markov's
+        inequality). All n reach it with probability (m / a)^n at most, however skewed they are. The
+        other network's mean is taken as its worst seed, and as one image at least.
         """
         if not self.images or not self.pairs:
             return False
@@ -111,7 +112,7 @@ class Contrast:
 
 @cache
 def _strictness(n: int, level: float) -> float:
-    """Return how many times wider the interval is that decides; NaN where n < 2."""
+    """Return the width of the deciding interval over that of the shown one; NaN where n < 2."""
     usual, strict = (
         float(t_interval(0.0, 1.0, n, one)[1]) for one in (level, deciding_level(n, level))
     )
@@ -123,7 +124,7 @@ def contrast(
 ) -> Contrast | None:
     """Compare two networks' `value` by seed; None where they share no seed.
 
-    `comparisons` > 1 widens the interval (Bonferroni), so that as many of them hold together at
+    `comparisons` > 1 widens the interval (Bonferroni), so that this many hold jointly at
     1 - ALPHA.
     """
     images = _images(values, (first, second))
@@ -138,7 +139,7 @@ def contrast(
 
 
 def _images(values: pd.DataFrame, networks: Sequence[str]) -> int:
-    """Return of how many images the networks' values are errors; 0 where that is not known."""
+    """Return the number of images that the errors were measured on; 0 where unknown."""
     if "images" not in values:
         return 0
     own = values.loc[values["network"].isin(networks), "images"]
@@ -183,7 +184,7 @@ def by_depth(members: pd.DataFrame) -> list[str]:
 def final_error(members: pd.DataFrame, split: str) -> pd.DataFrame:
     """Return network, seed, value (percent) and images: each member's error at the last step.
 
-    A training error is a mean over the last epoch, or over all images seen where there was less.
+    A training error is a mean over the last epoch, or over all images seen in a shorter run.
     """
     if split == "train":
         images = training_images(members)
@@ -193,7 +194,7 @@ def final_error(members: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def final_training_error(members: pd.DataFrame) -> pd.DataFrame:
-    """Return what `final_error` does for the training images."""
+    """Return `final_error` of the training images."""
     return final_error(members, "train")
 
 
@@ -219,9 +220,9 @@ def mean_training_error(group: Group, members: pd.DataFrame) -> pd.DataFrame:
 
 
 def training_images(members: pd.DataFrame) -> pd.Series[int]:
-    """Return how many images each member's final training error is a mean over; 0: not known.
+    """Return the number of images in each member's final training error; 0 where unknown.
 
-    Frames without `train_images` say it in the protocol where that has two counts ("1294/143").
+    Frames without `train_images` have it in a protocol with two counts ("1294/143").
     """
     written = members["protocol"].astype(str).str.extract(r"^(\d+)(k?)/")
     counts = pd.to_numeric(written[0]) * np.where(written[1] == "k", 1000, 1)
@@ -293,12 +294,12 @@ def seeds_text(found: Contrast, digits: int = 1) -> str:
 
 
 def bound(value: float) -> float | None:
-    """Return an interval's bound, None where there is no interval."""
+    """Return an interval's bound; None where there is no interval."""
     return None if np.isnan(value) else float(value)
 
 
 def floor_text(group: Group, values: pd.DataFrame, found: Contrast) -> str:
-    """Say how large a difference of test errors the test set alone makes; "" where unknown.
+    """Return the text on the standard error that the test set alone causes; "" where unknown.
 
     `values` are those of `held_out_error`; see `noise_floor` for the formula and its assumption.
     """

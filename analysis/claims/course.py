@@ -1,4 +1,4 @@
-"""Along training: at which share of the logged points one of two networks is the worse one."""
+"""Comparison along training: the share of logged points at which one network is worse."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from analysis.convergence import error_curves, share_above
 def share_worse(
     metrics: pd.DataFrame, members: pd.DataFrame, names: tuple[str, str], end: float, split: str
 ) -> float:
-    """Return the share of logged points past the first tenth at which the first is the worse one.
+    """Return the share of logged points, after the first tenth, at which the first is worse.
 
-    The mean over the seeds that both have; NaN without curves.
+    The mean over the common seeds; NaN without curves.
 
     Args:
         metrics: rows of logged curves.
         members: columns run, network, seed and short, of the members that count.
         names: short names of the two networks.
         end: iterations of the whole training.
-        split: whose error it is.
+        split: the split whose error is compared.
     """
     rows = error_curves(metrics, split)
     rows = rows.merge(members[["run", "network", "seed", "short"]], on=["run", "network"])
@@ -33,7 +33,7 @@ def share_worse(
 
 
 def course_text(share: float) -> str:
-    """Say at which share of logged points past the first tenth the network is the worse one."""
+    """Return the share of logged points at which the network is worse, in words."""
     if share in (0.0, 1.0):
         return f"{'worse' if share else 'not worse'} at every point after warm-up"
     return f"worse at {100 * share:.0f} % of points after warm-up"

@@ -1,11 +1,11 @@
-"""How often a verdict takes the wrong side, for seeds of five kinds: the table of docs/claims.md.
+"""False-positive rates of verdicts, for seeds of five kinds: the table of docs/claims.md.
 
     python -m analysis.claims.false_positives            # write the table into docs/claims.md
     python -m analysis.claims.false_positives --print    # print it
 
 Two networks whose trained seeds have the same mean error are compared by the rules of claim 1, from
 runs to verdict: seeds that diverge or collapse are counted, the others are tested. Any verdict that
-one of the two is the better one is wrong; each side is counted on its own.
+one network is better is wrong; each side is counted separately.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]
 SEEDS = (2, 3, 5)
 STUDIES = 20_000
 LARGEST_SHARE = 0.05
-"""Of studies: in which a verdict may take one wrong side."""
+"""Largest share of studies in which a verdict may take one wrong side."""
 
 PAGE = Path(__file__).parents[2] / "docs/claims.md"
 BEGIN, END = "<!-- false positives: begin -->", "<!-- false positives: end -->"
@@ -69,13 +69,13 @@ collapse."""
 
 
 def sides(kind: str, n: int, studies: int = STUDIES, seed: int = 0) -> tuple[float, float]:
-    """Return in which share of studies the verdict is "supported", and "refuted"."""
+    """Return the share of studies with the verdict "supported", and that with "refuted"."""
     found = outcomes(kind, n, studies, seed)
     return found.count("supported") / studies, found.count("refuted") / studies
 
 
 def by_t_alone(kind: str, n: int, studies: int = STUDIES, seed: int = 0) -> float:
-    """Return the larger share of one side by Student's 95 % interval of all seeds."""
+    """Return the larger wrong side's share by Student's 95 % interval of all seeds."""
     deep, shallow, collapsed = _drawn(kind, n, studies, seed)
     differences = np.where(collapsed, deep + 65.0, deep) - shallow
     low, high = t_interval(differences.mean(axis=1), differences.std(axis=1, ddof=1), n)
@@ -107,7 +107,7 @@ def _outcome(differences: Floats, lost: int, n: int) -> Outcome:
 
 
 def contrast_of(differences: Floats) -> Contrast:
-    """Return the contrast that these differences between seeds show."""
+    """Return the contrast of these differences between seeds."""
     n, mean, sd = len(differences), float(differences.mean()), float(differences.std(ddof=1))
     half = float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * sd / n**0.5
     return Contrast("deep", "shallow", mean, mean - half, mean + half, n, sd)

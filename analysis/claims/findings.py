@@ -1,4 +1,4 @@
-"""Findings made from contrasts: the numbers, their interval, and the power that n seeds give."""
+"""Findings made from contrasts: the numbers, their interval, and the power of n seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POINTS = "percentage points"
 
 
 def judge(found: Contrast, threshold: float = 0.0) -> Outcome:
-    """Say whether a contrast's interval lies above `threshold`, below it, or holds it."""
+    """Return the outcome: the contrast's interval is above `threshold`, below it, or holds it."""
     if found.above(threshold):
         return "supported"
     return "refuted" if found.below(threshold) else "undecided"
@@ -32,7 +32,7 @@ def points_finding(
     comparison: str = "",
     published: Published | None = None,
 ) -> Finding:
-    """Return the finding that a contrast of errors shows; `what` names the error.
+    """Return the finding of a contrast of errors; `what` names the error.
 
     `published` is the effect that the power of an undecided verdict is measured against.
     """
@@ -42,7 +42,7 @@ def points_finding(
 
 
 def value_finding(outcome: Outcome, found: Contrast, name: str, unit: str, reason: str) -> Finding:
-    """Return the finding that a contrast of values in some `unit` shows; `name` says of what."""
+    """Return the finding of a contrast of values in `unit`; `name` names the value."""
     ending = f" {unit}" if unit else ""
     evidence = f"{found.name} {name} {found.mean:.4g}{ending}, {interval_of(found)}"
     return _finding(outcome, found, unit, evidence, reason, lambda least: f"{least:.2g}{ending}")
@@ -51,7 +51,7 @@ def value_finding(outcome: Outcome, found: Contrast, name: str, unit: str, reaso
 def factor_finding(
     outcome: Outcome, found: Contrast, unit: str, evidence: str, reason: str
 ) -> Finding:
-    """Return the finding that a contrast of natural logarithms shows: ratios, growth, speed."""
+    """Return the finding of a contrast of natural logarithms: ratios, growth, speed."""
     made = _finding(outcome, found, unit, evidence, reason, _factor_text)
     effect, low, high, least = (
         None if one is None else float(np.exp(one))
@@ -61,7 +61,7 @@ def factor_finding(
 
 
 def ratio_finding(outcome: Outcome, found: Contrast, name: str, reason: str) -> Finding:
-    """Return the finding that a contrast of logarithms of values shows; `name` says of what."""
+    """Return the finding of a contrast of logarithms; `name` names the value."""
     ratio = f"{found.first} over {found.second} {name} x{np.exp(found.mean):.4g}"
     evidence = f"{ratio}, {interval_of(found, scale=np.exp)}"
     return factor_finding(outcome, found, "ratio", evidence, reason)
@@ -101,7 +101,7 @@ def _detectable(found: Contrast, sd: float) -> float:
 
 
 def _points(distance: float) -> str:
-    """Return a distance between errors; none is more than 100 points."""
+    """Return a distance between errors as text; none is more than 100 points."""
     return f"{distance:.2g} points" if distance < 100 else "more than 100 points"
 
 
@@ -116,10 +116,9 @@ def _power_text(
     told: Callable[[float], str],
     published: Published | None = None,
 ) -> str:
-    """Say what so many seeds detect, where nothing was decided; "" elsewhere.
+    """Return what n seeds can detect, in words, where the verdict is undecided; else "".
 
-    Measured by the published spread where there is one; else by the seeds' own, with what its
-    uncertainty makes of it.
+    The spread is the published one where there is one, else the seeds' own with its uncertainty.
     """
     if outcome != "undecided" or found.n < 2:
         return ""

@@ -1,4 +1,4 @@
-"""Groups whose networks may differ in one more trait, for claims that compare its values."""
+"""Groups whose networks may also differ in one trait, for claims that compare its values."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from resnet_lab.runs.frames import Runs
 
 
 def groups_across(runs: Runs, groups: Sequence[Group], trait: str) -> list[Group]:
-    """Return groups that hold several values of `trait` and are alike in everything else.
+    """Return groups with several values of `trait` that are alike in everything else.
 
-    The short names of their members say the value, unless it is the one that names leave out.
+    The members' short names include the value, unless it is the default.
 
     Raises:
         UserError: networks have no such trait.
@@ -40,7 +40,7 @@ def groups_across(runs: Runs, groups: Sequence[Group], trait: str) -> list[Group
 
 
 def _settings(kind: Sequence[Group], trait: str) -> dict[str, object]:
-    """Return what the groups share; of `trait` the usual value, if it is there."""
+    """Return the shared settings, with the default value of `trait` if a group has it."""
     return sorted(kind, key=lambda group: not _is_usual(group, trait))[0].settings
 
 
@@ -61,7 +61,7 @@ def _named(group: Group, trait: str) -> pd.DataFrame:
 
 
 def _ending(network: str, trait: str) -> str:
-    """Return what a name says because of `trait`, e.g. ``-preact``; "" for the usual value."""
+    """Return the part of a name for `trait`, e.g. ``-preact``; "" for the default value."""
     spec = NetworkSpec.parse(network)
     usual = getattr(NetworkSpec.parse(f"resnet-{spec.depth}"), trait)
     known = replace(spec, **{trait: usual}).name.split("-")

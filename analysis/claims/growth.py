@@ -1,6 +1,6 @@
-"""The growth of gradients per layer at initialisation: the number that three claims test.
+"""Growth of gradients per layer at initialisation, which three claims test.
 
-Of weights with batch norm, in every stage; of activations without.
+With batch norm: weight gradients, in every stage. Without: activation gradients.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from analysis.statistics import t_interval
 class Growth:
     """The log growth per layer of one network over its seeds.
 
-    `overall` is the mean over the stages that could be fitted; `stages` has each of them, stage ->
-    growth, whose intervals keep their own level.
+    `overall` is the mean over the stages that could be fitted. `stages` maps each of them to its
+    growth, with an interval that is not corrected for the number of stages.
     """
 
     overall: Contrast
@@ -31,17 +31,17 @@ class Growth:
 
     @property
     def alone(self) -> list[Contrast]:
-        """Every stage, for a rule that asks for all of them."""
+        """Every stage with uncorrected intervals, for a rule that all stages must meet."""
         return list(self.stages.values())
 
     @property
     def joint(self) -> list[Contrast]:
-        """Every stage, with intervals that hold together, for a rule that any one breaks."""
+        """Every stage with intervals that hold jointly, for a rule that one stage can break."""
         return [together(one, len(self.stages)) for one in self.stages.values()]
 
 
 def together(found: Contrast, comparisons: int) -> Contrast:
-    """Widen an interval so that as many of them hold together at 1 - ALPHA (Bonferroni)."""
+    """Widen an interval so that `comparisons` of them hold jointly at 1 - ALPHA (Bonferroni)."""
     low, high = t_interval(found.mean, found.sd, found.n, 1 - ALPHA / comparisons)
     return replace(found, low=float(low), high=float(high), comparisons=comparisons)
 
@@ -50,8 +50,8 @@ def plain_growth(group: Group) -> Growth | None:
     """Return the growth in every stage of the deepest plain network at step 0, over its seeds.
 
     Growth is that of the weight-gradient norm towards the input over the convolutions of a stage.
-    None where no plain network has recordings of enough layers. Runs that diverged later count:
-    step 0 lies before.
+    None where no plain network has recordings of enough layers. Runs that diverged later count, as
+    step 0 precedes that.
     """
     fits = group.of(growth(group.runs.layers, step=0))
     fits = fits[fits["family"] == "plain"]
@@ -73,7 +73,7 @@ def _over_stages(fits: pd.DataFrame) -> Growth:
 def activation_growth(group: Group) -> Contrast | None:
     """Return the log growth per layer of activation gradients in the deepest plain network.
 
-    At step 0, from the last block's output back to the stem's, on average a layer; over seeds. None
+    At step 0, from the last block's output back to the stem's: mean per layer, over seeds. None
     where there are no such recordings.
     """
     rows = at_step(group.runs.layers, "activation_gradient_norm", 0).sort_values("layer")
@@ -98,7 +98,7 @@ def growth_text(found: Contrast, what: str = "gradient norm") -> str:
 
 
 def stages_text(found: Growth, notes: Sequence[str] = ()) -> str:
-    """Return every stage's growth as one sentence; `notes` may add what each stage's maps are."""
+    """Return every stage's growth as one sentence; `notes` may describe each stage's maps."""
     said = notes or [""] * len(found.stages)
     texts = [
         f"stage {stage}{note} x{np.exp(one.mean):.3f}" + (f" {_bounds(one)}" if one.n > 1 else "")

@@ -1,7 +1,7 @@
-"""Whether networks learnt at all, and how many seeds of each did not: they diverged or collapsed.
+"""Checks that networks learnt at all, and counts of seeds that diverged or collapsed.
 
-A seed collapses if it ends near the error of guessing although others of its network trained. Its
-error belongs to no spread around a mean, so such seeds are counted, not averaged.
+A seed collapses if it ends near the error of guessing although other seeds of its network trained.
+Such seeds are counted, not averaged, as their errors do not scatter around the network's mean.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from resnet_lab.data.dataset import DATASETS
 
 
 def chance_error(settings: Mapping[str, object]) -> float:
-    """Return the error of guessing, percent; NaN where the number of classes is not known."""
+    """Return the error of guessing, percent; NaN where the number of classes is unknown."""
     dataset = DATASETS.find(str(settings["data"]))
     classes = settings.get("num_classes") or (dataset and dataset.num_classes)
     return 100 * (1 - 1 / int(str(classes))) if classes else float("nan")
 
 
 def learnt(group: Group, members: pd.DataFrame) -> pd.Series[bool]:
-    """Return of each member whether its final training error is clearly below guessing.
+    """Return for each member whether its final training error is clearly below guessing.
 
-    That is below `CHANCE_SHARE` of it; true where the error of guessing is not known.
+    That is, below `CHANCE_SHARE` of it. True where the error of guessing is unknown.
     """
     return ~(members["train_error"] >= CHANCE_SHARE * chance_error(group.settings))
 
 
 def nothing_learnt(group: Group, members: pd.DataFrame) -> str:
-    """Say that no network among `members` learnt anything; "" where one did.
+    """Return a sentence that no network among `members` learnt; "" where one did.
 
     A network learnt if half of its finished seeds did.
     """
@@ -58,7 +58,7 @@ def nothing_learnt(group: Group, members: pd.DataFrame) -> str:
 
 @dataclass(frozen=True)
 class Lost:
-    """How many of a network's `n` seeds that came to an end diverged or collapsed."""
+    """Diverged and collapsed seeds among a network's `n` seeds that ended."""
 
     network: str
     diverged: int
@@ -67,7 +67,7 @@ class Lost:
 
     @property
     def count(self) -> int:
-        """Seeds lost either way."""
+        """Number of lost seeds, diverged or collapsed."""
         return self.diverged + self.collapsed
 
     @property
@@ -86,7 +86,7 @@ class Lost:
 
 
 def lost_seeds(group: Group, members: pd.DataFrame) -> dict[str, Lost]:
-    """Return how many seeds each network among `members` lost."""
+    """Return the lost seeds of each network among `members`."""
     apart = collapsed(group, members)
     ended = members[members["status"].isin(["finished", "diverged"])]
     return {
@@ -101,7 +101,7 @@ def lost_seeds(group: Group, members: pd.DataFrame) -> dict[str, Lost]:
 
 
 def collapsed(group: Group, members: pd.DataFrame) -> pd.Series[bool]:
-    """Return of each member whether it collapsed: near chance, where its network can train."""
+    """Return for each member whether it collapsed: near chance, while its network can train."""
     finished = members["status"] == "finished"
     trained = finished & learnt(group, members)
     can = members["short"].isin(members.loc[trained, "short"])
@@ -109,29 +109,29 @@ def collapsed(group: Group, members: pd.DataFrame) -> pd.Series[bool]:
 
 
 def trained_seeds(group: Group, members: pd.DataFrame) -> pd.DataFrame:
-    """Return the finished members without those that collapsed."""
+    """Return the finished members that did not collapse."""
     kept = (members["status"] == "finished") & ~collapsed(group, members)
     return members[kept]
 
 
 def rates_finding(outcome: Outcome, rates: Sequence[Lost], reason: str, n: int) -> Finding:
-    """Return the finding where too few seeds trained for errors to be compared."""
+    """Return the finding on rates of lost seeds, where too few trained to compare errors."""
     counts = ", ".join(f"{one.network} {one.count} of {one.n}" for one in rates)
     evidence = f"seeds that diverged or collapsed: {counts}"
     return without_numbers(outcome, evidence, reason, n)
 
 
 def more_lost(first: Lost, second: Lost, comparisons: int = 1) -> bool:
-    """Whether `first` loses more seeds than `second`, by Fisher's exact test."""
+    """Whether `first` lost more seeds than `second`, by Fisher's exact test."""
     p = rates_p((first.count, first.n), (second.count, second.n))
     return first.rate > second.rate and p <= ALPHA / comparisons
 
 
 def guarded(outcome: Outcome, shown: Contrast, lost: Mapping[str, Lost]) -> tuple[Outcome, str]:
-    """Return the outcome that losses leave of a comparison of the other seeds, and why.
+    """Return the outcome of a comparison of trained seeds, given the lost ones, and why.
 
-    Nothing is decided by leaving seeds out: where the network with the lower error lost the larger
-    share of its seeds, the comparison of the others is undecided.
+    Leaving seeds out must decide nothing: where the network with the lower error lost the larger
+    share of its seeds, the comparison is undecided.
     """
     pair = [lost.get(name) for name in (shown.first, shown.second)]
     if any(one is None for one in pair) or not any(one.count for one in pair if one):
@@ -147,7 +147,7 @@ def guarded(outcome: Outcome, shown: Contrast, lost: Mapping[str, Lost]) -> tupl
 
 
 def settled(outcome: Outcome, compared: Sequence[Contrast], group: Group) -> tuple[Outcome, str]:
-    """Return the outcome that remains where networks learnt nothing or lost seeds, and why.
+    """Return the outcome, made undecided where networks learnt nothing or lost seeds, and why.
 
     `compared` are the contrasts of errors that the outcome rests on.
     """

@@ -1,4 +1,4 @@
-"""The user's claims: what their functions are given, and how what they return becomes a verdict."""
+"""The user's claims: the input of their functions, and verdicts from what they return."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ ERRORS = ("train_error", "validation_error", "test_error")
 
 @dataclass(frozen=True)
 class AlikeRuns:
-    """One group of runs that are alike in everything but depth, shortcut and seed.
+    """One group of runs alike in everything but depth, shortcut, seed and the claim's `across`.
 
-    And in what the claim is `across`. Frames are copies, with `short` added: a network's name
-    without what the whole group shares ("plain-20" for plain-20-x0.5).
+    Frames are copies, with a column `short`: a network's name without the traits that the whole
+    group shares ("plain-20" for plain-20-x0.5).
 
     Attributes:
         label: the group in words.
-        settings: what its runs share: data, iterations, lr, norm, width ...
+        settings: the settings that its runs share: data, iterations, lr, norm, width ...
     """
 
     label: str
@@ -74,12 +74,12 @@ class AlikeRuns:
         `above(x)` and `below(x)`: whether the seeds show a mean on that side of x.
 
         Args:
-            first: a network, by its whole or its short name.
+            first: a network, by its full or its short name.
             second: another one.
             values: a column of `runs`, of finished members; or a frame with columns network (the
                 short name), seed and value.
             ratio: take logarithms of the values, which are above 0.
-            together: of how many comparisons any one decides: their intervals then hold jointly.
+            together: number of comparisons, any of which decides: their intervals hold jointly.
         """
         table = self._values(values)
         if ratio:
@@ -99,21 +99,21 @@ class AlikeRuns:
         name: str = "",
         unit: str = "",
     ) -> Finding | None:
-        """Return what `first` minus `second` says: supported above `above`, refuted below it.
+        """Return the finding on `first` minus `second`: supported above `above`, refuted below.
 
-        None where the two share no finished seed: then the claim is not tested here. Of errors,
-        networks that learnt nothing and seeds that were lost count as for the project's claims.
+        None where the two share no finished seed: the claim is then not tested here. For errors,
+        networks that learnt nothing and lost seeds are treated as in the project's claims.
 
         Args:
             first: see `difference`, as `second` and `values`.
             second: see there.
             values: see there.
-            above: the threshold, in the unit of the values; by default 0, of a ratio 1.
-            within: equivalent if the whole interval lies between this and its negative, of a
+            above: the threshold, in the unit of the values; by default 0, for a ratio 1.
+            within: equivalent if the whole interval lies between this and its negative, for a
                 ratio its inverse.
             ratio: compare `first` over `second`, of values above 0.
-            name: what the values are, where they are no errors.
-            unit: theirs.
+            name: name of the values, where they are not errors.
+            unit: unit of the values.
         """
         found = self.difference(first, second, values, ratio=ratio)
         if found is None:
@@ -145,12 +145,12 @@ class AlikeRuns:
         name: str = "value",
         unit: str = "",
     ) -> Finding:
-        """Return a finding of your own judgement, with the numbers of a difference.
+        """Return a finding with an outcome that you choose, and the numbers of a difference.
 
         Args:
             outcome: supported, refuted, equivalent, not under this recipe or undecided.
-            found: of `difference`, with the same `ratio`.
-            reason: why the outcome is what it is, in sentences; every seed is added.
+            found: the result of `difference`, with the same `ratio`.
+            reason: why the outcome holds, in sentences; every seed's values are added.
             ratio: see `difference`.
             name: what was compared.
             unit: its unit.
@@ -186,12 +186,12 @@ class AlikeRuns:
 
 
 def own_claims() -> tuple[Claim, ...]:
-    """Return the claims of the user's files of parts, as those of the project."""
+    """Return the claims of the user's files of parts, in the form of the project's claims."""
     return tuple(_guarded(one) for one in OWN.all().values())
 
 
 def _guarded(claim: Claim) -> Claim:
-    """Return a claim whose test takes a `Group`, and fails by `UserError` alone."""
+    """Return a claim whose test takes a `Group` and raises `UserError` only."""
 
     def test(group: Group) -> Finding | None:
         try:
@@ -209,7 +209,7 @@ def _guarded(claim: Claim) -> Claim:
 
 
 def _where(claim: Claim, error: BaseException) -> str:
-    """Return file, line and message of what went wrong in a claim's function."""
+    """Return file, line and message of an error in a claim's function."""
     code = claim.test.__code__
     frames = traceback.extract_tb(error.__traceback__)
     lines = [one.lineno for one in frames if one.filename == code.co_filename]

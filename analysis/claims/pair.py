@@ -1,9 +1,9 @@
-"""The pair: a plain network against its residual twin, two networks of one depth trained alike.
+"""Verdicts on pairs: a plain network against its residual twin of one depth, trained alike.
 
-This is the question that most studies ask, so each pair of a study has a verdict of its own, which
-stands before the claims. It is none of them: a claim is one statement with one verdict on a group
-of runs, and what a shortcut changes depends on the depth (nothing at 18 layers, 3.5 points at 34 in
-R Table 2), so one group can rightly have several answers.
+Most studies ask this question, so each pair of a study has its own verdict, shown before the
+claims. A pair is not a claim: a claim has one verdict on a group of runs, but the effect of a
+shortcut depends on the depth (nothing at 18 layers, 3.5 points at 34 in R Table 2), so one group
+can have several answers.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Pair:
     """A plain network and its residual twin in one group of alike runs, by their short names.
 
     Every contrast is plain minus residual, paired by seed, over the seeds that trained; None where
-    the runs do not have its values.
+    the runs lack its values.
     """
 
     group: Group
@@ -70,13 +70,13 @@ class Pair:
 
     @cached_property
     def members(self) -> pd.DataFrame:
-        """The members of both networks, whatever became of them."""
+        """The members of both networks, whatever their status."""
         members = self.group.members
         return members[members["short"].isin([self.plain, self.residual])]
 
     @cached_property
     def trained(self) -> pd.DataFrame:
-        """The finished members without those that collapsed."""
+        """The finished members that did not collapse."""
         return trained_seeds(self.group, self.members)
 
     @cached_property
@@ -96,7 +96,7 @@ class Pair:
 
     @cached_property
     def followed(self) -> str:
-        """The split whose error was followed along training: "test", else "validation"."""
+        """The split evaluated during training: "test", else "validation"."""
         return self.split if len(self._averages(self.split)) else "validation"
 
     @cached_property
@@ -106,7 +106,7 @@ class Pair:
 
     @cached_property
     def logged(self) -> pd.DataFrame:
-        """The logged errors of the runs that trained, with those of networks trained beside."""
+        """Logged errors of the runs that trained, including other members of these runs."""
         metrics = self.group.runs.metrics
         return metrics[(metrics["metric"] == "error") & metrics["run"].isin(self.trained["run"])]
 
@@ -123,19 +123,19 @@ class Pair:
         return held_out_error(self.trained)[1].removesuffix(" error")
 
     def ends(self, comparisons: int = 1) -> list[Contrast]:
-        """Training and held-out error at the end, those that there are."""
+        """Contrasts of training and held-out error at the end, as far as available."""
         values = [final_training_error(self.trained), held_out_error(self.trained)[0]]
         found = [self._contrast(one, comparisons) for one in values]
         return [one for one in found if one is not None]
 
     def share_worse(self, split: str) -> float:
-        """At which share of logged points after warm-up plain is worse, mean over seeds; or NaN."""
+        """Share of logged points after warm-up at which plain is worse, mean over seeds; or NaN."""
         end = float(str(self.group.settings["iterations"]))
         return share_worse(self.logged, self.trained, (self.plain, self.residual), end, split)
 
     @cached_property
     def finding(self) -> Finding:
-        """What the pair says; "not tested" where its runs cannot be compared."""
+        """The pair's finding; "not tested" where its runs cannot be compared."""
         return pair_finding(self)
 
     def _contrast(self, values: pd.DataFrame, comparisons: int = 1) -> Contrast | None:
@@ -146,7 +146,7 @@ class Pair:
 def all_pairs(runs: Runs) -> list[Pair]:
     """Return every pair of every group of alike runs: in a group by depth, then by shortcut.
 
-    Trials of a search are no alike runs, and are left to `analysis.search`.
+    Trials of a search are not alike; `analysis.search` handles them.
     """
     groups = split_groups(apart_from_searches(runs))
     return [pair for group in groups for pair in pairs_of(group)]
@@ -166,7 +166,7 @@ def pairs_of(group: Group) -> list[Pair]:
 
 
 def pair_finding(pair: Pair) -> Finding:
-    """Judge a pair by its errors at the end and along training, and by the seeds that it lost."""
+    """Judge a pair by its errors at the end and along training, and by its lost seeds."""
     why = incomparable(pair)
     if why:
         return without_numbers("not tested", f"{pair.name}: {why}", f"{why}.")
@@ -194,7 +194,7 @@ def pair_finding(pair: Pair) -> Finding:
 
 
 def incomparable(pair: Pair) -> str:
-    """Say why a pair's runs cannot be compared (yet); "" where they can."""
+    """Return why a pair's runs cannot be compared (yet); "" where they can."""
     ended = pair.members[pair.members["status"].isin(ENDED)]
     seeds = {name: set(part["seed"]) for name, part in ended.groupby("short")}
     for name in (pair.plain, pair.residual):
@@ -221,7 +221,7 @@ def judge(
 
     Args:
         ends: training error at the end, and held-out error where there is one.
-        joint: the same with intervals that hold together, as either may decide.
+        joint: the same with intervals that hold jointly, as either may decide.
         along: training error averaged over training; None where no curves were recorded.
     """
     if all(within(one) for one in ends):
@@ -244,14 +244,14 @@ def within(one: Contrast) -> bool:
 def judge_losses(
     pair: Pair, outcome: Outcome, shown: Contrast | None, lost: Mapping[str, Lost], nothing: str
 ) -> tuple[Outcome, str]:
-    """Return the outcome of errors and lost seeds together, and in words what losses add to it.
+    """Return the outcome of errors and lost seeds together, and text on the lost seeds.
 
     Args:
-        pair: that is judged.
-        outcome: of the errors of seeds that trained.
+        pair: the pair to judge.
+        outcome: outcome of the errors of seeds that trained.
         shown: the contrast that shows it; None where there is none.
         lost: lost seeds of both networks.
-        nothing: why nothing can be said, or "".
+        nothing: why no verdict is possible, or "".
     """
     if nothing:
         return "not under this recipe", f"{nothing}. "
@@ -273,7 +273,7 @@ def judge_losses(
 
 
 def _only_rates(pair: Pair, lost: Mapping[str, Lost], nothing: str) -> Finding:
-    """Return the finding where too few seeds trained for errors to be compared."""
+    """Return the finding on rates of lost seeds, where too few trained to compare errors."""
     outcome, why = judge_losses(pair, "undecided", None, lost, nothing)
     both = [lost[name] for name in (pair.plain, pair.residual)]
     why += "The two have no seed in common in which both trained."
@@ -303,7 +303,7 @@ def _said(outcome: Outcome, pair: Pair, shown: Contrast) -> str:
 
 
 def _better(pair: Pair, sign: int) -> str:
-    """Say what is better with shortcuts (`sign` 1) or without (-1)."""
+    """Return which errors are better with shortcuts (`sign` 1) or without (-1)."""
     names = zip(("training", pair.split), pair.ends(), strict=False)
     found = [name for name, one in names if (one.above(0) if sign > 0 else one.below(0))]
     if not found:
@@ -312,7 +312,7 @@ def _better(pair: Pair, sign: int) -> str:
 
 
 def _open(pair: Pair) -> str:
-    """Say what keeps several seeds from deciding."""
+    """Return why several seeds do not decide."""
     ends = pair.ends()
     signs = {one.mean > 0 for one in ends if one.excluded()}
     if len(signs) > 1:
@@ -324,7 +324,7 @@ def _open(pair: Pair) -> str:
 
 
 def _courses(pair: Pair) -> str:
-    """Return every seed's values, and what the curves say."""
+    """Return every seed's values and a comparison of the curves, as text."""
     parts = []
     for what, end, along, split, followed in (
         ("training error", pair.end, pair.along, "train", "training"),
@@ -344,7 +344,7 @@ def _courses(pair: Pair) -> str:
 
 
 def _without_partner(pair: Pair) -> str:
-    """Name the seeds that only one of the two has, and that are therefore not compared."""
+    """Name the seeds that only one network has, which are not compared."""
     seeds = {
         name: set(pair.trained.loc[pair.trained["short"] == name, "seed"])
         for name in (pair.plain, pair.residual)
@@ -359,7 +359,7 @@ def _without_partner(pair: Pair) -> str:
 
 
 def _comparison(outcome: Outcome, pair: Pair) -> str:
-    """Say what a verdict leaves out: what a tie is one of, and what the curves show beside it."""
+    """Return what "equivalent" leaves out: depth, margin, and the curves' difference."""
     if outcome != "equivalent":
         return ""
     assert pair.end is not None

@@ -1,4 +1,4 @@
-"""Published effects that the power of undecided verdicts is measured against."""
+"""Published effects, the reference for the power of undecided verdicts."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Published:
 
 
 def published(group: Group, found: Contrast) -> Published | None:
-    """Return what one source gives for both networks of a contrast; None where none does.
+    """Return a source's difference between a contrast's networks; None where no source has both.
 
-    A source that gives both spreads comes first. Recipes may differ: it is a size, no prediction.
+    Sources with both spreads come first. Recipes may differ: it is a size, not a prediction.
     """
     names = group.members.drop_duplicates("short").set_index("short")["network"]
     first, second = (_results(str(names[one]), group) for one in (found.first, found.second))

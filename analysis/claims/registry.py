@@ -20,7 +20,7 @@ from resnet_lab.runs.frames import Runs
 
 
 def _of_the_project() -> tuple[Claim, ...]:
-    """Return every claim that stands in a module of `analysis.claims.project`, by number."""
+    """Return every claim defined in a module of `analysis.claims.project`, by number."""
     modules = [
         import_module(f"{project.__name__}.{one.name}") for one in iter_modules(project.__path__)
     ]
@@ -29,7 +29,7 @@ def _of_the_project() -> tuple[Claim, ...]:
 
 
 OF_CLAIM = ("id", "title", "source", "statement", "rule", "needs", "sweep", "smallest")
-"""What a verdict repeats of its claim."""
+"""Fields of a claim that its verdict repeats."""
 
 CLAIMS = _of_the_project()
 """The project's claims."""
@@ -41,12 +41,12 @@ def all_claims() -> tuple[Claim, ...]:
 
 
 def evaluate_claims(runs: Runs, claims: Sequence[Claim] | None = None) -> list[Verdict]:
-    """Test every claim on every group of alike runs that has what it needs.
+    """Test every claim on every group of alike runs that has the runs it needs.
 
-    One verdict a claim and group, in the order of `claims` (default: all); a claim that no group
-    can test has one verdict "not tested" that says what is needed and which sweep would test it,
-    and one whose function fails has one that says where. Trials of a search are no alike runs, and
-    are left to `analysis.search`.
+    One verdict a claim and group, in the order of `claims` (default: all). A claim that no group
+    can test has one verdict "not tested" that says what is needed and which sweep would test it; a
+    claim whose function fails has one that says where. Trials of a search are not alike;
+    `analysis.search` handles them.
     """
     runs = apart_from_searches(runs)
     groups = split_groups(runs)
@@ -66,9 +66,9 @@ def evaluate_claims(runs: Runs, claims: Sequence[Claim] | None = None) -> list[V
 
 
 def evaluate_pairs(runs: Runs) -> list[Verdict]:
-    """Judge every plain network against its residual twin, pair after pair of alike runs.
+    """Judge every plain network against its residual twin among alike runs.
 
-    One verdict a pair; where there is none, one that is "not tested" and says what is needed.
+    One verdict a pair; without pairs, one verdict "not tested" that says what is needed.
     """
     found = [_verdict(titled(one), one.group.label, one.finding) for one in all_pairs(runs)]
     return found or [
@@ -81,7 +81,7 @@ def evaluate_pairs(runs: Runs) -> list[Verdict]:
 
 
 def evaluate(runs: Runs) -> list[Verdict]:
-    """Return what runs say of every pair, and then of every claim."""
+    """Return the verdicts on every pair, then those on every claim."""
     return [*evaluate_pairs(runs), *evaluate_claims(runs)]
 
 

@@ -21,8 +21,8 @@ NUMBERS = ("effect", "low", "high", "detectable")
 def format_verdicts(verdicts: Sequence[Verdict], why: bool = False) -> str:
     """Return a line a verdict: ``degradation: supported (plain-56 minus plain-8 ..., n = 3)``.
 
-    Verdicts of one group of alike runs stand together under its protocol. `why` adds the reasoning
-    below each, and what would test a claim that was not.
+    Verdicts of one group of alike runs are listed under its protocol. `why` adds the reasoning
+    below each, and what would test an untested claim.
     """
     protocols = list(dict.fromkeys(verdict.protocol for verdict in verdicts))
     blocks = []
@@ -51,7 +51,7 @@ def _reasoning(verdict: Verdict) -> list[str]:
 
 
 def overturned_table(claims: Sequence[Claim]) -> str:
-    """Return as Markdown what would have to be seen to change each claim's verdicts."""
+    """Return a Markdown table of the observations that would overturn each claim's verdicts."""
     rows = [
         (f"`{claim.id}`", outcome, seen)
         for claim in claims

@@ -1,4 +1,4 @@
-"""The thresholds of claims, in one table: each with its day and the data it was set on.
+"""The thresholds of claims in one table, each with its date and the data it was set on.
 
 A threshold that was set after its data had been seen says so. docs/claims.md shows this table.
 """
@@ -14,8 +14,7 @@ from analysis.text import markdown_table
 class Threshold:
     """One number that a verdict turns on: `claims` are ids, `day` is when it was set.
 
-    `seen` names the data that were known then, so that a reader knows which verdicts it may not
-    be independent of.
+    `seen` names the data known on that day: verdicts on them may not be independent of it.
     """
 
     claims: tuple[str, ...]
@@ -28,7 +27,7 @@ class Threshold:
 
 
 CHANCE_SHARE = 0.9
-"""Share of the error of guessing from which on a network has not learnt."""
+"""Share of the error of guessing at or above which a network has not learnt."""
 
 REVERSAL_MARGIN = 1.0
 """Percentage points of training error by which a deeper residual network may be worse than a
@@ -54,8 +53,8 @@ GREAT_DEPTH = 100
 """Fewest layers that count as great depth."""
 
 RATE_MARGIN = 0.03
-"""How far, in natural logarithms, a growth a layer may lie from the theory's and still be at its
-rate."""
+"""Largest distance of a growth per layer from the theory's, in natural logarithms, that counts as
+agreement."""
 
 FIRST = 16
 """The step from which on the angle of claim 9 is summed."""
@@ -64,14 +63,14 @@ STILL = 0.1
 """Radians that a frozen stem travels at most: it stays within 6 degrees of its direction."""
 
 SLOWER = 0.1
-"""The plain stem's angle over its twin's below which standing still is the plain network's own."""
+"""The plain stem's angle over its twin's below which only the plain network counts as frozen."""
 
 DEEP = 20
 """Only plain networks with more layers are said to freeze."""
 
 VANISHING = 0.98
-"""Growth per layer, over what padding predicts, below which gradients vanish. From it up to its
-inverse a growth is padding's own."""
+"""Growth per layer, over padding's prediction, below which gradients vanish. Between it and its
+inverse, padding explains the growth."""
 
 PAIR_MARGIN = 1.0
 """Percentage points of training and of test error within which a plain network and its residual
@@ -254,7 +253,7 @@ THRESHOLDS = (
 
 
 def _order(claim: str) -> int:
-    """The number of a claim; the pair, which is none, comes last."""
+    """Return a claim's number as sort key; the pair, which is not a claim, comes last."""
     number = claim.split("-")[0]
     return int(number) if number.isdigit() else len(THRESHOLDS)
 

@@ -1,4 +1,4 @@
-"""Why a pair may show no degradation: what in the runs stands in the way, and what to do."""
+"""Diagnoses of runs that show no degradation: likely causes and remedies."""
 
 from analysis.doctor.diagnosis import Case, Diagnosis
 from analysis.doctor.examine import Examination, examine

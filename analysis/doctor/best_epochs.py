@@ -1,4 +1,4 @@
-"""Test images: unread, or used to pick the best epoch, as this project never does."""
+"""Checks on test images: not evaluated, or used to pick the best epoch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from analysis.doctor.diagnosis import MATTERS, Case, Diagnosis
 
 SHRINKS, SHARE = 1.0, 0.1
 """Percentage points, and share of the gap, by which the best epochs' gap must be smaller to be
-worth a word."""
+reported."""
 
 
 def best_epochs(case: Case) -> Sequence[Diagnosis]:
-    """How much smaller the gap between depths looks where each run shows its best epoch."""
+    """Report how much smaller the gap between depths looks at each run's best epoch."""
     if len(case.depths) < 2:
         return []
     shallow, deep = case.depths[0], case.depths[-1]
@@ -43,7 +43,7 @@ def best_epochs(case: Case) -> Sequence[Diagnosis]:
 
 
 def _last_and_best(curve: pd.DataFrame) -> pd.DataFrame:
-    """Return last and best test error a member, of those evaluated at least twice."""
+    """Return each member's last and best test error, for members evaluated at least twice."""
     ordered = curve.dropna(subset=["value"]).sort_values("step", kind="stable")
     table = ordered.groupby(["run", "network"], observed=True)["value"].agg(
         ["last", "min", "count"]
@@ -52,7 +52,7 @@ def _last_and_best(curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_unread(case: Case) -> Sequence[Diagnosis]:
-    """Runs of a search, which keep test images out of reach."""
+    """Report runs of a search, which never evaluate test images."""
     if case.group.settings.get("test_images") != 0:
         return []
     return [

@@ -1,4 +1,4 @@
-"""What a diagnosis is, and the case that every check looks at."""
+"""Types of a diagnosis, and of the case that every check examines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXPLAINS, MATTERS = "explains it", "may matter"
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that stands, or may stand, in the way of seeing degradation.
+    """One possible reason why runs show no degradation.
 
     `severity` is "explains it" (with this, degradation cannot show) or "may matter". `found` has
     the numbers, `why` the measured fact behind it, `remedy` a command or flag.
@@ -45,14 +45,14 @@ class Case:
 
     @cached_property
     def finding(self) -> Finding | None:
-        """What the group says about degradation; None where it cannot test it."""
+        """The group's finding on degradation; None where the group cannot test it."""
         return degradation(self.group)
 
     @property
     def shown(self) -> bool:
-        """Whether degradation is there, so that nothing has to explain its absence.
+        """Whether degradation shows, so that no diagnosis is needed.
 
-        Where a pair of one depth was trained, whether its difference is.
+        For a pair of one depth: whether its difference shows.
         """
         if self.of_one_depth:
             return any(pair.finding.outcome == "supported" for pair in self.pairs)
@@ -77,8 +77,8 @@ class Case:
     def of_one_depth(self) -> bool:
         """Whether the runs ask about a pair at one depth, and not about depth.
 
-        Their plain networks have one depth and a twin there, and no run of the same study has a
-        plain network of another one.
+        True if their plain networks have one depth and a twin at it, and no run of the same study
+        has a plain network of another depth.
         """
         depths = depths_of(plain_of(self.group.members))
         studies = set(self.group.members["study"])
@@ -90,7 +90,7 @@ class Case:
 
     @property
     def known(self) -> Known | None:
-        """What is known of degradation on this data; None of data that nobody has measured."""
+        """Known facts on degradation on this data; None where it has not been measured."""
         return KNOWN.get(str(self.group.settings["data"]))
 
     def at(self, depth: int) -> pd.DataFrame:
@@ -119,7 +119,7 @@ def depths_of(members: pd.DataFrame) -> list[int]:
 
 
 def sibling(network: str, depth: int) -> str:
-    """Return the name of the same network with another depth; where there is none, plain-DEPTH."""
+    """Return the name of the same network at another depth, or plain-DEPTH if none exists."""
     try:
         return replace(NetworkSpec.parse(network), depth=depth).name
     except UserError:
@@ -127,13 +127,13 @@ def sibling(network: str, depth: int) -> str:
 
 
 def again(members: pd.DataFrame, flags: str) -> str:
-    """Return the command that repeats the run of the first of `members`, changed by `flags`."""
+    """Return the command that repeats the first member's run with changed `flags`."""
     path = str(members["path"].iloc[0])
     return f"resnet-lab train --config {shlex.quote(path + '/config.yaml')} {flags}"
 
 
 def continued(members: pd.DataFrame) -> str:
-    """Return the command that goes on with the run of the first of `members` where it lies."""
+    """Return the command that resumes the first member's run in its directory."""
     path, study = Path(str(members["path"].iloc[0])), members["study"].iloc[0]
     runs_dir = path.parent.parent if path.parent.name == study else path.parent
     return again(members, f"--runs-dir {shlex.quote(str(runs_dir))}")

@@ -1,4 +1,4 @@
-"""All checks, made on every group of alike runs."""
+"""All checks of the doctor, run on every group of alike runs."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ CHECKS: dict[str, Check] = {
     "best epochs": best_epochs.best_epochs,
     "test images": best_epochs.test_unread,
 }
-"""Name of what is looked at -> check."""
+"""Name of a check -> its function."""
 
 
 @dataclass(frozen=True)
 class Examination:
-    """One group of alike runs, and what was found.
+    """The diagnoses of one group of alike runs.
 
     `outcome` is the verdict on degradation ("not tested" where the group cannot test it), with
-    its numbers in `evidence`; `diagnoses` come with what explains most first; `fine` names the
-    checks that found nothing. `pairs` has a line a plain network and its residual twin: the verdict
-    on them; `one_depth` says that the runs ask about such a pair alone, and not about depth.
+    its numbers in `evidence`. `diagnoses` begin with the one that explains most; `fine` names the
+    checks that found nothing. `pairs` has the verdict on each plain network and its residual twin,
+    one a line. `one_depth` is true where the runs compare such a pair alone, and not depths.
     """
 
     protocol: str
@@ -49,9 +49,9 @@ class Examination:
 
 
 def examine(runs: Runs) -> list[Examination]:
-    """Make every check on every group of alike runs, the largest group first.
+    """Run every check on every group of alike runs, the largest group first.
 
-    Trials of searches are no alike runs: see `analysis.doctor.searches`.
+    Trials of searches are not alike: see `analysis.doctor.searches`.
     """
     groups = split_groups(apart_from_searches(runs))
     return [_examined(Case(group, _same_data(group, groups))) for group in groups]
@@ -80,7 +80,7 @@ def _examined(case: Case) -> Examination:
 
 
 def _asked(case: Case, name: str) -> bool:
-    """Whether a check looked at anything: a pair of one depth has no depths to compare."""
+    """Whether a check applies: a pair of one depth has no depths to compare."""
     return not (case.of_one_depth and name in ("depth", "best epochs"))
 
 

@@ -1,4 +1,4 @@
-"""What is known of degradation on each data set: where it shows, and how sure that is."""
+"""Known facts on degradation for each dataset: where it shows, and how certain that is."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from analysis.paper import load_paper
 
 @dataclass(frozen=True)
 class Known:
-    """Where degradation is known to show on a data set.
+    """Where degradation is known to show on a dataset.
 
     `shallow` and `deep` are the depths between which it was seen, at `width` times the paper's;
     `least` is the depth up to which a plain network is known to train well. `chance` is the error
-    of guessing, percent. `fact` says what was measured, and where it stands; `width_fact` says it
-    of wider networks. `recipe` is the file of the recipe that the networks are to be trained by.
+    of guessing, percent. `fact` says what was measured, and where it is recorded; `width_fact` is
+    the same for wider networks. `recipe` is the file of the recipe to train the networks by.
     """
 
     fact: str
@@ -38,7 +38,7 @@ class Known:
 
 
 def published(network: str, data: str) -> str:
-    """Return the error that `analysis/paper.yaml` has for a network and its source, as text."""
+    """Return a network's published error in `analysis/paper.yaml` and its source, as text."""
     row = load_paper().result(network, data)
     assert row is not None, network
     spread = f", n = {row.n}" if row.n else ""
@@ -46,7 +46,7 @@ def published(network: str, data: str) -> str:
 
 
 def wide_rescue() -> str:
-    """Return what Li et al. have of a deep plain network and of one eight times as wide."""
+    """Return the result of Li et al. on a deep plain network and one eight times as wide."""
     errors = {one.network: one for one in load_paper().results if one.source == "Li"}
     narrow, wide = errors["plain-56"], errors["plain-56-x8"]
     return (
@@ -133,14 +133,14 @@ RECIPES: dict[str, dict[str, object]] = {
         "augment": "none",
     },
 }
-"""What the recipes of experiments/ say, by the names that frames of runs have; a test compares."""
+"""Settings of the recipes in experiments/, under the frames' names; a test compares them."""
 
 NETWORK = {"norm": "batch", "ordering": "original", "init": "fan-in"}
-"""Traits of the paper's networks that decide how gradients grow."""
+"""Traits of the paper's networks that determine how gradients grow."""
 
 
 def longer_training() -> str:
-    """Return what R says of longer training, about which network, and where."""
+    """Return R's statement on longer training, with its network and place."""
     said = load_paper().statements["longer training"]
     return f"{said.says} of {said.about} ({said.source})"
 
@@ -157,11 +157,11 @@ EFFECTS = {
     "with batch norm",
     "ordering": "pre-activation is another network than that of R",
 }
-"""Settings that are known to change whether degradation shows, with what is known."""
+"""Settings known to change whether degradation shows -> the evidence."""
 
 HARMLESS = {
     "precision": "bfloat16 moved training errors of two networks of 20 layers by "
     f"{BFLOAT16[0]} and {BFLOAT16[1]} points in 176 iterations (n = 1), two seeds differ by "
     f"{SEEDS[0]} and {SEEDS[1]}",
 }
-"""Settings that are not known to, with what was measured."""
+"""Settings not known to change it -> the measurement."""

@@ -1,4 +1,4 @@
-"""Numbers measured by this project that the doctor quotes, each with where it is recorded.
+"""Numbers measured by this project that the doctor quotes, each with its source.
 
 A test compares them with the tables in results/ and with the README.
 """

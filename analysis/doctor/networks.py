@@ -1,4 +1,4 @@
-"""Networks that cannot show degradation: one depth, too shallow, too wide, without a twin."""
+"""Checks for networks that cannot show degradation: depth, width, a missing twin."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from analysis.text import listed
 
 
 def depth(case: Case) -> Sequence[Diagnosis]:
-    """Two plain depths are needed, and the deeper one must be deep enough for the data.
+    """Check for two plain depths, the deeper one deep enough for the data.
 
-    Not where a pair of one depth was trained: then depth was not asked about.
+    Skipped for a pair of one depth, which does not ask about depth.
     """
     members = case.group.members
     if case.shown or case.of_one_depth:
@@ -71,7 +71,7 @@ def _one_depth(case: Case) -> Diagnosis:
 
 
 def _settings_apart(case: Case) -> Diagnosis | None:
-    """Another depth is there, but trained otherwise."""
+    """Report another depth that was trained with other settings."""
     here = set(depths_of(plain_of(case.group.members)))
     holders = [one for one in case.others if set(depths_of(plain_of(one.members))) - here]
     if not holders:
@@ -111,7 +111,7 @@ def _too_shallow(case: Case) -> Sequence[Diagnosis]:
 
 
 def width(case: Case) -> Sequence[Diagnosis]:
-    """More filters than those with which degradation was measured."""
+    """Check for more filters than degradation was measured with."""
     known, here = case.known, case.group.settings.get("width")
     if case.shown or known is None or not isinstance(here, float) or here <= known.width:
         return []
@@ -133,7 +133,7 @@ def width(case: Case) -> Sequence[Diagnosis]:
 
 
 def twins(case: Case) -> Sequence[Diagnosis]:
-    """Without the residual twin of the deepest plain network there is nothing that reverses it."""
+    """Check for the residual twin of the deepest plain network, which shows the reversal."""
     members = case.group.members
     plain = plain_of(members)
     if plain.empty:

@@ -1,4 +1,4 @@
-"""What stands out in a search, counted over its trials: one short block, not one a trial."""
+"""Diagnoses of a search, counted over its trials: one short block, not one a trial."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resnet_lab.runs.frames import Runs
 
 @dataclass(frozen=True)
 class SearchExamination:
-    """One search: its summary, and what was found in how many of its trials."""
+    """One search: its summary, and each diagnosis with the number of its trials."""
 
     study: str
     trials: int
@@ -26,7 +26,7 @@ class SearchExamination:
 
 
 def examine_searches(runs: Runs) -> list[SearchExamination]:
-    """Look at every search among the runs."""
+    """Examine every search among the runs."""
     return [
         SearchExamination(
             study=one.study,
@@ -77,7 +77,7 @@ WAYS = {
 
 
 def _still_falling(members: pd.DataFrame, metrics: pd.DataFrame) -> int:
-    """How many members' training error fell over the last tenth of training, as the doctor does."""
+    """Count members whose training error still fell at the end, by the doctor's rule."""
     if members.empty:
         return 0
     own = metrics["run"].isin(members["run"])

@@ -1,4 +1,4 @@
-"""Seeds: the unit of replication, without which there is no interval."""
+"""Checks on seeds: the unit of replication, without which there is no interval."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from analysis.text import listed
 
 
 def seeds(case: Case) -> Sequence[Diagnosis]:
-    """Whether the deepest plain network and a shallower one share enough seeds.
+    """Check that the deepest plain network and a shallower one share enough seeds.
 
-    Where a pair of one depth was trained, whether the two do.
+    For a pair of one depth: that the two networks do.
     """
     depths = case.depths
     if case.of_one_depth:
@@ -40,11 +40,11 @@ def seeds(case: Case) -> Sequence[Diagnosis]:
 
 
 def _of_pair(case: Case, pair: Pair) -> list[Diagnosis]:
-    """What keeps a pair from being decided: no seed in common, one, or too few."""
+    """Report why a pair is undecided: no common seed, one, or too few."""
     ended = pair.members[pair.members["status"].isin(["finished", "diverged"])]
     plain, residual = (ended[ended["short"] == one] for one in (pair.plain, pair.residual))
     if plain.empty or residual.empty:
-        return []  # which says that they have not come to their end
+        return []  # `unfinished` reports these
     common = set(plain["seed"]) & set(residual["seed"])
     if not common:
         used = [
@@ -65,7 +65,7 @@ def _of_pair(case: Case, pair: Pair) -> list[Diagnosis]:
 
 
 def _common(case: Case) -> int:
-    """The largest number of seeds that the deepest network shares with a shallower one."""
+    """Return the largest number of seeds that the deepest network shares with a shallower one."""
     *shallower, deepest = case.depths
     own = set(case.at(deepest)["seed"])
     return max(len(own & set(case.at(depth)["seed"])) for depth in shallower)
@@ -98,7 +98,7 @@ def _one_seed(who: str, sides: Sequence[pd.DataFrame], each: str, known: str = "
 
 
 def _wide_interval(case: Case) -> Sequence[Diagnosis]:
-    """An interval that decides nothing although the deeper network is worse on average."""
+    """Report an undecided interval although the deeper network is worse on average."""
     values = case.plain.rename(columns={"train_error": "value"})
     *shallower, deepest = case.depths
     level = 1 - ALPHA / len(shallower)
@@ -121,7 +121,7 @@ def _wide_interval(case: Case) -> Sequence[Diagnosis]:
 
 
 def _more_seeds(name: str, row: pd.Series[float], needed: int, remedy: str) -> Diagnosis:
-    """How many seeds it would take, were this mean and spread the true ones."""
+    """Report how many seeds are needed if this mean and spread are the true ones."""
     n = int(row["n"])
     few = "; with two seeds an interval is 9.0 standard deviations wide on either side"
     return Diagnosis(

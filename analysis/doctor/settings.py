@@ -1,4 +1,4 @@
-"""Settings in which runs differ from each other, or from the recipe that they are held against."""
+"""Settings in which runs differ from each other, or from a reference recipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from analysis.labels import settings_in
 
 
 def settings_of(group: Group) -> dict[str, str]:
-    """Return every setting of a group as text, one entry each; a schedule is taken apart."""
+    """Return every setting of a group as text; a schedule is split into its settings."""
     found: dict[str, str] = {}
     for name, value in group.settings.items():
         if isinstance(value, str) and "=" in value:
@@ -24,7 +24,7 @@ def settings_of(group: Group) -> dict[str, str]:
 
 
 def value_text(value: object) -> str:
-    """Return a setting as text; what is missing is "none"."""
+    """Return a setting as text; a missing value is "none"."""
     if isinstance(value, float):
         return "none" if pd.isna(value) else f"{value:g}"
     return "none" if value is None or value == "None" else str(value)
@@ -51,7 +51,7 @@ def nearest_other(group: Group, others: Sequence[Group]) -> Group:
 
 
 def recipe(case: Case) -> Sequence[Diagnosis]:
-    """How the recipe differs from the one by which degradation is known to show."""
+    """Report how the recipe differs from the one with which degradation is known to show."""
     known = case.known
     if case.shown or known is None:
         return []

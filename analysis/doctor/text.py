@@ -14,7 +14,7 @@ from analysis.text import wrapped, wrapped_words
 
 WIDTH = 96
 LEFT_OUT = 10
-"""Most entries left out that are named one by one."""
+"""Largest number of skipped entries that are listed one by one."""
 
 
 def examination_text(
@@ -24,13 +24,13 @@ def examination_text(
     searches: Sequence[SearchExamination] = (),
     own: Sequence[Verdict] = (),
 ) -> str:
-    """Return every group with its verdict, what stands in the way, and what was left out.
+    """Return every group with its verdict and diagnoses, and the entries that were skipped.
 
     Args:
-        examinations: of `examine`.
+        examinations: result of `examine`.
         skipped: (path, reason) of run directories that could not be read.
-        foreign: folders without a run.
-        searches: of `examine_searches`.
+        foreign: folders that contain no run.
+        searches: result of `examine_searches`.
         own: verdicts on the user's own claims.
     """
     blocks = ["\n".join(_search_lines(one)) for one in searches]
@@ -53,7 +53,7 @@ def _search_lines(search: SearchExamination) -> list[str]:
 
 
 def _kept(line: str) -> list[str]:
-    """Wrap a line of a summary; tables and what is pasted stay as they are."""
+    """Wrap a line of a summary; tables and commands to paste are left unchanged."""
     is_text = line.startswith("  drawn") or not line.startswith("  ")
     return _wrapped(line.strip(), len(line) - len(line.lstrip()), 4) if is_text else [line]
 

@@ -1,4 +1,4 @@
-"""Trainings that leave nothing to compare: not finished, at chance, at zero, or cut short."""
+"""Checks for runs that cannot be compared: unfinished, at chance, at zero, or too short."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ WAYS_ON = {
     "--recipe.warmup_steps or a lower --recipe.lr, for every network alike",
     "stopped": "a search ended it early: repeat it with {command}",
 }
-"""Status -> the way on; `command` trains the run of the first of them to its end."""
+"""Status -> what to do; `command` resumes the first such run."""
 
 
 def unfinished(case: Case) -> Sequence[Diagnosis]:
-    """Members that did not come to their end are never compared: one diagnosis a status."""
+    """Report unfinished members, which are never compared: one diagnosis a status."""
     members = case.group.members
     missing = members[members["status"] != "finished"]
     decisive = not case.shown and _takes_a_depth_away(case)
@@ -82,7 +82,7 @@ def _takes_a_depth_away(case: Case) -> bool:
 
 
 def chance(case: Case) -> Sequence[Diagnosis]:
-    """Even the shallowest plain network has learnt next to nothing; of a pair, neither network."""
+    """Report that the shallowest plain network, or both of a pair, learnt next to nothing."""
     if case.shown or case.known is None or not case.depths:
         return []
     if case.of_one_depth and any(
@@ -112,7 +112,7 @@ def _longer(case: Case) -> int:
 
 
 def too_easy(case: Case) -> Sequence[Diagnosis]:
-    """Every plain network learns the training images by heart."""
+    """Report that every plain network fits the training images."""
     if case.shown or len(case.depths) < (1 if case.of_one_depth else 2):
         return []
     means = {depth: float(case.at(depth)["train_error"].mean()) for depth in case.depths}
@@ -133,9 +133,9 @@ def too_easy(case: Case) -> Sequence[Diagnosis]:
 
 
 def too_few_steps(case: Case) -> Sequence[Diagnosis]:
-    """Training error was still falling when training ended.
+    """Report training error that was still falling when training ended.
 
-    Degradation that is there is still one of the start, so it is said whatever the verdict.
+    Degradation may then be limited to the start, so this is reported whatever the verdict.
     """
     if len(case.depths) < (1 if case.of_one_depth else 2):
         return []
@@ -164,7 +164,7 @@ def too_few_steps(case: Case) -> Sequence[Diagnosis]:
 
 
 def _last_fall(case: Case, depth: int) -> float:
-    """Mean training error of the last tenth but one of training minus that of the last, points."""
+    """Return the mean error of training's last tenth but one minus that of the last, points."""
     curve = case.curve(depth, "train")
     before, last = last_tenths(curve, float(str(case.group.settings["iterations"])))
     return float(before["value"].mean() - last["value"].mean())
@@ -173,6 +173,6 @@ def _last_fall(case: Case, depth: int) -> float:
 def last_tenths(
     curve: pd.DataFrame, iterations: float | pd.Series[float]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows of the last tenth but one of training, and those of the last."""
+    """Return the rows of training's last tenth but one, and those of the last tenth."""
     share = curve["step"] / iterations
     return curve[(share > 0.8) & (share <= 0.9)], curve[share > 0.9]

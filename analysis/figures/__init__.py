@@ -1,6 +1,6 @@
 """Figures: each a function from runs to a matplotlib Figure, None where the runs lack the data."""
 
-import resnet_lab.plotting  # noqa: F401  # before all that imports matplotlib
+import resnet_lab.plotting  # noqa: F401  # before other imports of matplotlib
 
 # isort: split
 from analysis.figures import style

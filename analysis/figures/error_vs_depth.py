@@ -113,7 +113,7 @@ def _limits(table: pd.DataFrame) -> tuple[float, float]:
 
 
 def caption(group: Group) -> str:
-    """Say what the figure shows, and which members it leaves out."""
+    """Return the caption, which names the members left out."""
     missing = group.members[group.members["status"] != "finished"]
     left_out = [f"{row.short} seed {row.seed}" for row in missing.itertuples(index=False)]
     return (

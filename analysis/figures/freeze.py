@@ -15,7 +15,7 @@ from resnet_lab.recording.quantity import label_of
 
 QUANTITIES = ("weight_norm", "relative_update")
 ANGLE = "update_angle"
-"""What runs recorded before it existed lack: its panel is drawn where it is there."""
+"""A quantity that older runs lack; its panel is drawn where it was recorded."""
 
 
 def stems(group: Group) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def stems(group: Group) -> pd.DataFrame:
 
 @style.styled
 def draw(group: Group) -> Figure | None:
-    """Draw one group: weight norm above, relative update below, then the angle if it is there."""
+    """Draw one group: weight norm above, relative update below, then the angle if recorded."""
     table = stems(group)
     there = set(table["quantity"])
     if not set(QUANTITIES) <= there:
@@ -75,7 +75,7 @@ def _draw_lines(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def caption(group: Group) -> str:
-    """Say what the figure shows."""
+    """Return the caption."""
     angle = (
         " Bottom: the angle by which each step, momentum included, really turned the weights."
         if ANGLE in set(stems(group)["quantity"])

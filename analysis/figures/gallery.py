@@ -29,7 +29,7 @@ from resnet_lab.runs.frames import Runs
 
 @dataclass(frozen=True)
 class Plate:
-    """A kind of figure: its file name, its title and how a group's is drawn and captioned."""
+    """A kind of figure: its file name, title, and functions that draw and caption it."""
 
     name: str
     title: str
@@ -94,7 +94,7 @@ def draw_tunings(runs: Runs) -> list[Drawing]:
 
 
 def draw_searches(searches: Sequence[Search]) -> list[Drawing]:
-    """Draw error over trials, and what it goes with, for every search."""
+    """Draw error over trials, and against parameters, for every search."""
     return [
         Drawing(
             name=f"search-{one.slug}" if one.slug else "search",

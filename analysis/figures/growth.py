@@ -93,7 +93,7 @@ def _draw_theory(axes: Axes, norms: pd.DataFrame, theory: float) -> None:
     ends = np.array([deepest["layer"].min(), deepest["layer"].max()], dtype=float)
     axes.plot(
         ends,
-        3 * level * theory ** (middle - ends),  # a factor of 3 above the points, to be seen
+        3 * level * theory ** (middle - ends),  # a factor of 3 above the points, to be visible
         ":",
         color=style.THEORY_COLOUR,
         linewidth=1.3,
@@ -102,7 +102,7 @@ def _draw_theory(axes: Axes, norms: pd.DataFrame, theory: float) -> None:
 
 
 def caption(group: Group) -> str:
-    """Say what the figure shows."""
+    """Return the caption."""
     n = int(gradient_norms(group)["n"].max())
     note = ", beside stage 1; only its slope has a meaning"
     dotted = theory_caption(group, "the slope that theory gives", note)

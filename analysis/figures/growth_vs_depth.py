@@ -33,7 +33,7 @@ def growths(group: Group) -> pd.DataFrame:
 
 @style.styled
 def draw(group: Group) -> Figure | None:
-    """Draw one group: a panel a stage, an arm a line."""
+    """Draw one group: a panel for each stage, a line for each arm."""
     table = growths(group)
     if table["depth"].nunique() < 2:
         return None
@@ -75,7 +75,7 @@ def _draw_stage(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _depth_axis(axes: Axes, table: pd.DataFrame) -> None:
-    """Mark the depths themselves, and leave room at both ends."""
+    """Put ticks at the depths, and leave room at both ends."""
     depths = sorted(table["depth"].unique())
     axes.set_xscale("log")
     axes.set_xlim(depths[0] / 1.35, depths[-1] * 1.35)
@@ -84,7 +84,7 @@ def _depth_axis(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def caption(group: Group) -> str:
-    """Say what the figure shows."""
+    """Return the caption."""
     counted = style.seeds_text(growths(group)["n"])
     dotted = theory_caption(group, "the growth that theory gives")
     return (

@@ -18,7 +18,7 @@ from analysis.layer_dynamics import main_path
 from resnet_lab.recording.quantity import label_of
 
 QUANTITIES = ("gradient_norm", "relative_update")
-"""What the two rows show."""
+"""Quantities of the two rows."""
 DECADES = 14
 """Most decades that one colour scale spans, down from its largest value."""
 
@@ -71,7 +71,7 @@ def draw(group: Group) -> Figure | None:
 
 @style.styled
 def draw_alone(group: Group) -> Figure | None:
-    """Draw the maps of the deepest recorded network by itself, where there are no twins."""
+    """Draw the maps of the deepest recorded network alone, where there are no twins."""
     members = group.of(group.runs.layers[["run", "network"]].drop_duplicates())
     if members.empty:
         return None
@@ -141,7 +141,7 @@ def _edges(centres: np.ndarray) -> np.ndarray:
 
 
 def caption(group: Group) -> str:
-    """Say what the figure shows."""
+    """Return the caption."""
     twins = deepest_twins(group)
     assert twins is not None
     return (

@@ -1,4 +1,4 @@
-"""The lines of a figure: one a network, in the order and the look that all figures share."""
+"""The lines of a figure, one a network, in the order and style that all figures share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.typing import ColorType
 from analysis.figures.style import ARM_MARKER, depth_colour, plain_text
 
 NETWORK = ["family", "depth", "shortcut", "short"]
-"""Columns that say which network a row of a figure's frame belongs to."""
+"""Columns that identify the network of a row in a figure's frame."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Line:
 
     @property
     def seeds(self) -> int:
-        """How many seeds the points are means of."""
+        """Number of seeds that the points are means of."""
         return int(self.points["n"].max())
 
     @property
@@ -60,7 +60,7 @@ def band(
 ) -> None:
     """Shade from the lowest to the highest seed, where there is more than one.
 
-    In `colour`, or in that of the network's depth.
+    Uses `colour`, by default the colour of the network's depth.
     """
     if line.seeds > 1:
         points = line.points

@@ -1,4 +1,4 @@
-"""The pair: plain and residual curves of one depth over each other, as in R Figures 1 and 4."""
+"""Plain and residual curves of one depth in one panel, as in R Figures 1 and 4."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def draw(group: Group) -> Figure | None:
 
 
 def pair_curves(group: Group) -> pd.DataFrame:
-    """Return the rows of `curves` of the networks that make a pair, with training error."""
+    """Return the rows of `curves` for networks that form a pair, with training error."""
     pairs = pairs_of(group)
     table = curves(group)
     drawn = table.loc[table["split"] == "train", "short"]
@@ -71,8 +71,8 @@ def pair_curves(group: Group) -> pd.DataFrame:
 def limits(table: pd.DataFrame) -> tuple[float, float]:
     """Return where the error axis begins and ends.
 
-    It holds every curve from its first tenth on, and a little around: the start, where every
-    network errs alike, says nothing. Errors near 0 are shown from 0.
+    It covers every curve after its first tenth, with a margin: at the start all networks have
+    similar errors. Errors near 0 are shown from 0.
     """
     settled = table[table["step"] >= 0.1 * table["step"].max()]
     settled = table if settled.empty else settled
@@ -100,7 +100,7 @@ def _colour(line: Line) -> ColorType:
 
 
 def _legend(figure: Figure, table: pd.DataFrame, held_out: str | None) -> None:
-    """Name arms with their numbers of seeds, and what thin and bold lines are."""
+    """Add a legend of arms with their numbers of seeds, and of thin and bold lines."""
     handles = []
     for arm in style.arms(table["shortcut"]):
         seeds = style.seeds_text(table.loc[table["shortcut"] == arm, "n"])
@@ -114,7 +114,7 @@ def _legend(figure: Figure, table: pd.DataFrame, held_out: str | None) -> None:
 
 
 def caption(group: Group) -> str:
-    """Say what the figure shows, and what each pair's difference is."""
+    """Return the caption, with each pair's difference."""
     held_out = held_out_split(pair_curves(group))
     bold = f"bold: {held_out} error" if held_out else "no held-out error was followed"
     return (

@@ -20,7 +20,7 @@ ENDING = " published"
 def mark_published(
     axes: Axes, table: pd.DataFrame, group: Group, colour: Callable[[Line], ColorType]
 ) -> None:
-    """Mark the published final error of each network of `table`, where the data have one."""
+    """Mark the published final error of each network of `table`, where there is one."""
     members = group.members[group.members["short"].isin(table["short"])]
     for line in lines(members.drop_duplicates("short")):
         network = str(line.points["network"].iloc[0])
@@ -41,7 +41,7 @@ def mark_published(
 
 
 def published_handles(figure: Figure) -> list[Line2D]:
-    """Return the legend's entry for such marks; nothing where the figure has none."""
+    """Return the legend's entry for such marks; empty where the figure has none."""
     drawn = [line for axes in figure.axes for line in axes.lines]
     if not any(str(line.get_label()).endswith(ENDING) for line in drawn):
         return []

@@ -13,7 +13,7 @@ from analysis.groups import Group
 from analysis.layer_dynamics import at_step
 
 LOG_ABOVE = 10
-"""The largest response over the smallest from which on the axis is logarithmic."""
+"""Ratio of the largest response to the smallest at which the axis becomes logarithmic."""
 
 
 def responses(group: Group) -> pd.DataFrame:
@@ -73,7 +73,7 @@ def _draw_lines(axes: Axes, table: pd.DataFrame, place: str) -> None:
 
 
 def caption(group: Group) -> str:
-    """Say what the figure shows."""
+    """Return the caption."""
     return (
         "Standard deviation of the responses of each main-path convolution (after its norm, before "
         "ReLU and addition, on one fixed batch) at the last recorded step; mean over seeds. Top: "

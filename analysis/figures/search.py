@@ -1,4 +1,4 @@
-"""A search: error over trials and networks, what separates the best, error against parameters."""
+"""A search: error over trials and networks, parameter importances, error against parameters."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MARKERS = {"finished": "o", "stopped": "x", "diverged": "^"}
 WORDS = {"finished": "finished", "stopped": "stopped early", "diverged": "diverged"}
 """Marker and name of a trial by its status; others have no error and are not drawn."""
 PANELS = 6
-"""Most parameters that have a panel: the most important ones."""
+"""Largest number of parameters that have a panel: the most important ones."""
 ROW = 1.6
 """Inches: the height of a row of parameters' panels."""
 ABOVE = 1.9
-"""Trials that diverged have no error: they stand above the last tick, by this factor of it."""
+"""Diverged trials have no error: they are drawn at the last tick times this factor."""
 
 
 @style.styled
@@ -63,7 +63,7 @@ def _shown(search: Search) -> list[str]:
 
 
 def _colours(search: Search) -> dict[str, Any]:
-    """Network -> colour: its depth's, or of a network that is no single one a grey."""
+    """Network -> colour: its depth's, or grey for a cohort."""
     found: dict[str, Any] = {}
     for network in search.networks:
         try:
@@ -78,7 +78,7 @@ def _line_style(network: str) -> Any:
 
 
 def _points(axes: Axes, search: Search, x: pd.Series) -> None:
-    """Mark each trial, by its network's colour and by what became of it; diverged ones above."""
+    """Mark each trial by its network's colour and its status; diverged ones above."""
     above = _value_axis(axes, search)
     for network, colour in _colours(search).items():
         filled = "none" if network.startswith("resnet") else colour
@@ -99,9 +99,9 @@ def _points(axes: Axes, search: Search, x: pd.Series) -> None:
 
 
 def _value_axis(axes: Axes, search: Search) -> float:
-    """Scale the axis of the metric, and return where on it diverged trials stand.
+    """Scale the axis of the metric, and return the position of diverged trials.
 
-    Errors are even up to 1 % and logarithmic above, as where learning rates are compared.
+    Errors are linear up to 1 % and logarithmic above, as in the figure of learning rates.
     """
     largest = float(np.nanmax(search.trials["value"].to_numpy(dtype=float), initial=0.0))
     if search.metric.endswith("error"):
@@ -151,7 +151,7 @@ def _title(search: Search) -> str:
 
 
 def _draw_importance(axes: Axes, ranked: pd.DataFrame) -> None:
-    """Draw a bar a parameter, with its name in it or beside it: names are of any length."""
+    """Draw a bar for each parameter, with its name inside or beside it, as names may be long."""
     rows = ranked.iloc[::-1].reset_index(drop=True)
     places, shares = np.arange(len(rows)), 100 * rows["importance"]
     axes.barh(places, shares, color="0.4", height=0.75)
@@ -193,7 +193,7 @@ def _is_log(search: Search, name: str, values: pd.Series[float]) -> bool:
 
 
 def _handles(search: Search) -> list[Line2D]:
-    """The legend: networks by their lines, then what became of a trial by its marker."""
+    """The legend: networks by their lines, then trial statuses by their markers."""
     colours = _colours(search)
     networks = [
         Line2D(
@@ -220,7 +220,7 @@ def _handles(search: Search) -> list[Line2D]:
 
 
 def caption(search: Search) -> str:
-    """Say what the figure shows."""
+    """Return the caption."""
     metric = search.metric.replace("_", " ").capitalize()
     text = (
         f"{metric} of every trial, in the order of their numbers: of finished ones at the end of "

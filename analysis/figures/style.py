@@ -2,8 +2,8 @@
 
 Every figure is one column wide and is printed at that size, with no text below 6.5 points. Depth
 runs from orange (shallow) to dark blue (deep) on a scale whose lightness falls evenly, so it
-survives greyscale and colour blindness. Plain stands left, residual right. Training error is
-dashed, validation and test error are solid.
+remains readable in greyscale and with colour blindness. Plain is left, residual right. Training
+error is dashed, validation and test error are solid.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from resnet_lab.files import user_path
 from resnet_lab.runs.frames import Runs
 
 COLUMN_WIDTH = 3.3
-"""Inches: the width of one column. Every figure is drawn at it, so that nothing is ever shrunk."""
+"""Inches: the width of one column. Every figure is drawn at this width and never shrunk."""
 FORMATS = ("png", "svg", "pdf")
 PNG_DPI = 300
 LEGEND_SIZE = 6.5
@@ -68,7 +68,7 @@ FAMILY_STYLE = {"plain": "--", "residual": "-"}
 
 
 class _Arms(dict[str, str]):
-    """A style of the paper's arms, and what it is for all other shortcuts."""
+    """A style for each of the paper's arms, with a default for all other shortcuts."""
 
     def __init__(self, other: str, **known: str) -> None:
         super().__init__(known)
@@ -85,7 +85,7 @@ ARM_STYLE = _Arms(FAMILY_STYLE["residual"], none=FAMILY_STYLE["plain"])
 SPLIT_STYLE = {"train": "--", "validation": "-", "test": "-"}
 FAMILIES = ("plain", "residual")
 CHARACTER = 0.53
-"""Mean width of a character over the size of its type."""
+"""Mean width of a character, as a fraction of the font size."""
 LABEL_CHARACTERS = 66
 """Most characters in a line of the text above a figure."""
 MAP = "viridis"
@@ -99,7 +99,7 @@ T = TypeVar("T")
 
 
 def arms(shortcuts: Iterable[str]) -> list[str]:
-    """Return the arms that there are, the paper's first."""
+    """Return the arms among `shortcuts`, the paper's first."""
     found = set(shortcuts)
     return [one for one in ARM_NAME if one in found] + sorted(found - set(ARM_NAME))
 
@@ -112,9 +112,9 @@ def depth_colour(depth: int) -> tuple[float, float, float]:
 
 
 def styled(function: Callable[P, T]) -> Callable[P, T]:
-    """Run a drawing function under this module's look, whatever matplotlib's settings are.
+    """Run a drawing function with this module's style, whatever matplotlib's settings are.
 
-    They are matplotlib's own defaults and `RC` inside, and as before afterwards.
+    Inside, the settings are matplotlib's defaults and `RC`; they are restored afterwards.
     """
 
     @wraps(function)
@@ -126,7 +126,7 @@ def styled(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure (inches) that belongs to no window and no global state."""
+    """Return an empty figure (inches) without a window or global state."""
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
@@ -139,12 +139,12 @@ def describe(figure: Figure, label: str) -> None:
 
 
 def plain_text(text: str) -> str:
-    """Return text that matplotlib shows as it is, without reading it as mathematics."""
+    """Return text escaped so that matplotlib does not read it as mathematics."""
     return text.replace("$", r"\$")
 
 
 def iteration_axis(axes: Axes, last: float) -> None:
-    """Scale an axis of iterations from 0 to `last`, in thousands with a k where they are many."""
+    """Scale an axis of iterations from 0 to `last`; many are labelled in thousands (k)."""
     axes.set_xlim(0, last)
     if last >= 10_000:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
@@ -152,13 +152,13 @@ def iteration_axis(axes: Axes, last: float) -> None:
 
 
 def step_ticks(last: float) -> list[int]:
-    """Return 0 and powers of ten up to `last`; of many every second power only."""
+    """Return 0 and powers of ten up to `last`; every second power where there are many."""
     powers = [10**power for power in range(7) if 10**power <= last]
     return [0, *(powers if len(powers) < 5 else powers[::2])]
 
 
 def log_step_axis(axes: Axes, last: float) -> None:
-    """Scale an axis of steps as log(1 + step), so that step 0 has a place on it."""
+    """Scale an axis of steps as log(1 + step), so that it includes step 0."""
     axes.set_xscale("function", functions=(np.log1p, np.expm1))
     axes.set_xlim(0, max(last, 1))
     ticks = step_ticks(last)
@@ -188,8 +188,8 @@ def columns_for(labels: Sequence[str], most: int, handle: float = 0.3) -> int:
     """Return how many legend columns, `most` at most, fit into a column's width.
 
     Args:
-        labels: what the legend says.
-        most: columns.
+        labels: the legend's texts.
+        most: largest number of columns.
         handle: inches that an entry needs beside its text.
     """
     longest = max((len(label) for label in labels), default=1)
@@ -221,7 +221,7 @@ def panels_legend(
 ) -> None:
     """Put a legend of what panels show under a figure, each label once.
 
-    `replaced` has handles that stand for what a label names.
+    `replaced` maps labels to handles that replace theirs.
     """
     entries: dict[str, Artist] = {}
     for axes in panels:
@@ -245,7 +245,7 @@ def log_value_axis(axes: Axes) -> None:
 
 
 def error_axis(axes: Axes, highest: float) -> list[float]:
-    """Scale errors (percent) evenly from 0 to 1 and logarithmically above; return the ticks."""
+    """Scale errors (percent) linearly from 0 to 1 and logarithmically above; return the ticks."""
     highest = max(1.0, highest)
     ticks = [*(one for one in ERROR_TICKS if one < highest)]
     ticks.append(min(one for one in ERROR_TICKS if one >= highest))
@@ -257,7 +257,7 @@ def error_axis(axes: Axes, highest: float) -> list[float]:
 
 
 def outer_labels_only(panels: Sequence[Axes]) -> None:
-    """Keep the y label of the first of panels that share an axis."""
+    """Keep the y label of only the first of the panels that share an axis."""
     for axes in panels[1:]:
         axes.set_ylabel("")
 
@@ -265,7 +265,7 @@ def outer_labels_only(panels: Sequence[Axes]) -> None:
 def of_main_group(
     draw: Callable[[Group], Figure | None],
 ) -> Callable[[Runs], Figure | None]:
-    """Return what draws the largest group of alike runs.
+    """Return a function that draws the largest group of alike runs.
 
     It returns None where there is none, or where its runs lack what the figure shows.
     """
@@ -293,7 +293,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in FORMATS]
     for path in paths:
         if path is not paths[0]:
-            figure.set_layout_engine("none")  # keep the layout of the first: it takes most time
+            figure.set_layout_engine("none")  # reuse the first layout: it takes most time
         metadata = {"png": None, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[
             path.suffix[1:]
         ]

@@ -22,7 +22,7 @@ def curves(group: Group) -> pd.DataFrame:
 
     Columns: family, depth, shortcut, short, split, step (iterations), n, mean, low, high (percent;
     low and high are the smallest and largest seed). Steps that not every seed of a network logged
-    are left out, so that a curve is always a mean over the same seeds.
+    are left out, so that every point of a curve is a mean over the same seeds.
     """
     metrics = group.runs.metrics
     rows = group.of_shown(metrics[metrics["metric"] == "error"].dropna(subset=["value"]))
@@ -33,7 +33,7 @@ def curves(group: Group) -> pd.DataFrame:
 
 
 def held_out_split(table: pd.DataFrame) -> str | None:
-    """Return the split drawn beside training: test where it was followed, else validation."""
+    """Return the split drawn beside training: test where it was logged, else validation."""
     points = table.groupby("split")["step"].nunique()
     followed = [split for split in HELD_OUT if points.get(split, 0) > 1]
     return followed[0] if followed else None
@@ -103,7 +103,7 @@ def _split_legend(figure: Figure, held_out: str | None) -> None:
 
 
 def caption(group: Group) -> str:
-    """Say what the figure shows."""
+    """Return the caption."""
     held_out = held_out_split(curves(group))
     solid = f"solid: {held_out} error" if held_out else "no held-out error was followed"
     return (

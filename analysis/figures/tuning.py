@@ -20,7 +20,7 @@ TITLES = {"train": "training error", "validation": "validation error"}
 
 @style.styled
 def draw(tuning: Tuning) -> Figure:
-    """Draw one tuning: training error left, the validation error that chooses right."""
+    """Draw one tuning: training error left, and right the validation error, which chooses."""
     table, x = profile(tuning)
     figure = style.new_figure(style.COLUMN_WIDTH, 3.3)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -41,8 +41,8 @@ def draw(tuning: Tuning) -> Figure:
 def profile(tuning: Tuning) -> tuple[pd.DataFrame, str]:
     """Return the eligible points of a tuning's figure, and the column along its x axis.
 
-    That is the learning rate, or another number that varies. Of several settings a network has at
-    each rate the point with the lowest mean validation error over the others.
+    That column is the learning rate, or another number that varies. Where several settings vary, a
+    network's point at each rate is the one with the lowest mean validation error over the others.
     """
     table, x = tuning.rates[tuning.rates["eligible"]], tuning.axis
     if len(tuning.settings) > 1:
@@ -110,7 +110,7 @@ def _rate_axis(axes: Axes, values: pd.Series[float]) -> None:
 
 
 def caption(tuning: Tuning) -> str:
-    """Say what the figure shows."""
+    """Return the caption."""
     jointly = (
         f"Tuned jointly: {', '.join(tuning.settings)}. At each value of the x axis a network has "
         "those of the others with its lowest mean validation error. "

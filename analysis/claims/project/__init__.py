@@ -1,1 +1,1 @@
-"""The project's claims: a `Claim` or two a file, found by being there."""
+"""The project's claims: one or two `Claim`s a file, discovered automatically."""

@@ -78,7 +78,7 @@ def _paired(members: pd.DataFrame) -> bool:
 
 
 def _only_rates(group: Group, plain: pd.DataFrame, rates: Sequence[Lost]) -> Finding:
-    """Return the finding where too few seeds trained for errors to be compared."""
+    """Return the finding on rates of lost seeds, where too few trained to compare errors."""
     outcome, why = judge_losses("undecided", None, rates, nothing_learnt(group, plain))
     why += "No two networks have finished seeds in common."
     return rates_finding(outcome, rates, why, rates[-1].n)
@@ -87,13 +87,13 @@ def _only_rates(group: Group, plain: pd.DataFrame, rates: Sequence[Lost]) -> Fin
 def judge_losses(
     outcome: Outcome, shown: Contrast | None, rates: Sequence[Lost], nothing: str = ""
 ) -> tuple[Outcome, str]:
-    """Return the outcome of errors and losses together, and in words what losses add to it.
+    """Return the outcome of errors and lost seeds together, and text on the lost seeds.
 
     Args:
-        outcome: of the errors of seeds that trained.
+        outcome: outcome of the errors of seeds that trained.
         shown: the contrast that shows it; None where there is none.
         rates: lost seeds of every network, the shallowest first.
-        nothing: why nothing can be said, or "".
+        nothing: why no verdict is possible, or "".
     """
     if nothing:
         return "not under this recipe", f"{nothing}. "

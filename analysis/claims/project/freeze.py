@@ -22,13 +22,13 @@ from analysis.groups import Group, arms
 from analysis.layer_dynamics import STEM, travelled
 
 RESOLUTION = 1e-7
-"""Radians: what float32 weights can show. Smaller angles, and 0, count as this one."""
+"""Resolution of float32 weights, radians. Smaller angles, and 0, count as this one."""
 
 
 def stem_angles(group: Group) -> pd.DataFrame:
     """Return network, seed, value (log of the stem's remaining angle), start and end (steps).
 
-    Of members that trained to the end, as others travel for a shorter time.
+    Only members that trained to the end, as others have had less time to travel.
     """
     layers = group.runs.layers
     paths = travelled(layers[layers["name"] == STEM], FIRST)
@@ -117,7 +117,7 @@ def _comparison(level: Contrast, against: Contrast) -> str:
 
 
 def _not_recorded(plain: str, twin: str) -> Finding:
-    """Return what is said of recordings without angles, as those made before they were recorded."""
+    """Return the finding for recordings without angles, as from before angles were recorded."""
     missing = (
         f"needs update_angle of the stems of {plain} and {twin} from step {FIRST} to the end: "
         "these runs were recorded without it, record them again"

@@ -20,7 +20,7 @@ from analysis.theory import bounded, gradient_growth
 from resnet_lab.networks.spec import NetworkSpec
 
 EARLY = 100
-"""A collapse is looked for up to this step, before convergence and lower learning rates."""
+"""Last step at which to look for a collapse: before convergence and lower learning rates."""
 
 
 def healthy_gradients(group: Group) -> Finding | None:
@@ -54,7 +54,7 @@ def judge_growth(alone: Sequence[Contrast], joint: Sequence[Contrast]) -> Outcom
 
 
 def theoretical_rate(group: Group) -> Finding | None:
-    """Test whether that growth is the theory's, by intervals inside the margins around it."""
+    """Test whether the growth equals the theory's, by intervals within margins around it."""
     found = plain_growth(group) if group.settings["norm"] == "batch" else None
     theory = gradient_growth(group)
     if found is None or theory is None:
@@ -86,7 +86,7 @@ def judge_rate(alone: Sequence[Contrast], joint: Sequence[Contrast], theory: flo
 
 
 def _comparison(found: Growth, theory: float) -> str:
-    """Return how far the growth lies from theory's, and whether its interval excludes that."""
+    """Return the growth's distance from the theory's, and whether its interval excludes it."""
     overall = found.overall
     away = 100 * (float(np.exp(overall.mean)) / theory - 1)
     furthest = max(abs(float(np.exp(one.mean)) / theory - 1) for one in found.alone)
@@ -100,7 +100,7 @@ def _comparison(found: Growth, theory: float) -> str:
 
 
 def _maps(group: Group, found: Growth) -> list[str]:
-    """Return for each stage what padding alone would keep on its maps; empty for unknown images."""
+    """Return the share of a gradient that padding alone would keep, by stage; empty if unknown."""
     side = side_of(str(group.settings["data"]))
     if side is None or not bounded(group):
         return []
@@ -111,7 +111,7 @@ def _maps(group: Group, found: Growth) -> list[str]:
 
 
 def _padding_text(group: Group) -> str:
-    """Say what the padding numbers of `_maps` are."""
+    """Return an explanation of the padding numbers of `_maps`."""
     if side_of(str(group.settings["data"])) is None or not bounded(group):
         return ""
     return (
@@ -122,7 +122,7 @@ def _padding_text(group: Group) -> str:
 
 
 def _details(group: Group, network: str) -> str:
-    """Say how large the stem's gradient is at step 0 and whether it collapses, with its twins."""
+    """Return text on the stem's gradient at step 0, beside its twins', and on its collapse."""
     members = group.members
     depth = members.loc[members["short"] == network, "depth"].iloc[0]
     twins = members.loc[members["depth"] == depth, "network"]

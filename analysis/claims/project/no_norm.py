@@ -1,11 +1,11 @@
 """Claim 10: without batch norm a plain network's gradients vanish by more than its padding takes.
 
-Activation gradients are looked at, not those of weights: a ReLU network without norm is homogeneous
+Activation gradients are tested, not those of weights: a ReLU network without norm is homogeneous
 in every layer's weights, so the inner product of weights and their gradient is the same in all
-layers, and weight gradients stay level while the signal dies on its way forth and the gradient on
+layers. Weight gradients stay level while the signal dies on its way forward and the gradient on
 its way back.
 
-Zero padding alone makes gradients shrink, fast where maps are small. So a growth is set against
+Zero padding alone makes gradients shrink, fast where maps are small. So a growth is compared with
 the one that padding predicts for the same network and image size (`analysis.padding`).
 """
 
@@ -52,7 +52,7 @@ def vanishing_gradients(group: Group) -> Finding | None:
 
 
 def judge(found: Contrast) -> Outcome:
-    """Say whether a log growth over padding's lies below the margin, within both, or above."""
+    """Return the outcome: log growth over padding's below the margins, within, or above."""
     if found.below(-MARGIN):
         return "supported"
     if found.above(-MARGIN):

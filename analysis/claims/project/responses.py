@@ -2,8 +2,8 @@
 
 A response is measured with the batch's own statistics, so behind a batch norm its standard
 deviation is sqrt(mean gamma^2 + var beta) over the layer's channels, whatever the convolution
-computes: 1.000 in every layer at step 0. The variance of a branch over that of its shortcut has no
-such identity, as the shortcut's is not normalised.
+computes: 1.000 in every layer at step 0. No such identity holds for the variance of a branch over
+that of its shortcut, as the shortcut is not normalised.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def mean_log_ratio(group: Group) -> pd.DataFrame:
 def _mean_log(group: Group, quantity: str) -> pd.DataFrame:
     """Return network, seed and value: the mean over layers of a quantity's log at the last step.
 
-    Recordings that end at step 0 are left out: they show the initialisation and nothing learnt.
+    Recordings that end at step 0 are left out, as they show the initialisation only.
     """
     rows = group.of(at_step(group.runs.layers, quantity))
     rows = rows[(rows["step"] > 0) & np.isfinite(rows["value"])]
@@ -91,7 +91,7 @@ def _finding(group: Group, twins: Contrast, depths: Contrast) -> Finding:
 
 
 def _gains_text(group: Group) -> str:
-    """Say what responses behind a batch norm can show, and what they cannot."""
+    """Return text on what responses behind a batch norm can and cannot show."""
     if group.settings["norm"] != "batch":
         return ""
     return (
@@ -132,7 +132,7 @@ def _branch_finding(group: Group, level: Contrast, depths: Contrast) -> Finding:
 
 
 def _trend_text(group: Group, network: str) -> str:
-    """Say how the ratio changes from block to block: its power of the block's number."""
+    """Return text on how the ratio scales with the block's number: the exponent."""
     rows = group.of(at_step(group.runs.layers, "variance_ratio"))
     rows = rows[(rows["short"] == network) & (rows["value"] > 0)].sort_values("layer")
     slopes = [_power(one["value"]) for _, one in rows.groupby("run") if len(one) >= FIT_NEEDS]

@@ -62,9 +62,9 @@ def _matched(members: pd.DataFrame) -> tuple[pd.DataFrame, str | None, str | Non
 def judge(plain: Contrast, residual: Sequence[Contrast], joint: Sequence[Contrast]) -> Outcome:
     """Return the outcome of the deepest residual network against its twin and shallower ones.
 
-    `residual` begins with the shallowest one. All must hold for support, so each keeps its own
-    level; any of `joint` (the same contrasts, the twin's first, with intervals that hold together)
-    refutes. Equivalent: the degradation is removed, and no depth is the better one.
+    `residual` begins with the shallowest one. All must hold for support, so their intervals are
+    uncorrected. Any of `joint` (the same contrasts, the twin's first, with intervals that hold
+    jointly) refutes. Equivalent: the degradation is removed, and no depth is better.
     """
     if joint[0].above(0) or any(one.above(MARGIN) for one in joint[1:]):
         return "refuted"

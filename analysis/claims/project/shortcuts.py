@@ -27,7 +27,7 @@ FAR = SHORTCUT_MARGIN
 ARMS = ("none", "A", "B", "C")
 
 FAR_ONES, COMPARISONS = 3, 5
-"""Of five contrasts the first three are plain minus a shortcut, and two make the order."""
+"""Of the five contrasts the first three are plain minus a shortcut; two test the order."""
 
 
 def shortcuts(group: Group) -> Finding | None:
@@ -65,9 +65,9 @@ def _compared(
 def judge(alone: Sequence[Contrast], joint: Sequence[Contrast]) -> Outcome:
     """Return the outcome of plain minus A, B, C, then A minus B, B minus C and A minus C.
 
-    All must hold for support, so each keeps its own level (`alone`); any of the first five of
-    `joint`, whose intervals hold together, refutes. Equivalent: all are far better than plain and
-    differ little among themselves, so that their order cannot be seen.
+    All must hold for support, so the intervals of `alone` are uncorrected. Any of the first five of
+    `joint`, whose intervals hold jointly, refutes. Equivalent: all are far better than plain and
+    differ little among themselves, so that their order is not visible.
     """
     far, order = alone[:FAR_ONES], alone[FAR_ONES:COMPARISONS]
     apart = all(one.above(FAR) for one in far)
@@ -110,7 +110,7 @@ def _reason(outcome: Outcome, alone: Sequence[Contrast], what: str) -> str:
 
 
 def _seeds_wanted(outcome: Outcome, alone: Sequence[Contrast]) -> str:
-    """Say how many seeds the published B minus C would take, where the order is open."""
+    """Return how many seeds the published B minus C would need, where the order is open."""
     one = alone[FAR_ONES + 1]
     if outcome not in ("undecided", "equivalent") or one.n < 2 or not one.sd > 0:
         return ""

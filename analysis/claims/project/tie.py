@@ -53,7 +53,7 @@ def tie(group: Group) -> Finding | None:
 def speed(group: Group, residual: str, plain: str) -> pd.DataFrame:
     """Return network, seed and value, such that paired differences are log ratios of steps.
 
-    That is `early_speed` of the residual network, and 0 of the plain one.
+    The value is `early_speed` for the residual network and 0 for the plain one.
     """
     members = group.finished[["run", "network", "seed", "short"]]
     curves = error_curves(group.runs.metrics).merge(members, on=["run", "network"])
