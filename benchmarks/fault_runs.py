@@ -285,10 +285,11 @@ def _completed(folder: Path, url: str | None) -> dict[str, int]:
 
     from resnet_lab.sweeps.queue import RUN
     from resnet_lab.sweeps.storage import open_storage
+    from resnet_lab.sweeps.study_name import read_study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = open_storage(url, folder / "runs/study")
-    trials = optuna.load_study(study_name="study", storage=storage).trials
+    storage, name = open_storage(url, folder / "runs/study"), read_study(folder / "runs/study")
+    trials = optuna.load_study(study_name=name["study"], storage=storage).trials
     names = [trial.user_attrs[RUN] for trial in trials if trial.state.name == "COMPLETE"]
     return {name: names.count(name) for name in names}
 
