@@ -1,6 +1,6 @@
 """Random images in the shape of CIFAR, which train as fast as real ones and need no download.
 
-They stand in CIFAR-100's binary layout, whose checksums nobody knows before it is unpacked.
+They have CIFAR-100's binary layout, as its unpacked files have no checksums to match.
 """
 
 from __future__ import annotations
