@@ -1,8 +1,8 @@
-"""The papers' numbers beside this project's, cell by cell: what was reproduced, what was not run.
+"""Scoreboard: the papers' numbers beside this project's, with a verdict on each.
 
-A cell is one published error. Runs stand beside it only if they were obtained by its protocol, as
-`paper.yaml` says it; runs of two protocols are never averaged. Ours are errors at the last step,
-never the best. The rules of a verdict are those of `judge`.
+A cell is one published error. It is compared only with runs of its protocol, as defined in
+`paper.yaml`; runs of two protocols are never averaged. Ours are errors at the last step, never the
+best. `judge` has the rules of a verdict.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ READING = 0.5
 """Percentage points: the standard error of a number read off a published curve."""
 
 FEWEST = 3
-"""Seeds below which nothing counts as reproduced: with two the interval holds almost anything."""
+"""Fewest seeds for "reproduced": the interval of two seeds holds almost anything."""
 
 TOP5, TOP1 = "top-5 error", "top-1 error"
 
@@ -40,8 +40,8 @@ class Cell:
     `paper` is the published error as text; `paper_sd`, `paper_n` and `paper_statistic` (mean,
     median or best of its runs) what its source gives. `ours` is the mean over `n` seeds;
     `difference` is ours minus the paper's; `low` and `high` are the 95 % t interval of ours;
-    `sigma` is the standard error of the difference; `noise_floor` that which the test images alone
-    give.
+    `sigma` is the standard error of the difference; `noise_floor` the one due to the test images
+    alone.
     """
 
     table: str
@@ -103,7 +103,7 @@ def _cells(result: Result) -> Iterator[Cell]:
 
 
 def _variant_cells(variant: Variant) -> Iterator[Cell]:
-    """Yield a variant's cells; one that has an outcome in a word instead of an error has one."""
+    """Yield a variant's cells: one if it has an outcome in a word instead of an error."""
     cell = Cell(
         table=variant.source,
         network=f"{variant.network} ({variant.variant})",
@@ -124,7 +124,7 @@ def _variant_cells(variant: Variant) -> Iterator[Cell]:
 
 
 def _filled(cell: Cell, result: Result, protocol: Protocol, groups: Sequence[Group]) -> Cell:
-    """Return the cell with our runs of its protocol, or with a note on what there is instead."""
+    """Return the cell with our runs of its protocol, or with a note on other runs."""
     having = [one for one in groups if _has(one, cell)]
     if protocol.never:
         return replace(cell, note=protocol.never)
@@ -172,10 +172,10 @@ def _beside(cell: Cell, group: Group) -> Cell:
 def sigma(cell: Cell) -> float:
     """Return the standard error of ours minus the paper's, NaN where neither gives a spread.
 
-    sqrt(s^2 / n + v p^2 / m): s our sd over n seeds, p the paper's sd over its m runs. Each stands
-    in for the other where that is unknown; a paper that gives no number of runs has one. v is 1
-    beside a mean, and beside a median what a median varies more than a mean does (see
-    `median_variance`; 1.43 of five runs).
+    sqrt(s^2 / n + v p^2 / m): s our sd over n seeds, p the paper's sd over its m runs. An unknown
+    sd is replaced by the other one; a paper without a number of runs counts as one run. v is 1
+    for a published mean, and for a median its variance over that of a mean (`median_variance`;
+    1.43 for five runs).
     """
     ours = cell.paper_sd if np.isnan(cell.sd) else cell.sd
     theirs = cell.sd if np.isnan(cell.paper_sd) else cell.paper_sd
@@ -184,7 +184,7 @@ def sigma(cell: Cell) -> float:
 
 
 def _statistic(cell: Cell) -> str:
-    """Say that a mean is compared with another statistic."""
+    """Return a note that our mean is compared with another statistic."""
     if cell.paper_statistic == "mean":
         return ""
     return f"ours is a mean, the paper's the {cell.paper_statistic} of {cell.paper_n}"
@@ -226,7 +226,7 @@ def _one_run(cell: Cell) -> str:
 
 
 def departures(settings: Mapping[str, object], protocol: Protocol) -> list[str]:
-    """Return what of a group's settings is not the protocol's, e.g. ``protocol 45k/5k, not 50k``.
+    """Return a group's departures from the protocol, e.g. ``protocol 45k/5k, not 50k``.
 
     A setting that the runs do not state counts as a departure.
     """
@@ -241,7 +241,7 @@ def departures(settings: Mapping[str, object], protocol: Protocol) -> list[str]:
 
 
 def _schedule(settings: Mapping[str, object]) -> dict[str, object]:
-    """Return the settings that one text holds as ``key=value key=value``."""
+    """Return the settings that a column holds as text, ``key=value key=value``."""
     parts = re.split(r" (?=\w+=)", str(settings.get("schedule", "")))
     pairs = [part.partition("=") for part in parts]
     return {name: value for name, equals, value in pairs if equals}
@@ -261,7 +261,7 @@ def _text(value: object) -> str:
 
 
 def _instead(having: Sequence[Group], protocol: Protocol) -> str:
-    """Say what runs of the network there are, by the protocol that departs least."""
+    """Describe the network's runs whose protocol departs least."""
     if not having:
         return ""
     every = [departures(one.settings, protocol) for one in having]
@@ -277,7 +277,7 @@ def _lost(group: Group, cell: Cell) -> str:
 
 
 def scoreboard_text(cells: pd.DataFrame) -> str:
-    """Return the cells that have runs one a line, then, table by table, those that have none."""
+    """Return the cells with runs, one a line, then those without, table by table."""
     run = cells[cells["verdict"] != "not run"]
     lines = [_line(row) for _, row in run.iterrows()] or ["no published number has runs beside it"]
     rest = cells[cells["verdict"] == "not run"]

@@ -81,7 +81,7 @@ class Search:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Status -> number of trials, the usual ones first; none that has no trial."""
+        """Status -> number of trials, the usual ones first; only statuses that occur."""
         found = self.trials["status"].value_counts()
         usual = ("finished", "stopped", "diverged")
         order = [*usual, *sorted(set(found.index) - set(usual))]
@@ -89,7 +89,7 @@ class Search:
 
     @cached_property
     def finished(self) -> pd.DataFrame:
-        """Trials that came to their end with a number, the best first; of equals the earlier."""
+        """Finished trials with a value, the best first; ties by trial number."""
         sound = self.trials[self.trials["status"] == "finished"].dropna(subset=["value"])
         return sound.sort_values(["value", "trial"], kind="stable")
 

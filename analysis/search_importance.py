@@ -22,7 +22,7 @@ BEST = 5
 BEST_SHARE = 0.1
 """Share of the trials that count as best, if more than `BEST`; Optuna's default."""
 LOG_RATIO = 30
-"""Without a range, numbers whose max / min is at least this count as drawn in log."""
+"""Without a range, numbers whose max / min is above this count as drawn in log."""
 
 
 def importances(
@@ -97,7 +97,7 @@ def _value(value: Any, space: BaseDistribution) -> Any:
 
 
 def _distribution(values: pd.Series, drawn: Range | None) -> BaseDistribution | None:
-    """Return a parameter's distribution; None with one value, or none in some trial."""
+    """Return a parameter's distribution; None with one value or missing values."""
     if not _has_optuna() or values.isna().any() or values.nunique() < 2:
         return None
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution

@@ -281,7 +281,7 @@ def _choice(members: pd.DataFrame, network: pd.DataFrame, point: pd.Series) -> d
 
 
 def _edge(network: pd.DataFrame, point: pd.Series) -> str:
-    """Return at which end of the tried values a point lies; "" for a setting of one value."""
+    """Return at which end of the tried values a point lies, by setting that varies."""
     ends = {}
     for name, value in point.items():
         tried = network[str(name)]

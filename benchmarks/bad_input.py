@@ -1,8 +1,8 @@
-"""What every reader does with damaged, foreign and hostile input: inputs tried, and crashes.
+"""Fuzz every reader with damaged, foreign and hostile input, and count crashes.
 
     python benchmarks/bad_input.py [--share 1.0] [--seed 0] [--only WORD] [--out DIR]
 
-Feeds the targets of tests/bad_inputs.py, which the test suite tries with few inputs, with many.
+Feeds many inputs to the targets of tests/bad_inputs.py; the test suite feeds them few.
 Each target runs in a process of its own with a limit on its memory, so that a fault of a library in
 C counts as a crash as well. Writes bad_input.json; exit code 1 if anything crashed.
 """
@@ -26,7 +26,7 @@ from typing import Any
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 MEMORY = 12 * 2**30
-"""Bytes of address space of a target's process: a bomb must not go off."""
+"""Limit on the address space of a target's process, bytes, against decompression bombs."""
 PACKAGES = (
     "hypothesis",
     "jsonargparse",
@@ -73,7 +73,7 @@ def main() -> int:
 
 
 def line(name: str, one: dict[str, Any]) -> str:
-    """One target's numbers."""
+    """Return one target's numbers as a line of text."""
     return (
         f"{name:<42} {one['inputs']:>7,} inputs  {one['accepted']:>6,} accepted  "
         f"{one['refused']:>7,} refused  {one['crashes']} crashes  {one['seconds']:>6.1f} s"
@@ -81,7 +81,7 @@ def line(name: str, one: dict[str, Any]) -> str:
 
 
 def in_a_process(name: str, given: argparse.Namespace) -> dict[str, Any]:
-    """Feed a target elsewhere; a process that dies is a crash."""
+    """Feed a target in its own process; if the process dies, that is a crash."""
     command = [sys.executable, __file__, "--target", name]
     result = subprocess.run(
         [*command, f"--share={given.share}", f"--seed={given.seed}"],
@@ -105,14 +105,14 @@ def in_a_process(name: str, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def limit_memory() -> None:
-    """Limit this process's address space, if nobody has set a tighter limit."""
+    """Limit this process's address space, unless a tighter limit is set."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard == resource.RLIM_INFINITY or hard > MEMORY:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 def feed(name: str, share: float, seed: int) -> dict[str, Any]:
-    """Feed a target in this process and count what comes of it."""
+    """Feed a target in this process and count the results."""
     sys.path.insert(0, str(TESTS))
     import hypothesis
     from bad_inputs import ACCEPTED, REFUSED, TARGETS, time_limit

@@ -1,6 +1,6 @@
-"""Random pixels in the shape of CIFAR: they train as fast as real ones, and lie everywhere.
+"""Random images in the shape of CIFAR, which train as fast as real ones and need no download.
 
-They stand in CIFAR-100's binary layout, whose checksums nobody knows before it is unpacked.
+They have CIFAR-100's binary layout, as its unpacked files have no checksums to match.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ def config(
     compiled: bool | str = "auto",
     iterations: int = ITERATIONS,
 ) -> Config:
-    """A run of the paper's CIFAR schedule on the images that lie in `folder`.
+    """Return the config of a run with the paper's CIFAR schedule on the images in `folder`.
 
     Args:
-        network: one, or a cohort.
-        folder: that `write` has filled; runs are written below it.
-        run: keeps apart the directories of contestants that train the same.
+        network: a network, or a cohort.
+        folder: a folder filled by `write`; runs are written below it.
+        run: a name that separates the directories of contestants with equal training.
         device: "cpu" or "cuda".
         recording: what is recorded.
         loop: see TrainerConfig.

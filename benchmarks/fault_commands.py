@@ -1,7 +1,7 @@
-"""Commands of the project in processes that are there to be disturbed, and killed.
+"""Commands of the project in processes that the fault tests disturb and kill.
 
-They are forked from this process, which has imported everything and computed nothing: one begins
-in milliseconds, where an import takes seconds. What it says comes back through a pipe.
+They are forked from this process, which has imported everything and computed nothing: a fork starts
+in milliseconds, where an import takes seconds. Its output comes back through a pipe.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import Any
 from resnet_lab.cli import main
 
 SECONDS = 900.0
-"""Longest that a command may take, on a machine that is busy with other things."""
+"""Timeout of a command in seconds, on a busy machine."""
 INJECTED = "[the fault]"
-"""What a process says when a fault that it carries in itself happens."""
+"""Line that a process prints when a fault injected into it happens."""
 
 
 class Command:
-    """`resnet-lab ARGUMENTS` in a process group of its own.
+    """`resnet-lab ARGUMENTS` in its own process group.
 
     Args:
         arguments: of the command line.
@@ -36,8 +36,8 @@ class Command:
         before: called in the new process before the command begins.
 
     Attributes:
-        pid: process number.
-        told: what it has said so far, on standard output and standard error.
+        pid: process id.
+        told: its standard output and standard error so far.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Command:
         os.close(mouth)
 
     def ended(self) -> bool:
-        """Whether it has; `code` is its exit code then, or minus the signal that killed it."""
+        """Whether it has ended; `code` is then its exit code, or minus the killing signal."""
         self._listen()
         if self.code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -69,7 +69,7 @@ class Command:
         """Wait until it has ended, or a condition is met; return the exit code, if it has one.
 
         Raises:
-            TimeoutError: neither happens in time; everything is killed.
+            TimeoutError: neither happened in time; everything was killed.
         """
         deadline = time.monotonic() + seconds
         while not self.ended() and not met():
@@ -80,7 +80,7 @@ class Command:
         return self.code
 
     def kill(self, number: int = signal.SIGKILL) -> bool:
-        """Kill it with all that it has started, unless it has ended; whether that killed it."""
+        """Kill its process group unless it has ended; return whether that killed it."""
         if self.ended():
             return False
         with suppress(ProcessLookupError):
@@ -97,7 +97,7 @@ class Command:
 def _obey(arguments: Sequence[str], folder: Path, mouth: int, before: Callable[[], object]) -> None:
     code = 1
     try:
-        atexit._clear()  # what the harness is to do at its own end
+        atexit._clear()  # drop the harness's own exit handlers
         os.setsid()
         os.chdir(folder)
         os.dup2(mouth, 1)
@@ -116,10 +116,10 @@ def _obey(arguments: Sequence[str], folder: Path, mouth: int, before: Callable[[
 
 
 def elsewhere(act: Callable[[], Any]) -> Any:
-    """What `act` returns in a process of its own; this one computes nothing. JSON's values only.
+    """Return the result of `act`, run in its own process; JSON values only.
 
     Raises:
-        RuntimeError: it raised.
+        RuntimeError: `act` raised an exception.
     """
     ear, mouth = os.pipe()
     sys.stdout.flush()
@@ -144,11 +144,11 @@ def elsewhere(act: Callable[[], Any]) -> Any:
 
 
 def fork_workers() -> None:
-    """In a command: let it fork the workers of its sweep, which it would start anew."""
+    """In a command: make it fork the workers of its sweep instead of spawning them."""
     fork = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda method=None: fork  # type: ignore[assignment, misc]
 
 
 def say_injected() -> None:
-    """In a command: say that the fault happens now."""
+    """In a command: print that the fault happens now."""
     os.write(2, f"\n{INJECTED}\n".encode())

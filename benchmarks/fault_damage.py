@@ -1,4 +1,4 @@
-"""Files cut off, missing, or with one other bit: every kind that the project reads."""
+"""Damaged files of every kind that the project reads: truncated, missing, or one bit flipped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STOPPED_AT = 26
 
 
 def damage(ground: Ground, times: int) -> Tally:
-    """Damage each kind of file, in every way; a command notices, or nothing depends on it."""
+    """Damage each kind of file in every way; a command must notice, or be unaffected."""
     tally = Tally()
     begun = the_run(_interrupted(ground))
     kinds: dict[str, Callable[[Case, Path, Callable[[Path], None]], None]] = {}
@@ -86,7 +86,7 @@ WAYS = (_cut, _flip, _lose)
 
 
 def _interrupted(ground: Ground) -> Path:
-    """A run that was stopped half-way: two checkpoints, and the lock of a process that is dead."""
+    """Return a run stopped half-way: two checkpoints, and the lock of a dead process."""
 
     def die(cohort: Any, member: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -97,7 +97,7 @@ def _interrupted(ground: Ground) -> Path:
 
 
 class _Continued:
-    """A file of a run that was interrupted: the run goes on to the same end, or says what to do."""
+    """A file of an interrupted run: the run resumes to the same end, or says what to do."""
 
     def __init__(self, ground: Ground, begun: Path, pattern: str, most: int = 1) -> None:
         self._ground, self._begun, self._pattern, self._most = ground, begun, pattern, most
@@ -119,14 +119,14 @@ class _Continued:
 
 
 def _impatient() -> None:
-    """In a command: wait shorter for a sign of life of a holder whose lock cannot be read."""
+    """In a command: wait a shorter time for a heartbeat behind an unreadable lock."""
     from resnet_lab.runs import lock
 
     lock.SILENCE = 0.5
 
 
 class _Finished:
-    """A file of a finished run: readers name it, or read what was there; `train` loses nothing."""
+    """A file of a finished run: readers name it or read what it held; `train` loses nothing."""
 
     def __init__(self, ground: Ground, file: str) -> None:
         self._ground, self._file = ground, file
@@ -143,7 +143,7 @@ class _Finished:
         if command.wait() != 0:
             check_told(case, command, self._file)
         if command.code != 0 or contents(run) == contents(reference):
-            (run / self._file).write_bytes(whole)  # the way out: restore that file
+            (run / self._file).write_bytes(whole)  # the remedy: restore that file
         check_run(case, run, reference)
 
 
@@ -163,7 +163,7 @@ def _frames(run: Path) -> dict[str, Any]:
 
 
 class _Weights:
-    """Weights of a finished run: `evaluate` refuses the file, or measures what it measured."""
+    """Weights of a finished run: `evaluate` refuses the file, or returns the same result."""
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
@@ -189,7 +189,7 @@ class _Weights:
 
 
 class _Journal:
-    """The journal of a study that is half-way: it goes on, or says that it is to be moved away."""
+    """The journal of a half-finished study: it resumes, or asks to move the journal away."""
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
@@ -211,7 +211,7 @@ class _Journal:
 
 
 class _Data:
-    """A file of CIFAR-10: nothing is trained on it."""
+    """A file of CIFAR-10: nothing may train on it once damaged."""
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground

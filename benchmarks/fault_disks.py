@@ -1,4 +1,4 @@
-"""Disks that are full while a certain file is written, and folders that cannot be written."""
+"""Disks that become full while a file is written, and read-only folders."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ CAP_DAC_OVERRIDE = 1 << 1
 
 
 def full_disks(ground: Ground, times: int, files: Sequence[str] = tuple(FILES)) -> Tally:
-    """Let the room end while each kind of file is written; once there is room, go on.
+    """Let the disk become full while each kind of file is written, then free it and resume.
 
-    The limit is the kernel's on the size of a process's files, from the n-th time on that a file of
-    the kind is opened to be written: a write fails half-way, as on a disk that is full.
+    The kernel limits the size of a process's files from the n-th time on that a file of the kind is
+    opened for writing: a write fails half-way, as on a full disk.
     """
     tally = Tally()
     for file in files:
@@ -71,7 +71,7 @@ def full_disks(ground: Ground, times: int, files: Sequence[str] = tuple(FILES)) 
 
 
 def _fill(ground: Ground, tally: Tally, file: str) -> bool:
-    """Inject once; False when the file was opened less often."""
+    """Inject one fault; return False if the file was opened fewer times."""
     folder, (occasions, size) = ground.fresh(), FILES[file]
     occasion, room = ground.random.randint(1, occasions), ground.random.randrange(size)
     pattern = PATTERNS.get(file, re.escape(file))
@@ -111,14 +111,14 @@ def _whole_report(folder: Path) -> bool:
 
 
 def _check_status(case: Case, command: Command, run: Path) -> None:
-    """A run that did not end as it should does not say that it is finished."""
+    """Check that a run that failed does not say that it is finished."""
     if command.code != 0 and (run / "run.json").exists():
         status = contents(run)["status"]
         case.expect(status != "finished", "run.json says finished")
 
 
 def _end_room(pattern: str, occasion: int, room: int) -> None:
-    """In a command: let files not grow beyond `room` more bytes from an occasion on."""
+    """In a command: limit files to `room` more bytes from an occasion on."""
     wanted, seen = re.compile(pattern), [0]
 
     def hook(event: str, arguments: Any) -> None:
@@ -143,7 +143,7 @@ def _end_room(pattern: str, occasion: int, room: int) -> None:
 
 
 def read_only(ground: Ground, times: int) -> Tally:
-    """A runs directory that cannot be written from the beginning, or from a checkpoint on."""
+    """Make a runs directory read-only from the start, or from a checkpoint on."""
     tally = Tally()
     for number in range(2 * times):
         folder = ground.fresh()
@@ -173,7 +173,7 @@ def _close_before(case: Case, folder: Path, runs: Path) -> str:
 
 
 def _close_within(case: Case, folder: Path, wanted: int) -> str:
-    """Close the folders of a run at a checkpoint; "" where it was too fast."""
+    """Make a run's folders read-only at a checkpoint; return "" if the run was too fast."""
     command = Command(TRAIN, folder, _bound_by_permissions)
 
     def is_there() -> bool:
@@ -205,7 +205,7 @@ def _open(folder: Path) -> None:
 
 
 def _bound_by_permissions() -> None:
-    """In a command: give up root's right to write whatever the permissions say (Linux)."""
+    """In a command: give up root's right to bypass file permissions (Linux)."""
     if os.geteuid() != 0:
         return
     kernel = ctypes.CDLL(None, use_errno=True)

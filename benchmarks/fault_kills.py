@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: over a run, over a sweep, and of a run that two processes train."""
+"""SIGKILL at random moments: in a run, in a sweep, and in a run of two processes."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from fault_runs import (
 from resnet_lab.runs.owner import Owner
 
 LATE = 1.1
-"""Moments are drawn from this much of the undisturbed time; one that is too late is drawn again."""
+"""Moments are drawn from this share of the undisturbed time; too late ones are redrawn."""
 SECONDS_TO_DIE = 10.0
 
 
 def kill_runs(ground: Ground, times: int) -> Tally:
-    """Kill a run at a random moment; the same command goes on."""
+    """Kill a run at a random moment, then resume it by the same command."""
     tally, reference = Tally(), ground.reference
     while tally.injected < times:
         folder, moment = ground.fresh(), ground.random.uniform(0, LATE * ground.seconds("train"))
@@ -50,7 +50,7 @@ def kill_runs(ground: Ground, times: int) -> Tally:
 
 
 def kill_sweeps(ground: Ground, times: int) -> Tally:
-    """Kill all of a sweep, one of its two workers, or the command alone, in turns."""
+    """Kill a whole sweep, one of its two workers, or the command alone, in turn."""
     tally, study = Tally(), ground.study
     victims = ("everything", "a worker", "the command")
     while tally.injected < times:
@@ -73,7 +73,7 @@ def kill_sweeps(ground: Ground, times: int) -> Tally:
 
 
 def _kill(victim: str, command: Command, folder: Path) -> set[str] | None:
-    """Kill it; return the runs whose processes were killed, or None if it was too late."""
+    """Kill the victim; return the runs whose processes were killed, or None if too late."""
     if command.ended():
         return None
     if victim == "everything":
@@ -89,7 +89,7 @@ def _kill(victim: str, command: Command, folder: Path) -> set[str] | None:
 
 
 def _owners(folder: Path) -> dict[str, Owner]:
-    """The processes that train runs."""
+    """Return the owner process of each run in training."""
     found = {}
     for lock in folder.glob("runs/*/*/.lock-*"):
         with suppress(OSError, ValueError, IndexError):
@@ -98,7 +98,7 @@ def _owners(folder: Path) -> dict[str, Owner]:
 
 
 def kill_groups(ground: Ground, times: int) -> Tally:
-    """Kill a worker whose run two processes of its own train: they die with it."""
+    """Kill a worker whose run is trained by two child processes, which must die with it."""
     tally, settings = Tally(), {"trainer.devices": 2, "network": PLAIN, "seed": 0}
 
     def begin(folder: Path) -> Command:
@@ -133,6 +133,6 @@ def kill_groups(ground: Ground, times: int) -> Tally:
 
 
 def _saved(folder: Path) -> int:
-    """The newest checkpoint of any run."""
+    """Return the step of the newest checkpoint of any run."""
     found = folder.glob("runs/study/*/checkpoints/step-*.ckpt")
     return max((int(path.stem[5:]) for path in found), default=0)

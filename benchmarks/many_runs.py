@@ -1,4 +1,4 @@
-"""How long a thousand runs take to load, to judge and to report, and how much memory.
+"""Time and memory to load, judge and report a thousand runs.
 
     python benchmarks/many_runs.py [--runs 1000] [--repeat 3] [--stages load,claims,report]
                                    [--folder DIR] [--out DIR]
@@ -79,7 +79,7 @@ def _compare(given: argparse.Namespace, folder: Path) -> None:
 
 
 def _again(*arguments: str) -> str:
-    """Run this file in a process of its own: a child's peak memory starts at its parent's."""
+    """Run this file in a new process: a forked child's peak memory starts at its parent's."""
     command = [sys.executable, __file__, *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
@@ -103,7 +103,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-# One stage, in a process of its own
+# One stage, in its own process
 
 
 def measure(stage: str, folder: Path) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def measure(stage: str, folder: Path) -> dict[str, Any]:
 
 
 def _work(stage: str) -> Callable[[Any], object]:
-    """What the stage does with loaded runs; imports everything that it needs."""
+    """Return the stage's function of loaded runs; imports everything that it needs."""
     if stage == "claims":
         from analysis.claims import evaluate_claims
 
@@ -138,7 +138,7 @@ def _work(stage: str) -> Callable[[Any], object]:
 
 
 class _Clock:
-    """Seconds on the wall, and of all threads of this process on its processors."""
+    """Wall-clock seconds, and CPU seconds of all threads of this process."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""What recording, Lightning and a second member cost.
+"""Overheads of recording, Lightning and a second member.
 
     python benchmarks/overheads.py [--network resnet-20] [--twin plain-20] [--device cpu]
                                    [--rounds 7] [--updates 4] [--out DIR]

@@ -1,4 +1,4 @@
-"""Several seeds at once on one device, against one after the other.
+"""Speed of several seeds at once on one device, against one after the other.
 
     python benchmarks/packing.py [--network resnet-20] [--processes 1,2,4] [--device cuda]
                                  [--seconds 20] [--mps] [--out DIR]
@@ -30,7 +30,7 @@ from turns import Training
 from resnet_lab.recording.schedule import RecordingConfig
 
 STRIDE = 5
-"""Updates between two looks at the clock."""
+"""Updates between two readings of the clock."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Whether bfloat16's curves are as near to float32's as two seeds are to each other.
+"""Compare the distance of bfloat16's and float32's curves with that of two seeds.
 
     resnet-lab sweep sweeps/precision_digits.yaml --workers 2
     python benchmarks/precision.py runs/precision_digits [--out DIR]

@@ -1,4 +1,4 @@
-"""Where measurements go: a JSON file that says what they were made with, and a table."""
+"""Output of measurements: a JSON file with hardware, versions and command, and a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from resnet_lab.training.device import device_in_words
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers depend on: hardware, versions, the code, and who else was at work."""
+    """Return what the numbers depend on: hardware, versions, code, and the machine's load."""
     known = provenance(device_in_words(device))
     return {
         **{key: known[key] for key in ("created", "device", "processor", "system", "python")},
@@ -41,7 +41,7 @@ def save(name: str, found: dict[str, Any], out: Path | None, device: torch.devic
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return rows as aligned text; the first column is words, the others are numbers."""
+    """Return rows as aligned text; the first column is text, the others are numbers."""
     cells = [list(titles), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[place]) for row in cells) for place in range(len(titles))]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""How much better a Bayesian search is than a random one of as many runs.
+"""Gain of a Bayesian search over a random one with the same number of runs.
 
     python benchmarks/search_efficiency.py [--seeds 5] [--runs 80] [--out results/search_digits]
 
@@ -33,7 +33,7 @@ FILE = Path(__file__).resolve().parents[1] / "sweeps" / "search_recipe_digits.ya
 
 
 def main() -> None:
-    """Run the searches that are missing, then say how they compare."""
+    """Run the missing searches, then compare them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="searches of each method")
     parser.add_argument("--runs", type=int, default=80, help="of each search")
@@ -72,7 +72,7 @@ class Search:
         return Search(self.method, self.seed, self.runs[:count])
 
     def best(self, iterations: int) -> float:
-        """Lowest final validation error, percent, of the runs that this many iterations pay for."""
+        """Lowest final validation error, percent, of the runs within this many iterations."""
         spent = accumulate(cost for cost, _ in self.runs)
         paid = [
             error for total, (_, error) in zip(spent, self.runs, strict=True) if total <= iterations
@@ -81,7 +81,7 @@ class Search:
 
 
 def search(method: str, seed: int, runs: int, runs_dir: Path) -> list[tuple[int, float | None]]:
-    """Run one search to its end, and read what each of its runs cost and came to."""
+    """Run one search to its end; return iterations and final error of each run."""
     runs_dir.mkdir(parents=True, exist_ok=True)
     file = runs_dir / f"{method}.yaml"
     content = {**yaml.safe_load(FILE.read_text()), "method": method, "run_cap": runs}

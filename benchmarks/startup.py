@@ -1,4 +1,4 @@
-"""How long one waits for everything that is not training.
+"""Waiting time outside training.
 
 python benchmarks/startup.py [--repeat 5] [--stages help,first_step,sweep,demo] [--out DIR]
 

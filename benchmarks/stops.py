@@ -1,4 +1,4 @@
-"""Signals at chosen moments to a sweep that starts and trains, and what came of each.
+"""Send signals at chosen moments to a sweep, and check how it stops.
 
     python benchmarks/stops.py [--moments 1,3,5,9,14] [--workers 1,2] [--signals INT,TERM]
                                [--to parent,group] [--iterations 250]
@@ -47,19 +47,19 @@ with warnings.catch_warnings():
     import resnet_lab.training.train  # noqa: F401
 
 MARK = "RESNET_LAB_STOPS"
-"""In the environment of a cell's processes, by which those left behind are found."""
+"""Environment variable of a cell's processes, to find those left behind."""
 PATIENCE = 120.0
-"""Seconds in which a command that was asked to stop must have ended."""
+"""Seconds within which a command must end after the signal."""
 LINGER = 3.0
-"""Seconds that helpers of Python's own (its resource tracker) have to see that it has ended."""
+"""Seconds that Python's own child processes (the resource tracker) have to end after it."""
 SETTINGS = {"recipe.log_every": 100, "recipe.evaluate_every": 50, "trainer.checkpoint_steps": 0}
-"""Where the grid of four runs is another than that of the fault tally: it writes rarely."""
+"""Settings that differ from the fault tally's grid of four runs: it writes rarely."""
 SWEEP = ["sweep", "grid.yaml"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One signal, and what came of it.
+    """One signal and its result.
 
     Attributes:
         moment: seconds after the start.
@@ -68,11 +68,11 @@ class Cell:
         to: "parent" or "group".
         code: the command's exit code; None if it had to be killed.
         seconds: from the signal to the end.
-        left: processes that were still there then.
-        states: how many runs had which state in run.json.
+        left: processes that were still alive then.
+        states: number of runs by state in run.json.
         again: exit code of the same command afterwards.
         equal: runs whose bytes are those of the undisturbed study, of four.
-        problems: what must not be.
+        problems: violated expectations.
     """
 
     moment: float
@@ -89,7 +89,7 @@ class Cell:
 
     @property
     def told(self) -> str:
-        """The cell of the table."""
+        """The cell's text in the table."""
         states = ", ".join(f"{count} {state}" for state, count in self.states.items()) or "no run"
         outcome = f"{self.code} in {self.seconds:.1f} s; {self.left} left; {states}"
         return f"{outcome}; then {self.again}, {self.equal} of 4 equal"
@@ -156,7 +156,7 @@ def stop(
 def _signalled(
     process: subprocess.Popen[bytes], number: signal.Signals, to: str
 ) -> tuple[int | None, float]:
-    """Send the signal; the exit code, None if it had to be killed, and the seconds that it took."""
+    """Send the signal; return the exit code (None if it had to be killed) and the seconds."""
     began = time.monotonic()
     with suppress(ProcessLookupError):
         os.kill(process.pid, number) if to == "parent" else os.killpg(process.pid, number)
@@ -169,7 +169,7 @@ def _signalled(
 
 
 def _left_behind(mark: str) -> list[int]:
-    """Processes of a cell that are there some moments after its command has ended."""
+    """Return processes of a cell still alive some moments after its command has ended."""
     deadline = time.monotonic() + LINGER
     while (left := _marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -207,7 +207,7 @@ def main() -> int:
 
 
 def cells_table(cells: list[Cell]) -> str:
-    """A row a moment and number of workers, a column a signal and its receiver."""
+    """Return a table: a row per moment and number of workers, a column per signal and receiver."""
     columns = list(dict.fromkeys((cell.signal, cell.to) for cell in cells))
     rows = dict.fromkeys((cell.moment, cell.workers) for cell in cells)
     told = {(cell.moment, cell.workers, cell.signal, cell.to): cell.told for cell in cells}

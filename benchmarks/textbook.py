@@ -1,4 +1,4 @@
-"""The training loop of the usual public CIFAR scripts, to compare with.
+"""The training loop of the usual public CIFAR scripts, as baseline.
 
 A DataLoader of PIL images with torchvision's transforms, float32, NCHW, nothing compiled, and
 `.item()` every step for the running loss and error. The network is the same.
@@ -41,7 +41,7 @@ class PilImages(Dataset[tuple[Tensor, int]]):
         )
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of images."""
         return len(self._labels)
 
     def __getitem__(self, place: int) -> tuple[Tensor, int]:

@@ -1,4 +1,4 @@
-"""Contestants that take turns in one process, so that a noisy machine is noisy for all of them."""
+"""Contestants that take turns in one process, so that noise affects all of them alike."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from resnet_lab.training.train import train
 
 
 class Contestant(ABC):
-    """Something that trains, a few updates at a time."""
+    """A training loop that runs a few updates at a time."""
 
     @abstractmethod
     def warm_up(self) -> None:
-        """Do what is done once: compile, choose kernels, fill caches."""
+        """Do one-time work: compile, choose kernels, fill caches."""
 
     @abstractmethod
     def run(self, updates: int) -> tuple[int, float]:
-        """Make `updates` updates or a few more; return how many, and the seconds they took."""
+        """Run at least `updates` updates; return their number and the seconds that they took."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Give everything back."""
+        """Release all resources."""
 
 
 class Loop(Contestant):
-    """A loop written by hand: `step` makes one update. It has a thread, as a training has one.
+    """A loop written by hand: `step` makes one update. It has its own thread, like `Training`.
 
     Args:
         step: one update.
@@ -69,10 +69,10 @@ class Loop(Contestant):
 
 
 class Training(Contestant):
-    """`train` as users run it, in a thread that stands still unless it is its turn.
+    """`train` as users run it, in a thread that waits unless it is its turn.
 
     Args:
-        config: a run that is long enough; its directory is of no interest.
+        config: a run that is long enough; its directory is not used.
         warm: updates before the clock starts.
     """
 
@@ -104,7 +104,7 @@ class Training(Contestant):
 
 
 class Baton(pl.Callback):
-    """Lets a training go on when it is lent, and stand still when its updates are made."""
+    """Callback that lets a training run its turn's updates and then wait."""
 
     def __init__(self) -> None:
         self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
@@ -128,7 +128,7 @@ class Baton(pl.Callback):
         self._go.release()
 
     def fail(self, error: Exception) -> None:
-        """Called by the training's thread: nothing more will come."""
+        """Called by the training's thread: it failed with `error`, so no turn follows."""
         self._error = error
         self._done.release()
 
@@ -140,7 +140,7 @@ class Baton(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        """Hand back when the updates are made."""
+        """End the turn when its updates are made."""
         made = trainer.global_step - self._first
         if made < self._wanted:
             return
@@ -152,7 +152,7 @@ class Baton(pl.Callback):
 
 
 def wait_for_device() -> None:
-    """Wait until the GPU, where there is one, has done what is queued."""
+    """Wait until the GPU, if any, has finished its queued work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -165,7 +165,7 @@ class Times:
 
     @property
     def undisturbed(self) -> float:
-        """The lower quartile: what else happens on a machine only adds time."""
+        """The lower quartile, as other load on a machine only adds time."""
         return quantiles(self.seconds, n=4, method="inclusive")[0]
 
     def over(self, other: Times) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The layer explorer's data: what its script draws, as JSON small enough to lie inside the page."""
+"""The layer explorer's data, as JSON small enough to embed in the page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resnet_lab.recording.quantity import QUANTITIES, in_menus, label_of
 from resnet_lab.runs.frames import Runs
 
 MOST_NUMBERS = 600_000
-"""Most numbers that the page carries; at four digits some five megabytes."""
+"""Largest number of values in the page; at four digits about five megabytes."""
 MOST_MEMBERS = 60
 DIGITS = 4
 MARKERS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
@@ -61,13 +61,13 @@ def script_json(content: object) -> str:
 
 
 def _table(group: Group, number: int) -> pd.DataFrame:
-    """Return one group's rows of the main path, with who they belong to."""
+    """Return one group's rows of the main path, with their members' columns."""
     rows = group.of(main_path(group.runs.layers))
     return rows.assign(group=number, member=f"{number}/" + rows["run"] + "/" + rows["network"])
 
 
 def _members(recorded: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return who was recorded: plain first, by depth, shortcut and seed."""
+    """Return the recorded members: plain first, by depth, shortcut and seed."""
     who = ["member", "group", "family", "depth", "shortcut", "short", "seed"]
     order = ["group", "family", "depth", "shortcut", "seed", "member"]
     table = recorded[who].drop_duplicates("member").sort_values(order)
@@ -120,12 +120,12 @@ def _matrix(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def rounded(value: float) -> float | None:
-    """Return a value to `DIGITS` significant digits; None for what JSON has no number for."""
+    """Return a value to `DIGITS` significant digits; None for NaN and infinities."""
     return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None
 
 
 def _quantity(recorded: pd.DataFrame, name: str) -> dict[str, Any]:
-    """Return what the menu says of a quantity; one of the whole network has layer 0 alone."""
+    """Return a quantity's menu entry; a quantity of the whole network has layer 0 alone."""
     known = QUANTITIES.find(name)
     return {
         "id": name,

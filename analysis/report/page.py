@@ -1,4 +1,4 @@
-"""The page itself: runs, verdicts and figures put into the template, everything escaped."""
+"""The report's page: runs, verdicts and figures rendered by the template, all escaped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from resnet_lab.runs.frames import Runs
 
 HERE = Path(__file__).parent
 USUAL = ("supported", "refuted", "undecided", "not tested")
-"""Outcomes that have a column at a glance even where no verdict has them."""
+"""Outcomes that always have a column in `glance`, even without verdicts."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Section:
-    """What one group of alike runs, one tuning or one search has to show.
+    """The page's section on one group of alike runs, one tuning or one search.
 
-    `answer` says in words what a tuning or a search found; `remark` follows the results' title, and
+    `answer` is the result of a tuning or a search in words. `remark` follows the results' title.
     `beside` holds further tables by their titles.
     """
 
@@ -119,9 +119,9 @@ def unbroken(text: str) -> str:
 
 
 def glance(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """Return one row a claim and one column an outcome: how many groups of runs say so.
+    """Return counts of groups of runs: one row a claim, one column an outcome.
 
-    Empty where no claim has two verdicts: then the cards are as short.
+    Empty where no claim has two verdicts, as the cards are then as short.
     """
     titles = dict.fromkeys(one.title for one in verdicts)
     if len(titles) == len(verdicts):
@@ -148,7 +148,7 @@ def paired(runs: Runs) -> list[tuple[str, pd.DataFrame]]:
 
 
 def summary(runs: Runs) -> str:
-    """Return one sentence on what was run."""
+    """Return one sentence that summarises the runs."""
     members = runs.runs
     if members.empty:
         return "There are no runs here."
@@ -165,7 +165,7 @@ def summary(runs: Runs) -> str:
 
 
 def facts(runs: Runs) -> dict[str, str]:
-    """Return what computed the runs: hardware, versions, time and speed; empty without runs."""
+    """Return hardware, versions, time and speed of the runs; empty without runs."""
     members = runs.runs.drop_duplicates("run") if len(runs.runs) else runs.runs
     wanted = {
         "device": "device",
@@ -208,7 +208,7 @@ def board(runs: Runs) -> Board | None:
 
 
 def left_out(runs: Runs) -> str:
-    """Say how many members did not finish and how many entries were skipped."""
+    """Return the numbers of unfinished members and of skipped entries, in words."""
     counts = {
         "trained network did not finish": len(unfinished(runs)),
         "entry was skipped": len(runs.skipped),
@@ -275,7 +275,7 @@ def searched(
 
 
 def _beside(search: Search) -> dict[str, pd.DataFrame]:
-    """Return what else a search's results show: each network's best, and what was confirmed."""
+    """Return further tables of a search: each network's best, and confirmed trials."""
     found = {}
     if len(search.networks) > 1:
         found["Best of each network"] = by_network_for_reading(search)
@@ -287,7 +287,7 @@ def _beside(search: Search) -> dict[str, pd.DataFrame]:
 def _exhibits(
     protocol: str, drawings: Sequence[Drawing], images: Mapping[str, bytes]
 ) -> list[Exhibit]:
-    """Return what shows the runs of one protocol."""
+    """Return the figures on the runs of one protocol."""
     return [_exhibit(one, images[one.name]) for one in drawings if one.protocol == protocol]
 
 

@@ -1,4 +1,4 @@
-"""The page's scripts, put inside it, and the policy that lets these and no others run."""
+"""The page's inline scripts, and the policy that allows these scripts only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'"
 
 @dataclass(frozen=True)
 class Scripts:
-    """What the page runs, in order; `policy` is its Content-Security-Policy."""
+    """The page's scripts, in order; `policy` is its Content-Security-Policy."""
 
     sources: tuple[Markup, ...]
     policy: str
@@ -25,7 +25,7 @@ class Scripts:
 def scripts(explorer: Explorer | None) -> Scripts:
     """Return Plotly and the explorer's script where there is an explorer, else nothing.
 
-    The policy names the scripts by their hashes, so that no name from a run can become one.
+    The policy lists the scripts' hashes, so that no text from a run can execute as a script.
     """
     if explorer is None:
         return Scripts((), POLICY)
@@ -38,10 +38,10 @@ def scripts(explorer: Explorer | None) -> Scripts:
 
 
 def inline(text: str) -> Markup:
-    """Return a trusted script for a script element, with the line ends that a browser hashes.
+    """Return a trusted script for a script element, with the line endings that browsers hash.
 
     Raises:
-        ValueError: it holds what would end the element.
+        ValueError: the script contains text that would end the element.
     """
     if "</script" in text.lower() or "<!--" in text:
         raise ValueError("the script holds what ends a script element")

@@ -18,10 +18,10 @@ from resnet_lab.runs.frames import Runs
 
 
 def write_report(runs: Runs, out: Path, verdicts: list[Verdict] | None = None) -> Path:
-    """Write everything that `runs` support into `out` and return the path of its index.html.
+    """Write the report on `runs` into `out` and return the path of its index.html.
 
-    The page needs no network and no other file: figures are inside it. Writing again into the
-    same folder replaces what it shows. `verdicts` are those of `evaluate`, if at hand.
+    The page needs no internet and no other file, as figures are embedded. Writing again into the
+    same folder replaces the report. `verdicts` are those of `evaluate`, if already computed.
     """
     out = user_path(out)
     verdicts = evaluate(runs) if verdicts is None else verdicts
@@ -41,7 +41,7 @@ def write_report(runs: Runs, out: Path, verdicts: list[Verdict] | None = None) -
 def write_tables(runs: Runs, verdicts: list[Verdict], folder: Path) -> None:
     """Write results, scoreboard, pairs, verdicts, growth at step 0, frozen layers, members as CSV.
 
-    What the page shows as tables is there as Markdown and LaTeX too.
+    The page's tables are also written as Markdown and LaTeX.
     """
     folder.mkdir(parents=True, exist_ok=True)
     searches = split_searches(runs)
