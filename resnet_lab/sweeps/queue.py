@@ -1,11 +1,11 @@
 """The runs of a study as a queue that any number of workers share, each run taken once.
 
 A slot is a run that the study wants: a point of a grid, known by its run's identity, or the n-th
-draw of a search. An attempt at it is an Optuna trial, which waits in the storage until one worker,
-and one only, takes it. A slot's last attempt says how it stands.
+draw of a search. An attempt at it is an Optuna trial, which waits in the storage until exactly one
+worker takes it. A slot's state is that of its last attempt.
 
-Grids use a study too: their Hyperband, retries, dashboards and machines without a shared disk need
-one, so that finished directories and locks alone would be a second way beside it.
+Grids use a study too: Hyperband, retries, dashboards and machines without a shared disk need one.
+Finished directories and locks alone would be a second mechanism.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ DEATHS = "deaths"
 AGAIN = "again_after"
 DUPLICATE = "duplicate_of"
 OWNER = "owner"
-"""User attributes of trials: the slot's key, the run directory's name, the machine and folder that
-it was written to, what a search has drawn, how many evaluations make the run, what went wrong, how
-often it had before, how many of its workers had died before, the attempts that no longer count, the
-attempt that counts instead of this one, and the worker's process (empty while no worker has it)."""
+"""User attributes of trials: the slot's key, the run directory's name, its machine and folder, a
+search's drawn values, the run's number of evaluations, its error, the numbers of earlier errors and
+of dead workers, the superseded attempts, the attempt that supersedes this one, and the worker's
+process (empty while no worker has it)."""
 HEARTBEAT = "heartbeat"
 """System attribute of a trial: its worker's last heartbeat, in seconds since 1970."""
 GRACE = 3

@@ -331,7 +331,7 @@ def _interrupt(processes: Iterable[subprocess.Popen[bytes]]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment, changed so that agents find this installation."""
+    """Environment of the agents: this process's, without its W&B run, with this installation."""
     ours = {"WANDB_SERVICE", "WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     path = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
