@@ -1,7 +1,7 @@
 """The command line: `resnet-lab COMMAND`, one module a command.
 
 A command module has SUMMARY, a line for the overview, and run(arguments) -> exit code. It is
-imported only when it is called, so that help and mistakes answer at once.
+imported only when called, so that help and error messages are immediate.
 
 Exit codes: 0 done, 1 a run failed or was interrupted, 2 bad usage or bad input.
 """
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = _dispatch(given)
         if sys.stdout is not None:
-            sys.stdout.flush()  # here a full disk can still be named
+            sys.stdout.flush()  # a full disk can still be reported here
         return code
     except UserError as error:
         return _say(error, 2)

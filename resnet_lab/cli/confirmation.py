@@ -1,8 +1,7 @@
-"""`resnet-lab sweep FILE --confirm K`: the best of a search, trained again with other seeds.
+"""`resnet-lab sweep FILE --confirm K`: train the best trials of a search again with new seeds.
 
-The winner of a search is the luckiest of many. Its recipe and the next best ones are therefore
-trained with seeds that the search has not used, and ranked by their mean. Only now test images are
-read, and they choose nothing.
+The best trial of a search is partly lucky. So the best recipes are trained with seeds that the
+search has not used, and ranked by their mean. Test images are read only now, and choose nothing.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 ENDING = "-confirm"
-"""What the study of the confirmation is called beyond the search's own name."""
+"""Suffix of the confirmation's study, after the search's name."""
 USUAL = 3
-"""How many seeds are taken where none are named."""
+"""Default number of seeds."""
 _SEED = re.compile(r"_seed(\d+)_")
 
 
@@ -96,9 +95,9 @@ def confirmation(search: Study) -> Study:
 
 
 def fresh_seeds(wanted: Sequence[int] | None, used: Collection[int]) -> list[int]:
-    """Seeds that a search has not used: those that are wanted, with others in their places.
+    """Return seeds that a search has not used: the wanted ones, or replacements.
 
-    A seed of the search's own is replaced, and it is said why.
+    A seed that the search has used is replaced, with a message.
     """
     if wanted is None:
         free = (number for number in range(len(used) + USUAL) if number not in used)
@@ -138,7 +137,7 @@ def read_seeds(text: str | None) -> list[int] | None:
 
 
 def _check_finished(search: Study, attempts: Mapping[str, FrozenTrial]) -> None:
-    """Raise UserError while trials are left that could still be among the best."""
+    """Raise UserError while unfinished trials could still be among the best."""
     total = search.sweep.run_cap or len(attempts)
     ended = sum(trial.state.is_finished() for trial in attempts.values())
     if not attempts or (ended < total and not search.target_is_reached()):

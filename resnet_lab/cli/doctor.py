@@ -10,7 +10,7 @@ from resnet_lab.cli.terminal import printable
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Say why runs may show no degradation, or what this machine can do."""
+    """Print why runs may show no degradation, or what this machine can do."""
     parser = Parser(
         "doctor",
         "With a folder of runs: why may a pair show no degradation? Without: what can this "

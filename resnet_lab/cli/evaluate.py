@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the test error of weights, percent; on stderr what was assumed for it."""
+    """Print the test error of weights in percent, and assumptions on stderr."""
     given = _parser().parse_args(arguments)
     if given.normalise is not None:
         given.normalise = read_choice(given.normalise)
@@ -95,7 +95,7 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _inputs(weights: Weights) -> Inputs | None:
-    """What a file says of the inputs that its network was trained on."""
+    """The inputs that the network was trained on, as its file states them."""
     from resnet_lab.data.inputs import Inputs
 
     if weights.inputs is None:
@@ -127,7 +127,7 @@ def _chosen(
 
 
 def _check_file_name(weights: Weights, trained: DataConfig | None, spec: NetworkSpec) -> None:
-    """Compare the name of a file that says nothing, in a run directory: a run names it so."""
+    """Check the network by file name, for a file in a run directory that does not name it."""
     name = weights.path.stem
     if weights.network is None and trained is not None and name != spec.name:
         raise UserError(
@@ -136,7 +136,7 @@ def _check_file_name(weights: Weights, trained: DataConfig | None, spec: Network
 
 
 def _check_inputs(path: Path, chosen: Chosen, said: Inputs | None, data: Data) -> None:
-    """Refuse numbers for other channels, and outputs that stand for other classes."""
+    """Refuse normalisation for other channels, and outputs for other classes."""
     means = 0 if chosen.normalisation is None else len(chosen.normalisation.mean)
     if means and means != data.image_shape[0]:
         raise UserError(
@@ -155,7 +155,7 @@ def _listed(classes: Sequence[str]) -> str:
 
 
 def _on_the_network(weights: Weights, trained: DataConfig | None, spec: NetworkSpec) -> list[str]:
-    """Say what a file of ours without a name leaves open outside its run."""
+    """Notes on what is unknown of our own unnamed file outside its run directory."""
     if weights.authors is not None or weights.network is not None or trained is not None:
         return []
     return [
@@ -166,7 +166,7 @@ def _on_the_network(weights: Weights, trained: DataConfig | None, spec: NetworkS
 
 
 def _training_data(weights: Path) -> DataConfig | None:
-    """The data section of the run that weights lie in; None outside a run directory."""
+    """The data section of the weights' run; None outside a run directory."""
     file = weights.resolve().parent.parent / "config.yaml"
     if not file.exists() or weights.resolve().parent.name != "weights":
         return None

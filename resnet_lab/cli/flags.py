@@ -1,4 +1,4 @@
-"""The flags that a command accepts, and the one that an unknown name was probably meant as."""
+"""The flags that a command accepts, and suggestions for unknown ones."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Accepted:
 
     Attributes:
         command: its name, such as "train".
-        flags: such as "--recipe.lr"; where there are two spellings, the one with dashes.
+        flags: such as "--recipe.lr"; of two spellings, the one with dashes.
         positionals: names of the arguments without a flag, such as "RUNS_DIR".
-        in_file: whether the keys of a file are meant, which have no dashes before them.
-        of_runs: gives the flags of `train`, for a command that hands flags on to its runs.
+        in_file: whether these are keys of a file, which have no dashes before them.
+        of_runs: returns the flags of `train`, for a command that passes flags to its runs.
     """
 
     command: str
@@ -36,20 +36,20 @@ class Accepted:
 
     @classmethod
     def among(cls, command: str, options: Sequence[str], *positionals: str) -> Accepted:
-        """Choose from the option strings of a parser what may be proposed."""
+        """Select the option strings of a parser that may be suggested."""
         flags = [one for one in options if one.startswith("--") and plain(one) not in _NEVER]
         dashed = {plain(one) for one in flags if "-" in one[2:]}
         kept = [one for one in flags if "_" not in one or plain(one) not in dashed]
         return cls(command, tuple(kept), positionals)
 
     def key(self, name: str) -> str | None:
-        """The flag, or the key of a file, whose name is `name` but for case, dashes and dots."""
+        """The flag or file key equal to `name` up to case, dashes and dots."""
         wanted = plain(name).replace(".", "_")
         found = next((one for one in self.flags if plain(one).replace(".", "_") == wanted), None)
         return self.written(found) if found else None
 
     def written(self, flag: str) -> str:
-        """A flag as it is written here: in files without the dashes before it and in it."""
+        """A flag as written here: in files, without leading dashes and with underscores."""
         return plain(flag) if self.in_file else flag
 
 
@@ -57,8 +57,8 @@ def unknown(name: str, value: str | None, accepted: Accepted) -> str:
     """Return the message on an unknown flag, or an unknown key of a file.
 
     Args:
-        name: as it was given, without a value.
-        value: what was given with it.
+        name: as given, without a value.
+        value: given with it.
         accepted: by the command.
     """
     kind = "key" if accepted.in_file else "argument"
@@ -66,7 +66,7 @@ def unknown(name: str, value: str | None, accepted: Accepted) -> str:
 
 
 def way_out(name: str, value: str | None, accepted: Accepted) -> str:
-    """Return what to give instead of an unknown name; "" where nothing is near in meaning."""
+    """Return a suggestion for an unknown name; "" if nothing is close in meaning."""
     if same := accepted.key(name):
         return f", did you mean '{same}'?"
     for word in _readings(name, accepted):
@@ -79,7 +79,7 @@ def way_out(name: str, value: str | None, accepted: Accepted) -> str:
 
 
 def _readings(name: str, accepted: Accepted) -> list[str]:
-    """The words in a dotted name, what says most first: model.lr is an lr, optimizer.name not."""
+    """The words in a dotted name, most telling first: model.lr is an lr, optimizer.name no name."""
     first, _, last = name.lstrip("-").rpartition(".")
     if not first:
         return [last]
@@ -116,13 +116,13 @@ def _positional(name: str, value: str | None, accepted: Accepted) -> str:
 
 
 def _with_value(here: str, value: str | None, accepted: Accepted) -> str:
-    """The value goes with the name of a data set: --data cifar10 is --data.name cifar10."""
+    """Add the value to the name of a dataset: --data cifar10 is --data.name cifar10."""
     told = here == "data.name" and value and not accepted.in_file
     return f" {shlex.quote(value)}" if told and value else ""
 
 
 def _of_runs(name: str, value: str | None, accepted: Accepted) -> str:
-    """What a sweep hands on to its runs."""
+    """A suggestion among the flags that a sweep passes to its runs."""
     if accepted.of_runs is None:
         return ""
     train = accepted.of_runs()

@@ -1,4 +1,4 @@
-"""Messages of argparse and jsonargparse, rewritten: what is wrong, and what to give instead."""
+"""Rewrite messages of argparse and jsonargparse to say what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from resnet_lab.cli.synonyms import named
 from resnet_lab.errors import UserError, suggest
 
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
-"""Characters that look like a dash, as word processors put them in its place."""
+"""Characters that look like a dash, which word processors insert."""
 LISTS = ("recipe.drops", "wandb.tags", "parts")
 _UNIT = {"k": 10**3, "m": 10**6}
 _NUMBER = r"[-+]?\d+(?:\.\d+)?"
 
 
 def check_dashes(arguments: Sequence[str], accepted: Accepted) -> None:
-    """Raise UserError for a flag that begins with what only looks like a dash."""
+    """Raise UserError for a flag that begins with a character that only looks like a dash."""
     before = ""
     for argument in takewhile(lambda one: one != "--", arguments):
         name, equals, value = argument.partition("=")
@@ -84,7 +84,7 @@ def _stray_name(value: str) -> str:
 
 
 def wrong_choice(where: str, value: str, choices: Sequence[str]) -> str:
-    """Return the message on a value that is none of a few."""
+    """Return the message on a value that is not among the choices."""
     word = value.split(":")[0]
     meant = [one for one in named(word, synonyms.VALUE_NAMES) if one in choices]
     near = f", did you mean '{meant[0]}'?" if meant else suggest(value, choices)
@@ -94,14 +94,14 @@ def wrong_choice(where: str, value: str, choices: Sequence[str]) -> str:
 def wrong_value(
     key: str, kinds: Sequence[str], value: str, after: Sequence[str] = (), quote: str = ""
 ) -> str:
-    """Return what to write instead of a value of the wrong type; "" where nothing is clear.
+    """Return a suggestion for a value of the wrong type; "" if none is clear.
 
     Args:
         key: such as "recipe.lr".
         kinds: names of the types that it may have: "int", "float", "bool", "tuple", "str", ...
-        value: what was given, as Python prints it.
+        value: the given value, as Python prints it.
         after: values that follow it on the command line, where only one is expected.
-        quote: stands around a list, as a shell needs it.
+        quote: put around a list, for the shell.
     """
     several = _parts([value, *after])
     if key in LISTS and (key != "recipe.drops" or _are_whole(several)):
@@ -125,7 +125,7 @@ def wrong_value(
 
 
 def _number(value: str, whole: bool) -> str:
-    """The number that a text may be meant as: 64k, 64,000, 1000.0 or, if not `whole`, 0,1."""
+    """The number probably meant by a text: 64k, 64,000, 1000.0 or, if not `whole`, 0,1."""
     if unit := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmM])", value):
         number = float(unit[1]) * _UNIT[unit[2].lower()]
     elif re.fullmatch(r"[1-9]\d{0,2}([, ]\d{3})+", value):
@@ -142,7 +142,7 @@ def _number(value: str, whole: bool) -> str:
 
 
 def _parts(values: Sequence[str]) -> list[str]:
-    """The entries of a list, however it was written."""
+    """The entries of a list, in any notation."""
     return [one for one in re.split(r"[\s,;()\[\]'\"]+", " ".join(values)) if one]
 
 
@@ -158,7 +158,7 @@ def _listed(values: Sequence[str]) -> str:
 def check_given(
     arguments: Sequence[str], options: Mapping[str, argparse.Action], accepted: Accepted
 ) -> None:
-    """Raise UserError for an empty value, as from a variable that is not set, and a wrong dash."""
+    """Raise UserError for an empty value (perhaps of an unset variable) or a wrong dash."""
     check_dashes(arguments, accepted)
     for flag, value in flags_with_values(arguments):
         if value == "" and flag in options:
@@ -168,7 +168,7 @@ def check_given(
 
 
 def flags_with_values(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield each flag with what is given with it, up to a lone --."""
+    """Yield each flag with its value, up to a lone --."""
     for argument, following in zip_longest(arguments, arguments[1:]):
         if argument == "--":
             return
@@ -183,7 +183,7 @@ def _is_number(text: str) -> bool:
 
 
 def explain(message: str, accepted: Accepted, arguments: Sequence[str] = ()) -> str:
-    """Shorten a parser's message and add the way out.
+    """Shorten a parser's message and add how to fix the mistake.
 
     Args:
         message: of argparse or jsonargparse.
@@ -214,7 +214,7 @@ _NUMBERS = {"int": "whole number", "float": "number"}
 
 
 def _unrecognized(rest: str, accepted: Accepted, arguments: Sequence[str]) -> str:
-    """What a flag, or an argument without one, that the parser has left over was meant as."""
+    """The message on a flag or argument that the parser did not recognise."""
     first = rest.split()[0] if rest.split() else rest
     if first.startswith("-"):
         flag = first.split("=")[0]
@@ -226,7 +226,7 @@ def _unrecognized(rest: str, accepted: Accepted, arguments: Sequence[str]) -> st
 
 
 def _wrong_type(message: str, arguments: Sequence[str]) -> str:
-    """Say of a value of the wrong type what to write, where that is clear."""
+    """The message on a value of the wrong type, with a suggestion if one is clear."""
     if found := re.match(r"argument (\S+): expected one argument$", message):
         return f"{message}, true or false" if found[1] in _truths() else message
     if found := re.match(r"(\S+): Does not validate .*Subtypes: \[(.*?)\] Errors.*", message):
@@ -246,7 +246,7 @@ def _wrong_type(message: str, arguments: Sequence[str]) -> str:
 
 @cache
 def _truths() -> frozenset[str]:
-    """Flags of a run's configuration that are true or false."""
+    """Boolean flags of a run's configuration."""
     from resnet_lab.configuration.config import sections
 
     hints = {
@@ -258,7 +258,7 @@ def _truths() -> frozenset[str]:
 
 
 def _values_after(key: str, arguments: Sequence[str]) -> list[str]:
-    """What follows the value of a flag, up to the next flag."""
+    """The arguments after a flag's value, up to the next flag."""
     if f"--{key}" not in arguments:
         return []
     rest = arguments[arguments.index(f"--{key}") + 2 :]

@@ -1,4 +1,4 @@
-"""How `resnet-lab evaluate` normalises images: as the weights' file says, or as the user does."""
+"""Normalisation of images in `resnet-lab evaluate`: from the weights' file, or from the user."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WAYS_OUT = (
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a user gives: a mean and a standard deviation of each channel, for pixels / 255."""
+    """The user's mean and standard deviation of each channel, for pixels / 255."""
 
     text: str
     means: tuple[float, ...]
@@ -35,10 +35,10 @@ Choice = NormaliseKind | Numbers
 
 @dataclass(frozen=True)
 class Chosen:
-    """How images become inputs, and where that is from.
+    """A choice of normalisation, and its source.
 
     data: the images; its `normalise` is measured on them unless there is a `normalisation`.
-    told: the kind, or the numbers that were given. notes: what a reader must know, a line each.
+    told: the kind, or the given numbers. notes: remarks for the reader, a line each.
     """
 
     data: DataConfig
@@ -81,19 +81,19 @@ def choose(
     authors: str | None,
     spec: NetworkSpec,
 ) -> Chosen:
-    """Say how the images that `data` names are to be normalised for the weights in `file`.
+    """Choose the normalisation of the images of `data` for the weights in `file`.
 
     Args:
         file: of the weights, for messages.
-        data: what is evaluated, with the whole training part to measure on.
+        data: the evaluated data, with the whole training part to measure on.
         given: the user's choice.
-        said: what the file says.
-        trained: the data of the run that an older file, which says nothing, lies in.
-        authors: whose code wrote the file, if not ours.
+        said: the inputs that the file states.
+        trained: data of the run directory of an older file, which states no inputs.
+        authors: of the code that wrote the file, if not ours.
         spec: the network.
 
     Raises:
-        UserError: nothing says it, and another project's habit is not known.
+        UserError: no source states it, and the other project's default is unknown.
     """
     if isinstance(given, Numbers):
         return Chosen(data, _of_numbers(given), given.text)
@@ -112,7 +112,7 @@ def choose(
 def _as_in_its_run(
     file: str, data: DataConfig, given: NormaliseKind | None, trained: DataConfig
 ) -> Chosen:
-    """For files of earlier versions: the numbers are measured again, on the run's training part."""
+    """For files of earlier versions, measure the numbers again on the run's training part."""
     kind = given or trained.normalise
     notes = _on_other_data(file, trained.name, data)
     if not notes:
@@ -127,7 +127,7 @@ def _on_other_data(file: str, name: str, data: DataConfig) -> tuple[str, ...]:
 
 
 def _assumed(file: str, data: DataConfig, authors: str | None, spec: NetworkSpec) -> Chosen:
-    """Take the authors' habit where it is known; of a file of ours, the default of training."""
+    """Take the authors' normalisation if known; for our own files, the training default."""
     silent = f"{file} does not say how its inputs were normalised"
     if authors is None:
         note = f"{silent}: pixel-mean, of all training images of {data.name}, was assumed"

@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
         self.command = command
 
     def parse_args(self, args: Sequence[str], namespace: None = None) -> argparse.Namespace:  # type: ignore[override]
-        """Parse; a flag that is unknown is told before one that is missing.
+        """Parse, and report unknown flags before missing ones.
 
         Raises:
             UserError: the arguments are not those of the command.
@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_args(list(args))
 
     def refuse(self, flag: str) -> NoReturn:
-        """Refuse a flag of the command as if it had none of this name, which it has in vain."""
+        """Refuse a flag that has no effect here, as if it were unknown."""
         accepted = self._accepted()
         others = tuple(one for one in accepted.flags if one != flag)
         self._refuse(unknown(flag, None, replace(accepted, flags=others)))
@@ -76,7 +76,7 @@ def _of_train() -> Accepted:
 
 @cache
 def config_parser(command: str = "train") -> jsonargparse.ArgumentParser:
-    """The parser of a run's configuration: YAML files, then flags, later ones winning."""
+    """The parser of a run's configuration: YAML files, then flags; later ones win."""
     import jsonargparse
 
     from resnet_lab.configuration.config import Config
@@ -95,8 +95,8 @@ def config_parser(command: str = "train") -> jsonargparse.ArgumentParser:
         "--config", action="config", help="YAML file, such as those in experiments/"
     )
     parser.add_class_arguments(Config, skip=set(_sections()))
-    # Not as parameters of Config, nor as groups: either may be given as a class_path, which
-    # jsonargparse imports, code and all, before it refuses it.
+    # Not as parameters of Config, nor as groups: both accept a class_path, and jsonargparse
+    # imports (and so executes) that before refusing it.
     for name, section in _sections().items():
         parser.add_class_arguments(section, name, as_group=False)
     # Names of the command line are written with dashes, those of YAML with underscores.
@@ -156,13 +156,13 @@ def parse_config(arguments: Sequence[str], command: str = "train") -> Config:
 
 
 def config_files(arguments: Sequence[str]) -> list[str]:
-    """Files that flags name by --config, in whatever order they are read."""
+    """Files that flags name by --config, in no particular order."""
     apart = [value for flag, value in pairwise(arguments) if flag == "--config"]
     return apart + [one.removeprefix("--config=") for one in arguments if "--config=" in one]
 
 
 def _with_whole_paths(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the home directory in the place of a ~ that begins a --config."""
+    """The arguments with a leading ~ of each --config expanded."""
     whole, before = [], ""
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -175,10 +175,10 @@ def _with_whole_paths(arguments: Sequence[str]) -> list[str]:
 
 
 def _check_file(name: str) -> Sequence[str]:
-    """Check a configuration file for mistakes on which jsonargparse is silent or prints all of it.
+    """Check a configuration file for mistakes that jsonargparse ignores or reports badly.
 
     Returns:
-        The files of parts that it names, which lie beside it unless their paths say where.
+        The files of parts that it names; relative paths are relative to it.
     """
     path = Path(name)
     try:
@@ -203,12 +203,12 @@ def _check_file(name: str) -> Sequence[str]:
         _check_section(section, values[section])
     parts = values.get("parts")
     if not isinstance(parts, list) or not all(isinstance(one, str) for one in parts):
-        return ()  # there are none, or the parser will refuse them
+        return ()  # no keys, or the parser will refuse them
     return absolute(parts, path.parent)
 
 
 def _check_there(path: Path) -> None:
-    """Raise UserError for a folder or a missing file where another file may be meant."""
+    """Raise UserError for a folder or a missing file, and suggest a file."""
     inside = path / "config.yaml"
     if inside.is_file():
         raise UserError(f"config: {path} is a folder, did you mean '{inside}'?")
@@ -229,7 +229,7 @@ def _elsewhere(path: Path) -> Iterator[Path]:
 
 
 def _check_section(name: str, values: Any) -> None:
-    """Raise UserError where a section of a configuration has a value instead of keys."""
+    """Raise UserError if a section of a configuration has a value instead of keys."""
     if not isinstance(values, dict):
         first = fields(_sections()[name])[0].name
         given = f": {values}" if name == "data" and values in datasets() else ""
@@ -237,7 +237,7 @@ def _check_section(name: str, values: Any) -> None:
 
 
 def _check_spelling(file: str, values: Mapping[Any, Any]) -> None:
-    """Raise UserError where a file gives one key twice, once nested and once with dots."""
+    """Raise UserError if a file gives a key twice, once nested and once with dots."""
     spelled: dict[str, str] = {}
     for key, spelling in _keys(values):
         if key in spelled:
@@ -249,7 +249,7 @@ def _check_spelling(file: str, values: Mapping[Any, Any]) -> None:
 
 
 def _keys(values: Mapping[Any, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """(dotted key, how the file writes it) of each value."""
+    """Yield (dotted key, its spelling in the file) of each value."""
     for name, value in values.items():
         if isinstance(value, dict) and value:
             yield from _keys(value, (*above, str(name)))

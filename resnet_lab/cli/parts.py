@@ -1,4 +1,4 @@
-"""`--parts FILE`, which every command knows: files of the user's own parts."""
+"""`--parts FILE`, which every command accepts: files of the user's own parts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def split_parts(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _files(value: str) -> list[str]:
-    """One file, or a list of them as sweeps write it."""
+    """One file, or a list of files as sweeps write it."""
     if value in ("null", "None"):
         return []
     if not value.startswith("["):

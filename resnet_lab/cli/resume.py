@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from resnet_lab.sweeps.wandb_points import HandedOut, Point
 
 FOREIGN = ("storage", "devices", "retries", "seed", "smoke")
-"""Flags of `sweep` that mean nothing here: the sweep on the server says what its runs are."""
+"""Flags of `sweep` without effect here, as the sweep on the server defines its runs."""
 
 
 def resume(given: argparse.Namespace, extra: Sequence[str], defaults: argparse.Namespace) -> int:
-    """List a sweep's points without a finished run, say why, and train exactly those.
+    """List a sweep's points without a finished run, with reasons, and train exactly those.
 
     Args:
         given: the command's own flags.
-        extra: flags of `train` for every run, stronger than the sweep's.
-        defaults: the same without any flag.
+        extra: flags of `train` for every run; they override the sweep's.
+        defaults: the command's defaults.
 
     Raises:
         UserError: W&B cannot be used, there is no such sweep, data are missing, or a point's
@@ -50,7 +50,7 @@ def resume(given: argparse.Namespace, extra: Sequence[str], defaults: argparse.N
         return 0
     flags = [*extra, *_places(given, defaults)]
     configs = [_config(handed, point, flags) for point in chosen]
-    for config in configs:  # once with the reason, and not once a point
+    for config in configs:  # one message with the reason, not one a point
         check_there(config.data, config.data_dir)
     folder = Path(configs[0].runs_dir) / (configs[0].study or handed.sweep.rpartition("/")[2])
     result = resume_points(
@@ -61,7 +61,7 @@ def resume(given: argparse.Namespace, extra: Sequence[str], defaults: argparse.N
 
 
 def listing(handed: HandedOut) -> list[str]:
-    """What is to be said of a sweep: how many points have no finished run, which, and why."""
+    """List a sweep's points without a finished run: how many, which, and why."""
     unfinished, known = handed.unfinished(), len(handed.points)
     lines = [f"{handed.sweep}: {known} points handed out, {len(unfinished)} without a finished run"]
     lines += [f"  {point.name}: {point.state}: {point.reason}" for point in unfinished]
@@ -72,7 +72,7 @@ def listing(handed: HandedOut) -> list[str]:
 
 
 def outcome_lines(result: AgentsOutcome) -> list[str]:
-    """How a W&B sweep stands when this machine's part is over."""
+    """Outcome of a W&B sweep after this machine's part, a line each."""
     lost = f"; in {result.diverged} of them a network diverged" if result.diverged else ""
     lines = [f"{result.finished} runs finished in the sweep {result.sweep}{lost}"]
     for name, state in result.failed:
@@ -84,7 +84,7 @@ def outcome_lines(result: AgentsOutcome) -> list[str]:
 
 
 def _places(given: argparse.Namespace, defaults: argparse.Namespace) -> list[str]:
-    """The flags that say where runs go and data lie, as far as the command line says so."""
+    """The flags for runs and data directories that the command line sets."""
     names = ("runs_dir", "study", "data_dir")
     said = {name: getattr(given, name) for name in names}
     return [
@@ -95,7 +95,7 @@ def _places(given: argparse.Namespace, defaults: argparse.Namespace) -> list[str
 
 
 def _config(handed: HandedOut, point: Point, flags: Sequence[str]) -> Config:
-    """The configuration that a point will have."""
+    """The configuration of a point's run."""
     words = handed.command(point, flags)
     if "train" not in words:
         raise UserError(f"the sweep runs {' '.join(words)}: resnet-lab train alone is resumed here")

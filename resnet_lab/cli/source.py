@@ -35,7 +35,7 @@ def read_source(given: str) -> Runs:
 
 
 def whereabouts(given: str) -> list[str]:
-    """What to know of paths in what is said about runs: those in W&B are on no disk."""
+    """Notes on paths in messages about runs: those in W&B are on no disk."""
     if not given.startswith(WANDB):
         return []
     entity, project = given.removeprefix(WANDB).split("/")[:2]
@@ -44,7 +44,7 @@ def whereabouts(given: str) -> list[str]:
 
 
 def strangers(given: str) -> list[Path]:
-    """Folders beside the runs that are none of them; W&B has no folders."""
+    """Folders beside the runs that are not runs; empty for W&B."""
     if given.startswith(WANDB):
         return []
     from resnet_lab.runs.frames import foreign_folders

@@ -1,4 +1,4 @@
-"""The study that `resnet-lab sweep` works on: its runs, where they go, and how they stand."""
+"""The study of `resnet-lab sweep`: its runs, their directories and their states."""
 
 from __future__ import annotations
 
@@ -61,19 +61,19 @@ SMOKE = (
     "--data.test=false",
     "--trainer.devices=1",
 )
-"""What --smoke puts in the place of a recipe: enough to see that everything works."""
+"""Recipe settings of --smoke: enough to check that everything works."""
 STATES = {"COMPLETE": "finished", "PRUNED": "finished", "FAIL": "failed", "RUNNING": "running"}
 
 
 @dataclass(frozen=True)
 class Study:
-    """A sweep's runs, with where and how they are to be trained.
+    """A sweep's runs, their directories, and how to train them.
 
     Attributes:
-        given: what the command line says.
+        given: the command's own flags.
         sweep: the file.
         job: for the workers.
-        configs: of a grid: slot -> configuration. Of a search: what its extreme runs are like.
+        configs: of a grid: slot -> configuration. Of a search: its extreme configurations.
         places: of a grid: slot -> run directory.
         extra: flags of `train` that the command line gives to every run.
     """
@@ -89,7 +89,7 @@ class Study:
     def of(
         cls, given: argparse.Namespace, sweep: Sweep, extra: Sequence[str], train: Train
     ) -> Study:
-        """Parse every run before the first is trained, so that no mistake costs a night.
+        """Parse every run before the first is trained, so that mistakes show at once.
 
         Args:
             given: the command's own flags.
@@ -128,7 +128,7 @@ class Study:
         return cls(given, sweep, job, configs, places, tuple(extra))
 
     def run(self) -> int:
-        """Train what remains, say how it went, and return the exit code.
+        """Train the remaining runs, print the outcome, and return the exit code.
 
         Raises:
             UserError: data are missing, the first run cannot begin, or this machine has the study's
@@ -158,9 +158,9 @@ class Study:
         return result.exit_code
 
     def check_data(self) -> None:
-        """Raise UserError where the files that a run to be trained reads are not there.
+        """Raise UserError if data files of a run to be trained are missing.
 
-        W&B hands each point out once: one that fails for want of data would be lost to the sweep.
+        W&B hands each point out once: one that fails for missing data would be lost to the sweep.
         """
         asked = set()
         for key, config in self.configs.items():
@@ -170,7 +170,7 @@ class Study:
                 check_there(*data)
 
     def slots(self) -> list[Slot]:
-        """What stands in the queue: the points of a grid, or the draws of a search."""
+        """Entries of the queue: the points of a grid, or the draws of a search."""
         if not self.sweep.searches:
             points = self.job.points.items()
             return [Slot(key, _settings(flags, self.configs[key])) for key, flags in points]
@@ -195,18 +195,18 @@ class Study:
         return plan_lines(runs, counts, self._speeds(left), self.given.workers)
 
     def _speeds(self, configs: Sequence[Config]) -> Speeds:
-        """What earlier runs took, of the study or elsewhere below its folder of runs."""
+        """Measured speeds of earlier runs, of the study or elsewhere in its runs directory."""
         return measured_speeds(configs, self.job.folder, Path(self.given.runs_dir))
 
     def _clock(self) -> Clock:
-        """What says how long this sweep still takes, while it runs."""
+        """The clock that estimates the time left while the sweep runs."""
         if self.sweep.searches:
             return Clock(self.job.folder, self.given.workers)
         left = [one for key, one in self.configs.items() if not self.places[key].is_finished()]
         return Clock(self.job.folder, self.given.workers, self.configs, self._speeds(left))
 
     def attempts(self) -> dict[str, FrozenTrial]:
-        """The last attempt at each slot; none where the study has not begun."""
+        """The last attempt at each slot; empty if the study has not begun."""
         if not self.job.exists():
             return {}
         with closing(self.job.open()) as queue:
@@ -231,7 +231,7 @@ class Study:
         return states
 
     def _missing(self, attempts: Mapping[str, FrozenTrial] | None = None) -> MissingRuns:
-        """The runs that the study has as done and that are not in this runs directory."""
+        """Runs that the study has as done but that are missing from this runs directory."""
         return missing_runs(
             self.attempts() if attempts is None else attempts,
             [slot.key for slot in self.slots()],
@@ -241,7 +241,7 @@ class Study:
         )
 
     def _here(self, result: Outcome) -> tuple[Outcome, list[str]]:
-        """The outcome with those runs only that are here, and where the others are."""
+        """The outcome of the runs that are here, and lines on where the others are."""
         attempts = self.attempts()
         found = self._missing(attempts)
         states = [attempts[slot].state.name for slot in found.slots]
@@ -256,7 +256,7 @@ class Study:
         )
 
     def found(self) -> list[str]:
-        """What a search has found, and how to go on with it."""
+        """Results of a search, and the next command, a line each."""
         from analysis.search import load_search
         from analysis.search_text import summary
 
@@ -270,20 +270,20 @@ class Study:
         return lines
 
     def _confirming(self) -> str:
-        """The command that trains the best again, with seeds that the search has not used."""
+        """The command that trains the best trials again with unused seeds."""
         from resnet_lab.cli.confirmation import fresh_seeds
 
         seeds = fresh_seeds(None, {config.seed for config in self.configs.values()})
         return searched_again(self, "--confirm", "3", "--seeds", ",".join(map(str, seeds)))
 
     def target_is_reached(self) -> bool:
-        """Whether the metric's target is, so that no further run is needed."""
+        """Whether the metric's target is reached, so that no further run is needed."""
         with closing(self.job.open()) as queue:
             return target_reached(self.job, queue)
 
 
 def searched_again(study: Study, *flags: str) -> str:
-    """The command that works on a study once more, as the user has given it, with other flags."""
+    """The user's command for a study, with further flags."""
     given, usual = study.given, {"runs_dir": "runs", "seed": 0}
     words = ["resnet-lab", "sweep", str(given.file), *flags]
     for name in ("runs_dir", "study", "seed", "data_dir", "storage"):
@@ -302,7 +302,7 @@ def _check_end(given: argparse.Namespace, sweep: Sweep) -> None:
 
 
 def say(remarks: Sequence[str]) -> None:
-    """Print remarks on a sweep, a line each, where errors go."""
+    """Print remarks on a sweep to standard error, a line each."""
     print("".join(f"{remark}\n" for remark in remarks), end="", file=sys.stderr)
 
 
@@ -334,7 +334,7 @@ def by_identity(
     code = replaced_code()
     for flags, config in runs:
         data = (config.data.name, config.data.test, config.data_dir)
-        if data not in fingerprints:  # once a data set, as it may have a million files
+        if data not in fingerprints:  # once a dataset, as it may have a million files
             fingerprints[data] = config.fingerprint()
         own = code | foreign_parts(config)
         place = RunDirectory.of(config, identify(config, fingerprints[data], own))
@@ -351,7 +351,7 @@ def _added_flags(given: argparse.Namespace, name: str, extra: Sequence[str]) -> 
 
 
 def _fixed_flags(given: argparse.Namespace, sweep: Sweep) -> FixedFlags:
-    """Those of the file's command; none where W&B's agents run one that nothing is known of."""
+    """The fixed flags of the file's command; none if W&B's agents run an unknown command."""
     try:
         fixed = read_command(sweep.content)
     except UserError as error:
@@ -362,6 +362,6 @@ def _fixed_flags(given: argparse.Namespace, sweep: Sweep) -> FixedFlags:
 
 
 def _settings(flags: Sequence[str], config: Config) -> dict[str, str]:
-    """A point's flags as a dashboard shows them."""
+    """A point's flags as shown in dashboards."""
     pairs = (flag.removeprefix("--").partition("=") for flag in flags_as_read(flags, config))
     return {name: value for name, _, value in pairs}

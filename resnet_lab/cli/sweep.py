@@ -39,7 +39,7 @@ LIMITS = (
 
 def run(arguments: Sequence[str]) -> int:
     """Train all runs of a sweep file; 1 if one failed or the sweep was interrupted."""
-    with Interruption(at_once=True):  # as long as nothing is trained
+    with Interruption(at_once=True):  # while nothing is trained yet
         work = _prepared(arguments)
         if work is None:
             return 0
@@ -49,12 +49,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _prepared(arguments: Sequence[str]) -> Callable[[], int] | None:
-    """What the command line and the file ask for, ready to begin; None if it is done."""
+    """Prepare the command as a function to call; None if nothing is left to do."""
     own, extra = _split(arguments)
     parser = sweep_parser()
     given = parser.parse_args(own)
     _check(given)
-    if given.resume == "":  # as people say it who want a FILE continued
+    if given.resume == "":  # a common attempt to resume a FILE
         parser.refuse("--resume")
     if given.resume is not None:
         return partial(resume, given, extra, parser.parse_args([]))
@@ -84,7 +84,7 @@ def _prepared(arguments: Sequence[str]) -> Callable[[], int] | None:
 
 
 def _train_all(given: argparse.Namespace, study: Study) -> int:
-    """Train what remains, and say at the end what comes next."""
+    """Train the remaining runs, and print what to do next."""
     code = _run_on_wandb(given, study) if given.engine == "wandb" else study.run()
     if code == 0 and not study.sweep.searches:
         print(printable("\n".join(_ending(study, smoke=given.smoke))))
@@ -92,7 +92,7 @@ def _train_all(given: argparse.Namespace, study: Study) -> int:
 
 
 def _ending(study: Study, *, smoke: bool) -> list[str]:
-    """The last lines of a grid: what its pairs say, and what to do next."""
+    """The last lines of a grid: verdicts on its pairs, and what to do next."""
     if smoke:
         return ["next: the same command without --smoke"]
     finished = [place.is_finished() for place in study.places.values()]
@@ -103,13 +103,13 @@ def _ending(study: Study, *, smoke: bool) -> list[str]:
 
 
 def _pairs(folder: Path) -> list[str]:
-    """The verdict on each pair of the study, and why others have none."""
+    """The verdict on each pair of the study, or why it has none."""
     from analysis.pairs import pair_lines
     from resnet_lab.runs.frames import load_runs
 
     try:
         return pair_lines(load_runs(folder), str(folder))
-    except UserError as error:  # the runs are trained all the same
+    except UserError as error:  # the runs are trained anyway
         return [f"the runs cannot be compared: {error}"]
 
 
@@ -161,7 +161,7 @@ def sweep_parser() -> Parser:
 
 
 def _smoke_sweep(sweep: Sweep) -> dict[str, Any]:
-    """What --smoke changes of the sweep itself: a search has two runs, and stops none of them."""
+    """Changes of --smoke to the sweep itself: a search has two runs and stops none early."""
     return {"early_terminate": None, "run_cap": 2 if sweep.searches else sweep.run_cap}
 
 
@@ -213,7 +213,7 @@ def _run_on_wandb(given: argparse.Namespace, study: Study) -> int:
 
 
 def _place(study: Study) -> dict[str, str]:
-    """Entity and project that the runs name: those of a W&B sweep go where their sweep is."""
+    """Entity and project in the runs' configuration, in which the W&B sweep is created."""
     found = {}
     for name in ("entity", "project"):
         given = {str(getattr(one.wandb, name)) for one in study.configs.values()}

@@ -1,6 +1,6 @@
-"""Names of flags, values and commands in other programs, and what they are called here.
+"""Names of flags, values and commands in other programs, and their names here.
 
-Words are written in lower case with underscores, without the dashes of a flag.
+Words are in lower case with underscores, without the dashes of a flag.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ NAMES: dict[str, str] = {
     "dry-run": "dry plan print print_config list",
     "smoke": "test debug fast_dev_run smoke_test quick",
 }
-"""What a flag, or an argument without one (in capitals), is called here -> elsewhere."""
+"""Name of a flag, or of a positional argument (in capitals), here -> elsewhere."""
 
 EPOCHS = (
     "the recipe counts iterations, not epochs: --recipe.iterations N, with N = epochs x training "
@@ -204,7 +204,7 @@ EXPLANATIONS: dict[str, dict[str, str]] = {
         "resnet-lab data prepare NAME",
     },
 }
-"""Command -> words -> what to do, where no one flag does the same."""
+"""Command -> words -> advice, where no single flag does the same."""
 
 COMMAND_NAMES = {
     "train": "run fit start resume continue learn training trainer",
@@ -219,7 +219,7 @@ COMMAND_NAMES = {
     "--help": "help",
     "--version": "version v",
 }
-"""A command -> what it is called elsewhere."""
+"""Command -> its names elsewhere."""
 
 VALUE_NAMES = {
     "bfloat16": "bf16 bf16_mixed bf16_true bfloat",
@@ -233,20 +233,20 @@ VALUE_NAMES = {
     "prepare": "download fetch get make",
     "verify": "check test validate",
 }
-"""A value -> what it is called elsewhere."""
+"""Value -> its names elsewhere."""
 
 
 def named(word: str, entries: dict[str, str]) -> list[str]:
-    """Return what is called `word` elsewhere, in order."""
+    """Return the names here of what is called `word` elsewhere, in order."""
     return [here for here, there in entries.items() if plain(word) in there.split()]
 
 
 def explanation(word: str, command: str) -> str | None:
-    """Return what to do instead of giving `word` to a command, where there is an explanation."""
+    """Return advice on `word` given to a command; None if there is none."""
     told = EXPLANATIONS.get(command, {})
     return next((text for there, text in told.items() if plain(word) in there.split()), None)
 
 
 def plain(word: str) -> str:
-    """Return a word as it stands in the lists here."""
+    """Return a word in the spelling of the lists here."""
     return word.lower().lstrip("-").replace("-", "_")

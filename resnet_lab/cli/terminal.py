@@ -1,4 +1,4 @@
-"""What is printed: escapes for control codes in foreign names, and streams that may be closed."""
+"""Safe printing: escapes for control codes in names, and streams that may be closed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ LONGEST_MESSAGE = 2000
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-"""Control codes, what turns the direction of writing round, and halves of characters."""
+"""Control codes, characters that change the writing direction, and lone surrogates."""
 
 
 def printable(text: str) -> str:
-    r"""Return `text` with an escape such as \x1b in the place of what a terminal would obey."""
+    r"""Return `text` with control codes replaced by escapes such as \x1b."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def message(error: Exception) -> str:
-    """What is printed of an error: on one line, and its middle left out if it is very long."""
+    """An error's message on one line, with its middle left out if it is very long."""
     text = printable(" ".join(str(error).split()))
     if len(text) <= LONGEST_MESSAGE:
         return text
@@ -32,24 +32,24 @@ def message(error: Exception) -> str:
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Raise UserError for what no terminal can pass on, but a file of parameters can."""
+    """Raise UserError for arguments that only a file of parameters could contain, not a shell."""
     if any("\0" in argument for argument in arguments):
         raise UserError("an argument holds a NUL character, which no name or value has")
 
 
 def print_anything() -> None:
-    """Let characters that the terminal's encoding lacks be printed as escapes, not as an error."""
+    """Print characters that the terminal's encoding lacks as escapes instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def own_streams() -> None:
-    """Make this process's standard streams ones that cannot end a command.
+    """Replace the standard streams by ones whose closing cannot end a command.
 
-    One that is closed leads nowhere: else the next file that is opened would take its number. What
-    nobody reads any more, as after `| head` or on a closed terminal, is dropped: a run is no
-    less finished for it.
+    A closed stream is sent to the null device: else the next opened file would take its number.
+    Output without a reader, as after `| head` or on a closed terminal, is dropped, as the run
+    itself is unaffected.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -73,7 +73,7 @@ def _nowhere(number: int) -> io.TextIOWrapper:
 
 
 class _Unbroken(io.TextIOWrapper):
-    """A stream of text that goes nowhere from when nobody takes it any more."""
+    """A text stream that drops its output once the reader is gone."""
 
     def __init__(self, stream: io.TextIOWrapper, lost: type[OSError]) -> None:
         super().__init__(
@@ -82,7 +82,7 @@ class _Unbroken(io.TextIOWrapper):
             errors="backslashreplace",
             line_buffering=stream.line_buffering,
         )
-        self._stream = stream  # which would close the buffer with its own end
+        self._stream = stream  # kept, as its deletion would close the buffer
         self._lost = lost
 
     def write(self, text: str) -> int:

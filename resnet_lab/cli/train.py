@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def run(arguments: Sequence[str]) -> int:
     """Train one run; 1 if it was interrupted.
 
-    To a W&B agent an interruption is no failure: whoever stops a run there wants it stopped.
+    Under a W&B agent an interruption is no failure, as runs are stopped there on purpose.
     """
     _end_with_who_started()
     try:
@@ -54,14 +54,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _is_of_machine(error: Exception, arguments: Sequence[str]) -> bool:
-    """Whether another run would fail here as well: files or packages are missing."""
+    """Whether any run would fail on this machine: files or packages are missing."""
     if any(isinstance(one, OSError | ImportError) for one in (error, error.__cause__)):
         return True
     if not all(Path(file).is_file() for file in config_files(from_wandb(arguments))):
         return True
     try:
         config = parse_config(from_wandb(arguments))
-    except UserError:  # which is the fault itself
+    except UserError:  # the configuration itself is the error
         return False
     try:
         check_there(config.data, config.data_dir)
@@ -71,7 +71,7 @@ def _is_of_machine(error: Exception, arguments: Sequence[str]) -> bool:
 
 
 def _end_with_who_started() -> None:
-    """End with the agent, the sweep or the first process that has started this one, if one has."""
+    """Let this process end with the agent, sweep or rank 0 that started it, if any."""
     if under_agent():
         end_with(os.getppid(), signal.SIGTERM)
     end_with_command()
@@ -83,7 +83,7 @@ def _train(arguments: Sequence[str]) -> int:
         print(f"resnet-lab: {note}", file=sys.stderr)
     with launched(config.trainer), variables_kept([COMMAND]):
         if config.trainer.processes_here > 1 and is_first_process():
-            # For those that Lightning starts, which could only wait for this one in mid-step.
+            # For ranks that Lightning starts, which would otherwise hang in mid-step.
             os.environ.update(command_here(signal.SIGKILL))
         return _train_and_tell(config)
 
@@ -127,17 +127,17 @@ def _train_and_tell(config: Config) -> int:
 
 
 SMALL_IMAGE = 64
-"""Pixels a side up to which a 7x7 stem leaves too few."""
+"""Image side in pixels up to which a 7x7 stem leaves too few pixels."""
 
 
 def notes(config: Config) -> list[str]:
-    """What to say of a run's settings before it is trained."""
+    """Notes on a run's settings to print before training."""
     untracked = not_tracked(config)
     return [*size_notes(config), *([] if untracked is None else [untracked])]
 
 
 def size_notes(config: Config) -> list[str]:
-    """What to know of networks that are made for larger images than the data set has."""
+    """Notes on networks designed for larger images than the dataset has."""
     shape = DATASETS.get(config.data.name).image_shape
     if shape is None or shape[-1] > SMALL_IMAGE:
         return []
@@ -152,21 +152,21 @@ def size_notes(config: Config) -> list[str]:
 
 def train_illustrated(config: Config, judge: Judge | None = None) -> Path:
     """Train a run in this process; if it is tracked, its layer maps are drawn at the end."""
-    # Importing may take long, and nothing has begun that would have to end in order.
+    # Importing may take long, and nothing has begun yet that needs a clean end.
     with no_garbage_collection(), Interruption(at_once=may_end_early()):
         from resnet_lab.training.train import train
 
-    if config.tracking == "none":  # nothing is drawn
+    if config.tracking == "none":  # no figures
         return train(config, judge=judge)
     with tempfile.TemporaryDirectory() as folder:
         return train(config, judge=judge, illustrate=partial(draw_layer_maps, Path(folder)))
 
 
 def draw_layer_maps(folder: Path, run: Path) -> dict[str, Path]:
-    """Draw the layer maps of each group of alike networks of a run; key -> PNG file.
+    """Draw the layer maps of each group of similar networks of a run; return key -> PNG file.
 
-    A map sets a plain network beside its residual twin; of a run without such a pair it shows the
-    deepest network alone.
+    A map shows a plain network beside its residual twin; in a run without such a pair, the deepest
+    network alone.
     """
     from analysis.figures import layer_maps, style
     from analysis.groups import split_groups

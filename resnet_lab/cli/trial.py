@@ -1,4 +1,4 @@
-"""One process of a sweep's run that several train together; started by `sweeps.ranks` alone."""
+"""One rank of a sweep's multi-process run; started only by `sweeps.ranks`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Train the run of the configuration file that is named; only the first process reports."""
+    """Train the run of the given configuration file; only rank 0 reports."""
     told = json.loads(os.environ[VARIABLE])
     end_with(told["worker"], signal.SIGKILL)
     try:
@@ -35,7 +35,7 @@ def main() -> None:
 
 def _judge(config: Config, told: dict[str, Any]) -> Judge:
     if not is_first_process():
-        return lambda step, scores: False  # never asked: the first process tells the others
+        return lambda step, scores: False  # never called: rank 0 tells the others
     import optuna
 
     from resnet_lab.sweeps.pruning import TrialJudge, pruner

@@ -21,14 +21,14 @@ CONFIG = "--config"
 def from_wandb(arguments: Sequence[str], texts: Collection[str] | None = None) -> list[str]:
     """Return the arguments with values as `resnet-lab train` reads them.
 
-    None becomes null, lists become JSON, nested parameters become one flag each, and a --config
-    comes before the flags beside it, so that none of them is overridden by a file. Everything
-    else, what people type among it, stays as it is.
+    None becomes null, lists become JSON, nested parameters become one flag each, and --config
+    moves before the other flags, so that no file overrides them. Everything else, typed flags
+    included, is unchanged.
 
     Args:
         arguments: of the command line.
-        texts: flags whose value is any text, never to be read as Python; by default those of a
-            run's configuration. Only None cannot be told from the text "None" there.
+        texts: flags whose value is any text, never read as Python; by default those of a run's
+            configuration. Only None cannot be told from the text "None" there.
     """
     return files_first(as_typed(arguments, texts))
 
@@ -51,11 +51,11 @@ def _rewrite(argument: str, texts: Collection[str]) -> Iterator[str]:
         try:
             yield from _flags(name, ast.literal_eval(value))
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            yield argument  # no Python: YAML or JSON that somebody has typed
+            yield argument  # not Python, but YAML or JSON typed by a user
 
 
 def _flags(name: str, value: Any) -> Iterator[str]:
-    """One flag a leaf of nested parameters; texts as they are, everything else as JSON."""
+    """Yield one flag for each leaf of nested parameters; texts unchanged, all else as JSON."""
     if isinstance(value, dict):
         for key, entry in value.items():
             yield from _flags(f"{name}.{key}", entry)

@@ -1,4 +1,4 @@
-"""Whether a sweep, its command line and its runs fit each other: nothing may win in silence."""
+"""Checks that a sweep, its command line and its runs agree: nothing is overridden silently."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TOP5_CLASSES = 100
 
 
 def check_choice(sweep: Sweep, config: Config) -> None:
-    """Raise UserError where the metric is no number of one network that a run will have.
+    """Raise UserError unless the metric names a number that one network of each run will have.
 
     Args:
-        sweep: whose metric.
-        config: of one of its runs.
+        sweep: the sweep with the metric.
+        config: configuration of one of its runs.
     """
     if sweep.chooses and config.data.test:
         raise UserError("data.test is true: a search must not read test images")
@@ -43,7 +43,7 @@ def check_choice(sweep: Sweep, config: Config) -> None:
 
 
 def _check_member(sweep: Sweep, config: Config) -> None:
-    """Runs are compared by one network's number: of a cohort the metric names which."""
+    """Raise UserError unless the metric names one network of a cohort, and none of a lone one."""
     metric = sweep.metric.name
     network, plain = split_metric(metric)
     names = [spec.name for spec in config.specs()]
@@ -82,9 +82,9 @@ def check_varied(
     fixed: FixedFlags,
     smoke: Sequence[str] = (),
 ) -> list[str]:
-    """Look for what gives every run one value of what the sweep varies, however it is written.
+    """Find flags that override a parameter which the sweep varies, in any spelling.
 
-    On the command line that is a mistake. The file's own command may do it, and it is said.
+    On the command line that is an error. In the file's own command it is allowed and reported.
 
     Args:
         sweep: the file.
@@ -92,20 +92,20 @@ def check_varied(
             extremes of a search.
         parse: makes a configuration of flags.
         fixed: flags of the file's command.
-        smoke: flags of --smoke, which may give every run one value.
+        smoke: flags of --smoke, which may override varied parameters.
 
     Returns:
-        What the file's command overrides, a sentence each.
+        One sentence for each parameter that the file's command overrides.
 
     Raises:
-        UserError: what follows -- on the command line overrides it.
+        UserError: flags after -- on the command line override a varied parameter.
     """
     spared = {"config", *(flag.removeprefix("--").partition("=")[0] for flag in smoke)}
     points = [_values(flags) for flags, _ in runs]
     told = []
 
     def without_extra(kept: FixedFlags) -> list[Config]:
-        """The configurations that the runs would have with these fixed flags alone."""
+        """The runs' configurations with these fixed flags and no extra flags."""
         return [parse([*kept.around(flags), *smoke]) for flags, _ in runs]
 
     for name in sweep.parameters:
@@ -149,7 +149,7 @@ def _shown(values: Sequence[str], most: int = 4) -> str:
 def check_places(
     given: argparse.Namespace, sweep: Sweep, fixed: Sequence[str], extra: Sequence[str]
 ) -> None:
-    """Raise UserError where something else says where runs go or data lie than the command does.
+    """Raise UserError if other flags contradict the command's study, runs or data directory.
 
     Args:
         given: the command's own flags.
@@ -172,7 +172,7 @@ def check_places(
 def _said_elsewhere(
     name: str, sweep: Sweep, fixed: Sequence[str], extra: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
-    """(where, value) of everything but the sweep's own flags that sets one of them."""
+    """Yield (place, value) wherever something but the sweep's own flags sets this name."""
     for parameter, values in sweep.parameters.items():
         if parameter.replace("-", "_") == name:
             yield f"the parameter '{parameter}' is", ", ".join(values.extremes())

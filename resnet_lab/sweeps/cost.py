@@ -1,4 +1,4 @@
-"""What a run costs: multiply-adds, whatever machine it runs on."""
+"""Cost of a run in multiply-adds, independent of the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from resnet_lab.sweeps.sweep import Sweep, flags
 DECIDE = ("config", "network", "data.name", "recipe.iterations", "recipe.batch_size")
 """Parameters by which runs of one search can differ in cost."""
 MAX_CHOICES = 500
-"""Choices that are looked at; of more, the first ones stand for all."""
+"""Most combinations to evaluate; of more, only the first ones are."""
 
 
 def multiply_adds(config: Config) -> int | None:
@@ -38,10 +38,10 @@ def multiply_adds(config: Config) -> int | None:
 
 
 def cost_choices(sweep: Sweep) -> list[tuple[float, list[str]]]:
-    """Return (probability, flags) of every combination of what decides the cost of a search's run.
+    """Return (probability, flags) of every combination of parameters that affect a run's cost.
 
-    A range is represented by its two ends, so that the mean of what is proportional to it is exact
-    where it is uniform. What decides nothing has its first value.
+    A range is represented by its two ends: for a uniform range, the mean of a cost proportional
+    to it is then exact. Parameters that do not affect cost have their first value.
     """
     columns = [
         list(_weighted(values))

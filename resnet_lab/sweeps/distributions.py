@@ -1,10 +1,10 @@
-"""What values a parameter of a sweep may take: every distribution of W&B's sweep format.
+"""Distributions of a sweep's parameters: all those of W&B's sweep format.
 
 Optuna draws lists, whole numbers and plain ranges by its own distributions. The others are drawn as
 a quantile between 0 and 1, through the inverse of their distribution function: W&B's multiples of q
-count from 0, Optuna's steps from the lower bound. Values leave here as the text of a flag.
+count from 0, Optuna's steps from the lower bound. Values are returned as the text of a flag.
 
-A study that goes on compares the `repr` of these dataclasses with what it was begun with.
+A resumed study compares the `repr` of these dataclasses with those it was begun with.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 TAIL = 1e-6
 """Distributions without bounds are drawn between their quantiles TAIL and 1 - TAIL."""
 NEAR_ZERO = 0.1
-"""An exponent above 0 and below this moves a bound by less than a tenth: it is a value misplaced,
-as in log_uniform from 0.001 to 1.0, which lies between 1.001 and 2.718."""
+"""Exponents above 0 and below this are taken for values given by mistake: log_uniform from 0.001
+to 1.0 draws from 1.001 to 2.718."""
 LARGEST_EXPONENT = 50.0
-"""No setting of a training is e to the power of more, 5e21: such a bound is a value too."""
+"""Larger exponents are taken for values too: no training setting exceeds e**50 = 5e21."""
 Shape = Literal["uniform", "log_uniform", "normal", "log_normal", "beta"]
 
 
 def as_flag(value: Any) -> str:
     """Write a value as a flag's: text as it is, everything else as JSON.
 
-    The JSON is YAML too, where pairs of escapes are no way to write one character.
+    The JSON is valid YAML too: YAML does not read surrogate pairs of escapes.
     """
     if isinstance(value, str):
         return value
@@ -48,7 +48,7 @@ def as_flag(value: Any) -> str:
 
 
 class Distribution(ABC):
-    """Values of one parameter."""
+    """Distribution of one parameter."""
 
     @abstractmethod
     def extremes(self) -> tuple[str, ...]:
@@ -69,11 +69,11 @@ class Distribution(ABC):
 
 @dataclass(frozen=True)
 class Choices(Distribution):
-    """A list of values, equally likely or with the given probabilities; a constant is one of one.
+    """A list of values, equally likely or with given probabilities; a constant is a list of one.
 
     Attributes:
         values: as flags.
-        probabilities: adding up to 1, one a value; None: all the same.
+        probabilities: one for each value, adding up to 1; None: equally likely.
     """
 
     values: tuple[str, ...]
@@ -120,7 +120,7 @@ class Integers(Distribution):
 
 @dataclass(frozen=True)
 class Continuous(Distribution):
-    """Real numbers, rounded to multiples of a quantum or not.
+    """Real numbers, optionally rounded to multiples of a quantum.
 
     Attributes:
         shape: of the density.
@@ -175,9 +175,9 @@ class _Kind:
 
     Attributes:
         shape: of its density.
-        keys: of its two numbers.
+        keys: names of its two numbers.
         exponent: 1 where they are exponents of e, -1 of 1/e; 0: the numbers themselves.
-        rounded: whether there is one of multiples of q, too: q_...
+        rounded: whether W&B also has a version rounded to multiples of q: q_...
     """
 
     shape: Shape
@@ -190,7 +190,7 @@ _KINDS = {
     "uniform": _Kind("uniform"),
     "log_uniform": _Kind("log_uniform", exponent=1),
     "log_uniform_values": _Kind("log_uniform"),
-    # log(1/x) is uniform, so that log(x) is, turned round
+    # log(1/x) is uniform, so log(x) is too, with the bounds negated and swapped
     "inv_log_uniform": _Kind("log_uniform", exponent=-1, rounded=False),
     "inv_log_uniform_values": _Kind("log_uniform", rounded=False),
     "normal": _Kind("normal", ("mu", "sigma")),
@@ -325,8 +325,8 @@ def _numbers(where: str, kind: str, given: dict[str, float]) -> Distribution:
 
 
 def _check_exponents(where: str, kind: str, first: float, second: float) -> None:
-    """Raise UserError where exponents of e are clearly meant as the values themselves."""
-    too_large = LARGEST_EXPONENT < second < math.log(sys.float_info.max)  # else no number at all
+    """Raise UserError where values were clearly given in place of exponents of e."""
+    too_large = LARGEST_EXPONENT < second < math.log(sys.float_info.max)  # e**more overflows
     if not (0 < first < NEAR_ZERO or too_large):
         return
     low, high = (-second, -first) if kind.startswith("inv_") else (first, second)
@@ -340,7 +340,7 @@ def _check_exponents(where: str, kind: str, first: float, second: float) -> None
 
 
 def _exp(where: str, exponent: float) -> float:
-    """e to the power of an exponent: above 0, and no more than the largest number."""
+    """e to the power of an exponent; raise UserError where it overflows or is 0."""
     try:
         value = math.exp(exponent)
     except OverflowError:
@@ -368,9 +368,9 @@ def _finite(where: str, values: Continuous) -> Continuous:
 
 
 def odd_exponents(entry: Mapping[str, Any]) -> str | None:
-    """Say what a parameter's exponents of e come to, where all values lie at or above 1.
+    """Return a remark on exponents of e whose values are all at least 1; None otherwise.
 
-    That may be meant, as of a batch size or a limit on gradients; None where nothing is odd.
+    That may be intended, as for a batch size or a limit on gradients.
     """
     kind = str(entry.get("distribution"))
     if kind in ("log_uniform", "q_log_uniform") and entry["min"] >= 0:

@@ -18,22 +18,22 @@ from resnet_lab.sweeps.cost import multiply_adds
 from resnet_lab.yaml_json import DocumentError, load_yaml, read_text
 
 Key = str
-"""What decides the seconds of an iteration, as text: see `key_of`."""
+"""Text of all settings that affect an iteration's time: see `key_of`."""
 FREE = (
     *("iterations", "lr", "drops", "drop_factor", "momentum", "nesterov", "weight_decay"),
     *("warmup_steps", "warmup_lr", "warmup_until_error", "warmup_window", "plateau_patience"),
     *("beta2", "eps", "trust_coefficient"),
 )
-"""Settings of a recipe that change no iteration's time. Evaluations are part of it, so that how
-often they come is not among them."""
+"""Recipe settings that do not affect an iteration's time. Evaluations count towards that time, so
+their frequency is not listed."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds an iteration, evaluations and recording included: the mean over `runs` runs.
+    """Mean seconds an iteration over `runs` runs, evaluations and recording included.
 
-    `device` is the one that the newest of them ran on, and all of them: others are left out.
-    `iterations` is the most that one of them made; where there are few, evaluations weigh more.
+    Only runs on `device`, that of the newest run, are counted. `iterations` is the most that one
+    run made; with few iterations, evaluations weigh more.
     """
 
     seconds: float
@@ -42,34 +42,34 @@ class Measured:
     iterations: int
 
     def text(self, where: str) -> str:
-        """Say what was measured, and in which runs."""
+        """Describe the measurement and the runs that it comes from."""
         runs = f"{self.runs} run{'s' * (self.runs > 1)} of {self.iterations:,} iterations"
         return f"{self.seconds:.3g} s an iteration on {self.device}, measured in {runs} {where}"
 
 
 @dataclass
 class Speeds:
-    """What is measured: of runs of the study itself, and of runs elsewhere.
+    """Measured speeds of the study's own runs and of runs elsewhere.
 
     Attributes:
-        here: key -> of the study's own runs.
-        elsewhere: key -> of others below the same folder.
+        here: key -> speed of the study's own runs.
+        elsewhere: key -> speed of other runs below the same folder.
     """
 
     here: dict[Key, Measured] = field(default_factory=dict)
     elsewhere: dict[Key, Measured] = field(default_factory=dict)
 
     def of(self, config: Config) -> Measured | None:
-        """What is known of a configuration's runs; the study's own runs come first."""
+        """The measured speed for a configuration, preferably from the study's own runs."""
         return self.at(key_of(config))
 
     def at(self, key: Key) -> Measured | None:
-        """The same, by what decides an iteration's time."""
+        """The same, by key."""
         return self.here.get(key) or self.elsewhere.get(key)
 
 
 def key_of(config: Config) -> Key:
-    """Return what decides an iteration's time: networks, data, batch, arithmetic, evaluations."""
+    """Return the settings that affect an iteration's time: networks, data, batch, precision, ..."""
     whole = config.as_dict()
     recipe = {name: value for name, value in whole["recipe"].items() if name not in FREE}
     data = {name: value for name, value in whole["data"].items() if name != "split_seed"}
@@ -80,12 +80,12 @@ def key_of(config: Config) -> Key:
 
 
 def measured_speeds(configs: Iterable[Config], folder: Path, runs_dir: Path) -> Speeds:
-    """Return the measured speeds of these configurations' kinds, the study's own runs first.
+    """Return the measured speeds for these configurations, preferring the study's own runs.
 
     Args:
-        configs: whose kinds are looked for.
+        configs: configurations whose keys are looked up.
         folder: of the study.
-        runs_dir: the folder below which other runs lie; they are read where the study lacks a kind.
+        runs_dir: the folder above other runs; they are read for keys that the study lacks.
     """
     wanted = {key_of(config): [spec.name for spec in config.specs()] for config in configs}
     here = _measured(folder.glob("*/run.json"), wanted)
@@ -102,7 +102,7 @@ def measured_speeds(configs: Iterable[Config], folder: Path, runs_dir: Path) -> 
 
 
 def _measured(files: Iterable[Path], wanted: Mapping[Key, Sequence[str]]) -> dict[Key, Measured]:
-    """What the finished runs among these run.json took, kind by kind, of the wanted kinds."""
+    """The speed of the finished runs among these run.json files, for each wanted key."""
     found: dict[Key, list[tuple[str, str, float, int]]] = {}
     for file in files:
         try:
@@ -111,7 +111,7 @@ def _measured(files: Iterable[Path], wanted: Mapping[Key, Sequence[str]]) -> dic
         except (OSError, UserError, KeyError, TypeError):
             continue
         seconds = seconds_an_iteration(info)
-        # The networks tell cheaply that a run is no help, without its configuration.
+        # Skip runs of other networks cheaply, without reading their configurations.
         useful = info.get("status") == "finished" and names in wanted.values()
         config = _config(file.parent) if useful and seconds is not None else None
         key = "" if config is None else key_of(config)
@@ -138,7 +138,7 @@ def _config(folder: Path) -> Config | None:
 
 
 def seconds_an_iteration(info: Mapping[str, Any]) -> float | None:
-    """Return what run.json says an iteration took; None where it does not."""
+    """Return the seconds an iteration in run.json; None where it has none."""
     seconds, step = info.get("provenance", {}).get("wall_seconds"), info.get("step")
     if not isinstance(seconds, int | float) or not isinstance(step, int):
         return None
@@ -146,7 +146,7 @@ def seconds_an_iteration(info: Mapping[str, Any]) -> float | None:
 
 
 def shared(seconds: Sequence[float], workers: int) -> float:
-    """Return how long workers take for runs of these seconds: no run is shared between two."""
+    """Return how long workers take for runs of these seconds; each run has one worker."""
     return max(sum(seconds) / workers, max(seconds, default=0.0))
 
 
@@ -168,13 +168,13 @@ def estimate(seconds: float, workers: int) -> str:
 
 @dataclass
 class Clock:
-    """What is left of a sweep while it runs, in seconds, by what its runs have taken.
+    """Estimate of the seconds left in a running sweep, from the time its runs have taken.
 
     Attributes:
         folder: of the study.
         workers: how many runs train at the same time.
-        configs: of a grid: slot -> configuration; of a search none, whose runs are taken to last as
-            long as those that have ended did on average.
+        configs: of a grid: slot -> configuration; empty for a search, whose runs are assumed to
+            take as long as the mean of those that have ended.
         speeds: measured before the command began.
     """
 
@@ -187,7 +187,7 @@ class Clock:
     _work: list[float] = field(default_factory=list)
 
     def note(self, run: str) -> None:
-        """Take in how long a run took that has ended."""
+        """Record how long an ended run took."""
         try:
             info = read_info(self.folder / run)
         except UserError:
@@ -202,9 +202,9 @@ class Clock:
             self._work.append(seconds * config.recipe.iterations / work)
 
     def seconds_left(self, left: Mapping[str, float]) -> float | None:
-        """Return the seconds that runs still take; None where that is not known of every one.
+        """Return the seconds that the runs still take; None unless known for every run.
 
-        Networks of which no run has ended are taken to be as fast, a multiply-add, as the others.
+        Networks without an ended run are assumed to take the others' time per multiply-add.
 
         Args:
             left: slot -> share of the run that is still to be trained, 0 to 1.
@@ -226,5 +226,5 @@ class Clock:
 
     @cached_property
     def _kinds(self) -> dict[str, tuple[Key, int]]:
-        """Slot -> what decides its run's time, and its multiply-adds (0: not known)."""
+        """Slot -> key of its run's speed, and its multiply-adds (0: not known)."""
         return {slot: (key_of(one), multiply_adds(one) or 0) for slot, one in self.configs.items()}

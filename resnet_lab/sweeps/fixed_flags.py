@@ -1,7 +1,7 @@
-"""The command of a sweep file: flags of `resnet-lab train` that stand beside those of each point.
+"""The command of a sweep file: flags of `resnet-lab train` beside those of each point.
 
-W&B's agents run the command as it is written. The local engine runs none: it takes from it the
-flags that every run gets, in the same order, and refuses what it could not do exactly.
+W&B's agents run the command as written. The local engine only takes its flags, in the same order,
+for every run, and refuses a command that it could not follow exactly.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ def files_first(arguments: Sequence[str]) -> list[str]:
 
 
 def read_command(content: Mapping[str, Any]) -> FixedFlags:
-    """The fixed flags of a sweep file's command, but for what is said to W&B's agents alone.
+    """Read the fixed flags of a sweep file's command, without those meant for W&B's agents only.
 
-    That is --tracking, and --study with the sweep's own name, under which its runs lie in any case
-    unless the command line gives them another.
+    Those are --tracking, and --study with the sweep's own name: runs go there by default unless
+    the command line names another study.
 
     Args:
         content: of the sweep file.
 
     Raises:
         UserError: the command is not `resnet-lab train` with flags and ${args}, or it needs
-            something that a W&B agent alone can do.
+            something that only a W&B agent can do.
     """
     if not content.get("command"):
         _check_program(content)
@@ -97,7 +97,7 @@ def _variable(found: re.Match[str]) -> str:
 
 
 def _without_start(words: list[str], content: Mapping[str, Any]) -> list[str]:
-    """What follows `resnet-lab train` in a command that starts with it, by whatever interpreter."""
+    """The words after `resnet-lab train` in a command, whichever interpreter it names."""
     rest = words[1:] if words[0] in ("${env}", "/usr/bin/env", "env") else words
     if rest and (rest[0] == "${interpreter}" or _PYTHON.fullmatch(Path(rest[0]).name)):
         rest = [word for i, word in enumerate(rest[1:]) if i > 1 or word not in ("-m", "-u")]
@@ -140,7 +140,7 @@ def _check_macros(words: Sequence[str]) -> None:
 
 
 def _untracked(words: Sequence[str]) -> tuple[str, ...]:
-    """Leave --tracking out: in a command it is said to W&B's agents."""
+    """Remove --tracking: in a command it is meant for W&B's agents."""
     kept: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         if "--tracking" not in (before, word) and not word.startswith("--tracking="):

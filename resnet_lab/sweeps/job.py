@@ -1,4 +1,4 @@
-"""Everything that a worker of a sweep needs to know, as one value that is sent to processes."""
+"""The job of a sweep's worker, as one value that can be sent to other processes."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ class Job:
     """Everything that a worker needs to know; it is sent to other processes.
 
     Attributes:
-        sweep: what to draw from or go through.
+        sweep: the search to draw from, or the grid.
         points: slot -> flags of a grid's runs; empty for a search.
-        extra: flags added to every run: places, and what the user overrides.
+        extra: flags added to every run: directories, and the user's overrides.
         parse: from flags to a run's configuration.
         train: trains a configuration that needs one process, given the judge.
         study: name of the study.
         folder: the study's own.
         storage: URL or path of the storage; None: a journal in the folder.
-        heartbeat: seconds between two signs of life.
+        heartbeat: seconds between two heartbeats.
         retries: how often a run that raises is tried again.
         seed: of a search.
         fixed: flags of the file's command, around those of each point.
         progress: whether a run may show its own progress bar.
-        began: when the command did, seconds since 1970.
+        began: when the command began, seconds since 1970.
     """
 
     sweep: Sweep
@@ -68,7 +68,7 @@ class Job:
     def open(self) -> Queue:
         """Open the study and its queue."""
         storage = open_storage(self.storage, self.folder)
-        try:  # in its own folder's journal a study is the only one
+        try:  # a journal in the study's folder holds that study only
             name = self.study if self.storage is None else shared_name(storage, self)
             study = open_study(name, storage, self.fingerprint)
         except UserError:
@@ -80,24 +80,24 @@ class Job:
 
     @property
     def fingerprint(self) -> str | None:
-        """What must not change while a search goes on; None for a grid, which may grow."""
+        """Settings that a resumed search must not change; None for a grid, which may grow."""
         if not self.sweep.searches:
             return None
         fixed = f" command {[*self.fixed.before, '...', *self.fixed.after]}" if self.fixed else ""
         return f"{self.sweep.fingerprint()} seed {self.seed}{fixed}"
 
     def note(self) -> None:
-        """Write into the study's folder where the study is kept."""
+        """Write the study's name and storage into its folder."""
         with contextlib.closing(self.open()) as queue:
             shown = None if self.storage is None else without_secrets(self.storage)
             note_study(self.folder, queue.study.study_name, shown, self.fingerprint)
 
     def exists(self) -> bool:
-        """Whether the study has been begun; a storage elsewhere is taken to have it."""
+        """Whether the study has been begun; assumed for a storage elsewhere."""
         return self.storage is not None or (self.folder / JOURNAL).exists()
 
     def has(self, slot: str | None) -> bool:
-        """Whether the sweep wants this slot; a study keeps those of grids that it has been."""
+        """Whether the sweep wants this slot; a study keeps slots of earlier grids."""
         return slot in self.points if self.points else slot is not None
 
     def config(self, trial: Trial) -> Config:
@@ -115,7 +115,7 @@ class Job:
 
 
 def flags_as_read(flags: Sequence[str], config: Config) -> list[str]:
-    """Flags with the values that the configuration has: a later flag may have overridden them."""
+    """Flags with the configuration's values, as later flags may have overridden them."""
     told = []
     for flag in flags:
         name = flag.removeprefix("--").partition("=")[0]

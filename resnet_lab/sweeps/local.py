@@ -1,4 +1,4 @@
-"""A sweep on this machine: it fills the queue, starts workers, and tells how it went."""
+"""Local engine: fill the queue, start workers and report the outcome."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
 SECONDS_TO_END = 10.0
-"""Seconds that workers have to end when they are to end at once."""
+"""Seconds that workers have to end before they are killed."""
 
 
 def run_locally(
@@ -43,22 +43,22 @@ def run_locally(
     devices: Sequence[str],
     count: int | None,
 ) -> Outcome:
-    """Train every slot's run that is not done.
+    """Train the run of every slot that is not done.
 
-    One worker is this process; more are processes of their own, each used for many runs. Progress
-    is told on standard error.
+    A single worker is this process; several are processes of their own, each used for many runs.
+    Progress is printed to standard error.
 
     Args:
         job: of the sweep.
         slots: that make the study.
-        clock: says how long what is left will take.
-        again: keys of those to train although the study has them as done.
+        clock: estimates the time left.
+        again: keys of slots to train again although the study has them as done.
         workers: processes that train at the same time.
-        devices: GPUs, dealt out to the workers; none: each sees all there are.
+        devices: GPUs, distributed over the workers; none: each sees all there are.
         count: how many runs may begin; None: all.
 
     Raises:
-        UserError: the first run cannot begin: data are missing, say.
+        UserError: the first run cannot begin, for example because data are missing.
     """
     keys = [slot.key for slot in slots]
     with Interruption() as interruption, contextlib.closing(job.open()) as queue:
@@ -84,7 +84,7 @@ def run_locally(
 
 
 def _dealt_out(devices: Sequence[str], workers: int) -> list[Sequence[str]]:
-    """The GPUs of each worker; of fewer GPUs than workers several have the same one."""
+    """The GPUs of each worker; with fewer GPUs than workers, several share one."""
     if 0 < len(devices) < workers:
         return [(devices[i % len(devices)],) for i in range(workers)]
     return [devices[i::workers] for i in range(workers)]
@@ -116,7 +116,7 @@ class _Crew:
         return self._interruption.requested or self._view.refusal is not None
 
     def run(self) -> None:
-        """Job until every worker has ended by itself; a second Ctrl-C ends them at once."""
+        """Work until every worker has ended by itself; a second Ctrl-C ends them at once."""
         with self._interruption, _shared_cores(len(self._devices)):
             try:
                 self._work_to_the_end()
@@ -132,25 +132,25 @@ class _Crew:
         while self._team:
             self._listen()
             if self._stopping and not asked:
-                # They have had Ctrl-C from the terminal themselves; other signals are handed on.
+                # Workers get Ctrl-C from the terminal directly; other signals are forwarded.
                 for _, process in self._team.values():
                     process.terminate()
                 asked = True
             self._view.look()
 
     def _start(self, number: int) -> None:
-        # A pipe for each: a worker that is killed can leave none but its own in disorder.
+        # A pipe for each worker: one that is killed can corrupt only its own.
         ear, mouth = self._context.Pipe(duplex=False)
         arguments = (self._job, mouth, self._tickets, self._devices[number])
         process = self._context.Process(target=_work_in_a_process, args=arguments)
-        resource_tracker.ensure_running()  # which lets signals in
+        resource_tracker.ensure_running()  # which unblocks signals
         with signals_held_back():
             process.start()
         mouth.close()
         self._team[ear] = number, process
 
     def _listen(self) -> None:
-        """Hear what workers say, for a moment, and see which have ended."""
+        """Read the workers' messages for a moment, and see which workers have ended."""
         for ear in wait(list(self._team), timeout=0.3):
             assert isinstance(ear, Connection)
             try:
@@ -159,7 +159,7 @@ class _Crew:
                 self._bury(*self._team.pop(ear))
 
     def _bury(self, number: int, process: SpawnProcess) -> None:
-        """Put another in the place of a worker that has died, and its run back into the queue."""
+        """Replace a worker that has died, and put its run back into the queue."""
         process.join()
         if not process.exitcode or self._stopping:
             return
@@ -176,7 +176,7 @@ class _Crew:
 
 
 def _end_at_once() -> None:
-    """End the workers as a second Ctrl-C does, and kill what has not ended in a moment."""
+    """End the workers after a second Ctrl-C, and kill those that do not end in time."""
     workers = multiprocessing.active_children()
     try:
         for process in workers:
@@ -197,7 +197,7 @@ def _work_in_a_process(
     assert command is not None
 
     def tell(kind: str, run: str, detail: str) -> None:
-        with contextlib.suppress(OSError):  # the command is dead, and this worker about to end
+        with contextlib.suppress(OSError):  # the command is dead, so this worker will end
             mouth.send((kind, run, detail))
 
     with Interruption(), contextlib.suppress(KeyboardInterrupt):
@@ -216,7 +216,7 @@ def _work_in_a_process(
 
 @contextlib.contextmanager
 def _shared_cores(workers: int) -> Iterator[None]:
-    """While entered, processes that are started share the cores of this one evenly."""
+    """While entered, started processes share this one's cores evenly."""
     if "OMP_NUM_THREADS" in os.environ:
         yield
         return

@@ -1,4 +1,4 @@
-"""How a run is doing, as one number: the metric of a sweep."""
+"""The metric of a sweep: one number that compares runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 RESULTS = "results"
-"""User attribute of a trial: network -> its number at the end of the run, or "diverged"."""
+"""User attribute of a trial: network -> its final metric, or "diverged"."""
 DIVERGED = "diverged"
 STAND_IN = 100.0
-"""What earlier versions stored as the value of a run that diverged, whatever the metric was."""
+"""Value that earlier versions stored for a run that diverged, for any metric."""
 
 
 def split_metric(metric: str) -> tuple[str | None, str]:
-    """The member of a cohort that a metric names, if it does, and what it is called there."""
+    """Split a metric into the network of a cohort that it names, if any, and the plain metric."""
     network, _, name = metric.rpartition("/")
     return network or None, name
 
@@ -25,9 +25,9 @@ def split_metric(metric: str) -> tuple[str | None, str]:
 def cohort_value(
     scores: Mapping[str, Mapping[str, float]], names: Sequence[str], metric: str
 ) -> float:
-    """A metric of one network after an evaluation: the one that it names, else the first.
+    """A metric after an evaluation, of the network that it names, else of the first.
 
-    A network that has diverged has no number. Its value is infinite, worse than any other.
+    The value of a network that has diverged is infinite, worse than any other.
 
     Args:
         scores: network -> error, top5_error, loss on the validation split.
@@ -42,7 +42,7 @@ def cohort_value(
 
 
 def final_value(info: Mapping[str, Any], metric: str) -> float:
-    """The same of a finished run's last evaluation; see `shown_metric` for a run without it.
+    """The metric at a finished run's last evaluation; see `shown_metric` for a run without it.
 
     Args:
         info: contents of run.json.
@@ -56,10 +56,10 @@ def final_value(info: Mapping[str, Any], metric: str) -> float:
 
 
 def shown_metric(info: Mapping[str, Any], metric: str) -> str:
-    """What is shown of a run: the metric, or an error that it has instead.
+    """The metric to show for a run: the sweep's, or an error that the run has instead.
 
-    That is the validation error where there are too few classes for a top-5 error, and the
-    training error where no validation images are held out.
+    The validation error replaces a top-5 error where there are too few classes. The training
+    error replaces both where no validation images are held out.
     """
     finals = [one["final"] for one in info["networks"] if not has_diverged(one)]
     wanted = split_metric(metric)[1]
@@ -70,16 +70,16 @@ def shown_metric(info: Mapping[str, Any], metric: str) -> str:
 
 
 def has_diverged(member: Mapping[str, Any]) -> bool:
-    """Whether a network of run.json has no results: its loss, or one of them, is no number.
+    """Whether a network in run.json has diverged: its loss or one of its results is not finite.
 
-    A loss may cease to be finite with the last update, when only the last evaluation sees it.
+    If the loss becomes infinite or NaN with the last update, only the last evaluation shows it.
     """
     lost = any(value is None or not math.isfinite(value) for value in member["final"].values())
     return lost or member.get("diverged_at") is not None or member.get("status") == DIVERGED
 
 
 def results(info: Mapping[str, Any], metric: str) -> dict[str, float | str]:
-    """Each network's number at the end of a run, or "diverged"."""
+    """Each network's final metric, or "diverged"."""
     name = shown_metric(info, metric)
     return {
         one["network"]: DIVERGED if has_diverged(one) else one["final"][name]
@@ -88,7 +88,7 @@ def results(info: Mapping[str, Any], metric: str) -> dict[str, float | str]:
 
 
 def result_in_words(info: Mapping[str, Any], metric: str) -> str:
-    """Write what a finished run has come to, with a number for each of its networks.
+    """Write a finished run's result, with a number for each of its networks.
 
     "validation error 3.21 %", or "validation error: plain-56 diverged at step 12, resnet-56
     3.21 %".
@@ -118,22 +118,22 @@ def _with_unit(metric: str, value: float) -> str:
 
 
 def best_value(trials: Iterable[FrozenTrial]) -> float | None:
-    """The lowest value of trials that came to their end and did not diverge; None: none did."""
+    """The lowest value of complete trials that did not diverge; None if there are none."""
     return min((trial.value or 0.0 for trial in trials if has_result(trial)), default=None)
 
 
 def has_result(trial: FrozenTrial) -> bool:
-    """Whether a trial came to its end with a number: one stopped early has that of its middle."""
+    """Whether a trial is complete with a final number; a trial stopped early is not."""
     return trial.state.name == "COMPLETE" and not _stands_for_none(trial)
 
 
 def is_lost(trial: FrozenTrial) -> bool:
-    """Whether a trial came to its end, and one of its networks, or its number, had diverged."""
+    """Whether a trial is complete and one of its networks, or its number, diverged."""
     noted = trial.user_attrs.get(RESULTS, {}).values()
     return trial.state.name == "COMPLETE" and (DIVERGED in noted or _stands_for_none(trial))
 
 
 def _stands_for_none(trial: FrozenTrial) -> bool:
-    """Whether a trial's value says that there is none. Earlier versions noted no results."""
+    """Whether a trial's value marks divergence. Earlier versions stored no results."""
     value = trial.value or 0.0
     return not math.isfinite(value) or (value == STAND_IN and RESULTS not in trial.user_attrs)

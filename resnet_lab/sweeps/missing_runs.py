@@ -1,7 +1,7 @@
-"""Runs that a study has as done and that are not in this runs directory, and where they are.
+"""Runs that a study has as done but that are missing from this runs directory.
 
-A storage that many share knows that a run has ended, not that its directory is here: a run counts
-only where it can be read.
+A shared storage knows that a run has ended, not whether its directory is here. A run counts only
+if it can be read.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 Place = tuple[str, str]
 """A machine, and a study's folder on it."""
 UNKNOWN: Place = ("", "")
-"""Place of runs that an earlier version trained, which did not note it."""
+"""Place of runs of an earlier version, which did not store it."""
 
 
 def place_of(folder: Path) -> dict[str, str]:
-    """What is noted of a run: this machine, and the study's folder on it."""
+    """Attributes stored for a run: this machine, and the study's folder on it."""
     return {"host": socket.gethostname(), "folder": str(folder.resolve())}
 
 
 @dataclass(frozen=True)
 class MissingRuns:
-    """Runs that have ended by the study, and that are not in this runs directory.
+    """Runs that have ended according to the study but are not in this runs directory.
 
     Attributes:
         gone: slots whose directories were written here, and have been removed.
@@ -55,12 +55,12 @@ def missing_runs(
     folder: Path,
     shared: bool,
 ) -> MissingRuns:
-    """Look for the runs of slots that have ended.
+    """Find the ended runs of slots that are not in this runs directory.
 
     Args:
         attempts: the last attempt at each slot.
         slots: that the sweep wants.
-        places: directories of runs that are known by their slot; others are by the trial's.
+        places: directories of runs known by slot; for others the trial names the directory.
         folder: the study's own, in this runs directory.
         shared: whether the storage lies elsewhere. A journal in the study's folder moves with it.
     """
@@ -83,7 +83,7 @@ def missing_runs(
 
 
 def _has_ended(run: Path) -> bool:
-    """Whether a run directory is there whose run is finished, or was stopped by its sweep."""
+    """Whether this run directory exists with a run that finished or that its sweep stopped."""
     try:
         return read_info(run).get("status") in ("finished", "stopped")
     except UserError:
@@ -93,7 +93,7 @@ def _has_ended(run: Path) -> bool:
 def check_runs_dir(found: MissingRuns, study: str, folder: Path) -> None:
     """Raise UserError where this machine has the study's runs in another runs directory.
 
-    Training the rest here would part the study; all of it here would train it twice.
+    Training the rest here would split the study; training all of it here would repeat it.
     """
     for (host, written), slots in found.elsewhere.items():
         if host == socket.gethostname():

@@ -1,4 +1,4 @@
-"""How a sweep stands at its end, and the exit code that says so."""
+"""Outcome of a sweep, and its exit code."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from resnet_lab.sweeps.queue import DEATHS, ERROR, RUN, Queue
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a sweep stands.
+    """Outcome of a sweep.
 
     Attributes:
-        slots: how many runs make the study.
-        finished: of them, trained to the end.
-        stopped: of them, ended early by the sweep.
-        failed: (name, error) of those whose last attempt raised, or lost its worker.
-        interrupted: whether this command was stopped before all that was asked for was done.
-        diverged: how many runs have a network that diverged.
-        elsewhere: how many runs other commands train now.
-        enough: whether no more was asked for: --count runs have ended, or the target is reached.
-        missing: how many runs have ended that are not in this runs directory.
+        slots: number of runs in the study.
+        finished: number of runs trained to the end.
+        stopped: number of runs that the sweep ended early.
+        failed: (name, error) of runs whose last attempt raised, or lost its worker.
+        interrupted: whether this command was stopped before it was done.
+        diverged: number of runs with a network that diverged.
+        elsewhere: number of runs that other commands train now.
+        enough: whether --count runs have ended, or the target is reached.
+        missing: number of ended runs that are not in this runs directory.
     """
 
     slots: int
@@ -37,13 +37,13 @@ class Outcome:
 
     @property
     def left(self) -> int:
-        """Runs that have neither come to an end nor failed, and that nobody trains."""
+        """Number of runs that have neither ended nor failed and are not being trained."""
         known = self.finished + self.stopped + len(self.failed) + self.elsewhere
         return self.slots - known - self.missing
 
     @property
     def complete(self) -> bool:
-        """Whether every run has come to its end."""
+        """Whether every run has ended."""
         return self.finished + self.stopped == self.slots
 
     @property
@@ -54,7 +54,7 @@ class Outcome:
 
 
 def outcome(queue: Queue, keys: Sequence[str]) -> Outcome:
-    """Read from the study how its slots stand."""
+    """Read the states of a study's slots."""
     attempts = queue.attempts()
     last = [attempts[key] for key in keys if key in attempts]
     states = [trial.state.name for trial in last]
@@ -76,7 +76,7 @@ def outcome(queue: Queue, keys: Sequence[str]) -> Outcome:
 
 
 def print_outcome(result: Outcome) -> None:
-    """Say how a sweep stands, and what failed."""
+    """Print a sweep's outcome and its failures."""
     early = f", {result.stopped} of them stopped early" if result.stopped else ""
     lost = f"; in {result.diverged} of them a network diverged" if result.diverged else ""
     print(f"{result.finished + result.stopped} of {result.slots} runs finished{early}{lost}")

@@ -1,4 +1,4 @@
-"""Processes that end with the one that has started them, however that one ends.
+"""End child processes when their parent ends, even if it is killed.
 
     python -m resnet_lab.sweeps.parent_death PID MODULE [ARGUMENTS]
 
@@ -22,17 +22,17 @@ from resnet_lab.runs.owner import Owner
 
 SECONDS_BETWEEN_LOOKS = 1.0
 COMMAND = "RESNET_LAB_COMMAND"
-"""Names, in the environment, a signal and the process whose end brings it to all those that it has
-started, whatever stands between."""
+"""Environment variable with a signal and a process: when that process ends, all its descendants
+that read the variable get the signal."""
 _PR_SET_PDEATHSIG = 1
 
 
 def end_with(parent: int, number: signal.Signals) -> None:
-    """Let this process get a signal as soon as its parent has ended.
+    """Send this process a signal as soon as its parent has ended.
 
     Args:
-        parent: the process that has started this one; it may have ended meanwhile.
-        number: SIGTERM for an end in order, SIGKILL for one at once.
+        parent: id of the parent process; it may have ended meanwhile.
+        number: SIGTERM for a clean end, SIGKILL for an immediate one.
     """
     if sys.platform == "linux" and _by_the_kernel(number):
         if os.getppid() != parent:
@@ -42,14 +42,14 @@ def end_with(parent: int, number: signal.Signals) -> None:
 
 
 def end_with_command() -> None:
-    """Let this process get a signal as soon as the one has ended that the environment names."""
+    """Send this process a signal as soon as the process named in the environment has ended."""
     with suppress(KeyError, ValueError):
         number, owner = os.environ[COMMAND].split(maxsplit=1)
         _watch(Owner.parse(owner).is_dead, signal.Signals(int(number)))
 
 
 def command_here(number: signal.Signals) -> dict[str, str]:
-    """The variable by which `resnet-lab train`, started from here, gets a signal at this one's end.
+    """Environment that signals a `resnet-lab train` started from here when this process ends.
 
     Args:
         number: as in `end_with`.
@@ -58,7 +58,7 @@ def command_here(number: signal.Signals) -> dict[str, str]:
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
-    """The command of a module that is to end with this process, which starts it."""
+    """Command that runs a module in a child process that ends with this one."""
     return [sys.executable, "-m", __name__, str(os.getpid()), module, *arguments]
 
 

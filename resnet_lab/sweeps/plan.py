@@ -1,4 +1,4 @@
-"""What a sweep will cost before anything runs: its runs, their iterations, work and hours."""
+"""Plan of a sweep before it runs: its runs, their iterations, multiply-adds and hours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resnet_lab.sweeps.duration import Speeds, estimate, shared
 
 DONE = "finished"
 MAX_NAMED = 4
-"""Most measurements, or networks without one, that a plan names."""
+"""Most measurements, or unmeasured networks, that a plan names."""
 
 
 def plan_lines(
@@ -51,7 +51,7 @@ def search_lines(
     """The plan of a search: what one of its runs costs on average, and what remains.
 
     Args:
-        choices: (probability, configuration) of everything that decides what a run costs.
+        choices: (probability, configuration) of each combination of what affects a run's cost.
         states: number of slots in each state.
         speeds: measured in earlier runs.
         workers: how many runs train at the same time.
@@ -96,7 +96,7 @@ def _counts(
 
 
 def _range(choices: Sequence[tuple[float, Config]]) -> str:
-    """Say what the cheapest and the dearest choice cost."""
+    """Describe the costs of the cheapest and the most expensive choice."""
     work = [(multiply_adds(config), config) for _, config in choices]
     known = [(cost, config) for cost, config in work if cost is not None]
     if not known:
@@ -110,7 +110,7 @@ def _range(choices: Sequence[tuple[float, Config]]) -> str:
 
 
 def _share_left(config: Config, place: RunDirectory) -> float:
-    """Which share of a run is still to be trained, by its last checkpoint."""
+    """Share of a run that is still to be trained, by its last checkpoint."""
     info = place.read()
     step = int(info.get("step") or 0) if info else 0
     return max(0.0, 1 - step / config.recipe.iterations)
@@ -119,7 +119,7 @@ def _share_left(config: Config, place: RunDirectory) -> float:
 def _time(
     parts: Sequence[tuple[float, Config]], speeds: Speeds, workers: int, draws: int | None = None
 ) -> list[str]:
-    """Say how long runs take, by measured ones; of which nothing was measured is said too.
+    """Estimate how long runs take from measured ones, and list networks without a measurement.
 
     Args:
         parts: (share still to be trained, configuration) of each run; of a search, (probability,
@@ -143,7 +143,7 @@ def _time(
 
 
 def _sources(configs: Iterable[Config], speeds: Speeds) -> str:
-    """Say which runs were measured: the study's own, and those elsewhere."""
+    """List the measured runs: the study's own, and those elsewhere."""
     found: dict[str, None] = {}
     for config in configs:
         measured = speeds.of(config)

@@ -1,4 +1,4 @@
-"""The view of a whole sweep: a line for each run, and on a terminal a bar over all of them."""
+"""Progress of a whole sweep: a line for each run, and on a terminal a bar over all of them."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ VERBS = {
 
 
 class View:
-    """Tell on standard error how a sweep goes.
+    """Print a sweep's progress to standard error.
 
     Args:
         queue: of the study.
         keys: of its slots.
-        metric: what a search goes by; None: nothing is compared.
-        clock: says how long what is left will take.
+        metric: of a search; None: runs are not compared.
+        clock: estimates the time left.
         bar: show a bar over all runs, if there is a terminal; a single worker shows its run's own.
 
     Attributes:
         begun: how many runs have begun.
-        ended: of them, how many have come to an end, a failure among them.
-        interrupted: whether a run was.
+        ended: how many of them have ended, failed ones included.
+        interrupted: whether a run was interrupted.
         refusal: why the first run could not begin.
     """
 
@@ -67,7 +67,7 @@ class View:
             )
 
     def tell(self, kind: str, run: str, detail: str) -> None:
-        """Say what has happened to a run; once of one that is left and tried again and again."""
+        """Print an event of a run; a run left to another process is reported once only."""
         if kind == "refused":
             self.refusal = detail
         elif run in self._left and kind in ("begun", "left"):
@@ -86,10 +86,10 @@ class View:
                 self.say_what_is_left(known=False)
 
     def say_what_is_left(self, *, known: bool = True) -> None:
-        """Say how many runs are left and, where runs were measured, how long they will take.
+        """Print how many runs are left and, where runs were measured, how long they will take.
 
         Args:
-            known: say nothing where the time is not known.
+            known: print nothing where the time is not known.
         """
         left = self._shares_left()
         time = self._time_left(left)
@@ -98,7 +98,7 @@ class View:
             self.say(f"{runs}{f', {time}' if time else ''}")
 
     def _shares_left(self) -> dict[str, float]:
-        """Slot -> which share of its run is still to be trained; failed ones are not left."""
+        """Slot -> share of its run that is still to be trained; failed runs are left out."""
         attempts = self._queue.attempts()
         done = {key: _share(attempts[key]) if key in attempts else 0.0 for key in self._keys}
         return {key: 1 - share for key, share in done.items() if share < 1}
@@ -108,7 +108,7 @@ class View:
         return "" if seconds is None else estimate(seconds, self._clock.workers)
 
     def _number(self, run: str) -> int:
-        """How many runs had begun, and not been put back, when this one did, with itself."""
+        """Number of a run in order of beginning; runs put back into the queue do not count."""
         keys = set(self._keys)
         trials = [trial for trial in self._queue.trials() if trial.user_attrs[SLOT] in keys]
         mine = [t.datetime_start for t in trials if t.user_attrs.get(RUN) == run]
@@ -117,7 +117,7 @@ class View:
         return 1 + sum(start is not None and start < last for start in begun.values())
 
     def look(self) -> None:
-        """Bring the bar up to date, now and then."""
+        """Update the bar if the last update is long enough ago."""
         if self._bar is None or time.monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:
             return
         self._looked = time.monotonic()
@@ -140,13 +140,13 @@ class View:
             self._bar.write(text, file=sys.stderr)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
 
 def _share(trial: FrozenTrial) -> float:
-    """How much of a run is done, by its last evaluation; a run with its end known is done."""
+    """Share of a run that is done, by its last evaluation; an ended run is done."""
     state = trial.state.name
     if state == "RUNNING":
         return float((trial.last_step or 0) / trial.user_attrs.get(EVALUATIONS, math.inf))

@@ -1,4 +1,4 @@
-"""Which runs are not worth going on with: Hyperband, by Optuna's pruner."""
+"""Early stopping of runs: Hyperband, by Optuna's pruner."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def pruner(early_terminate: Hyperband | None) -> BasePruner:
 
 
 class TrialJudge:
-    """Report a run's evaluations to its trial, and end it where the pruner says so.
+    """Report a run's evaluations to its trial, and end the run if the pruner says so.
 
-    A storage that cannot be reached for the moment never stops a training.
+    An unreachable storage never stops training.
 
     Args:
         trial: of the run.
@@ -49,7 +49,7 @@ class TrialJudge:
     def __call__(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> bool:
         """Say whether to end the run after the evaluation at `step`."""
         evaluation = step // self._every
-        if evaluation in self._known:  # a resumed run repeats what it had passed
+        if evaluation in self._known:  # a resumed run repeats earlier evaluations
             return False
         try:
             value = cohort_value(scores, self._names, self._metric)

@@ -1,11 +1,11 @@
 """The runs of a study as a queue that any number of workers share, each run taken once.
 
 A slot is a run that the study wants: a point of a grid, known by its run's identity, or the n-th
-draw of a search. An attempt at it is an Optuna trial, which waits in the storage until one worker,
-and one only, takes it. A slot's last attempt says how it stands.
+draw of a search. An attempt at it is an Optuna trial, which waits in the storage until exactly one
+worker takes it. A slot's state is that of its last attempt.
 
-Grids use a study too: their Hyperband, retries, dashboards and machines without a shared disk need
-one, so that finished directories and locks alone would be a second way beside it.
+Grids use a study too: Hyperband, retries, dashboards and machines without a shared disk need one.
+Finished directories and locks alone would be a second mechanism.
 """
 
 from __future__ import annotations
@@ -38,22 +38,21 @@ DEATHS = "deaths"
 AGAIN = "again_after"
 DUPLICATE = "duplicate_of"
 OWNER = "owner"
-"""User attributes of trials: the slot's key, the run directory's name, the machine and folder that
-it was written to, what a search has drawn, how many evaluations make the run, what went wrong, how
-often it had before, how many of its workers had died before, the attempts that no longer count, the
-attempt that counts instead of this one, and the worker's process (empty while no worker has it)."""
+"""User attributes of trials: the slot's key, the run directory's name, its machine and folder, a
+search's drawn values, the run's number of evaluations, its error, the numbers of earlier errors and
+of dead workers, the superseded attempts, the attempt that supersedes this one, and the worker's
+process (empty while no worker has it)."""
 HEARTBEAT = "heartbeat"
-"""System attribute of a trial: when its worker last said that it lives, in seconds since 1970."""
+"""System attribute of a trial: its worker's last heartbeat, in seconds since 1970."""
 GRACE = 3
 """Heartbeats that a worker may miss before it counts as dead."""
 MAX_DEATHS = 3
-"""How often a run whose worker died is tried again: one that kills its workers must not do so
-for ever."""
+"""How often a run whose worker died is tried again, so that a run that kills its workers ends."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """What stands in the queue.
+    """An entry of the queue.
 
     Attributes:
         key: identity among the slots of the study.
@@ -65,12 +64,12 @@ class Slot:
 
 
 class Queue:
-    """The slots of one study in a storage, which is waited for where it is away.
+    """The slots of one study in a storage; calls wait while the storage is unreachable.
 
     Args:
         study: an Optuna study.
         storage: the storage that it is in.
-        heartbeat: seconds between two signs of life of a worker.
+        heartbeat: seconds between two heartbeats of a worker.
     """
 
     def __init__(self, study: Study, storage: BaseStorage, heartbeat: int = 30) -> None:
@@ -86,7 +85,7 @@ class Queue:
         close(self.storage)
 
     def trials(self) -> list[FrozenTrial]:
-        """All attempts at slots, those left out that were given up for another one."""
+        """All attempts at slots, without duplicates that were given up."""
         every = self._all()
         return [t for t in every if SLOT in t.user_attrs and DUPLICATE not in t.user_attrs]
 
@@ -99,11 +98,11 @@ class Queue:
         return self._all("WAITING")
 
     def running(self) -> list[FrozenTrial]:
-        """The runs that workers have, the dead ones' among them."""
+        """The runs that workers have, dead workers included."""
         return self._all("RUNNING")
 
     def _all(self, state: str | None = None) -> list[FrozenTrial]:
-        """Everything in the study, to be looked at only."""
+        """All trials of the study, read-only."""
         from optuna.trial import TrialState
 
         states = None if state is None else (TrialState[state],)
@@ -138,7 +137,7 @@ class Queue:
                 continue
             mine = self._change(frozen, "RUNNING")
             if mine and not self._give_up_duplicate(frozen):
-                # Optuna's cache of a database takes no value of a trial that it has not read yet.
+                # Optuna's database cache rejects values for a trial that it has not read yet.
                 patiently(partial(self.study.get_trials, deepcopy=False))
                 trial = patiently(partial(optuna.Trial, self.study, self._id(frozen)))
                 self.note(trial, OWNER, str(Owner.here()))
@@ -146,7 +145,7 @@ class Queue:
         return None
 
     def _give_up_duplicate(self, mine: FrozenTrial) -> bool:
-        """Of several attempts at a slot that have not failed the first one counts."""
+        """Give this attempt up if an earlier one at its slot has not failed."""
         numbers = range(mine.user_attrs.get(AGAIN, -1) + 1, mine.number)
         for other in self._all():
             same = other.user_attrs.get(SLOT) == mine.user_attrs[SLOT]
@@ -157,12 +156,12 @@ class Queue:
         return False
 
     def put_back(self, trial: Trial) -> None:
-        """Let an interrupted run of this worker's wait again."""
+        """Put an interrupted run of this worker back into the queue."""
         self.note(trial, OWNER, "")
         self._change(trial, "WAITING")
 
     def note(self, trial: FrozenTrial | Trial, name: str, value: Any) -> None:
-        """Set a user attribute of a trial that this worker has; nothing if it was taken away."""
+        """Set a user attribute of a trial, unless another worker has taken it over."""
         from optuna.exceptions import UpdateFinishedTrialError
 
         with suppress(UpdateFinishedTrialError):
@@ -170,14 +169,14 @@ class Queue:
             patiently(partial(self.storage.set_trial_user_attr, number, name, value))
 
     def end(self, trial: Trial, state: str, value: float | None = None) -> FrozenTrial:
-        """Say how a run of this worker's has ended; nothing if it was taken away."""
+        """Set the final state of a run, unless another worker has taken it over."""
         from optuna.trial import TrialState
 
         tell = partial(self.study.tell, skip_if_finished=True)
         return patiently(partial(tell, trial, value, TrialState[state]))
 
     def _change(self, trial: FrozenTrial | Trial, state: str) -> bool:
-        """Change a trial's state; False where it has ended already, or another worker has it."""
+        """Change a trial's state; False if it has ended or another worker has it."""
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
@@ -187,7 +186,7 @@ class Queue:
         return False
 
     def _id(self, trial: FrozenTrial | Trial) -> int:
-        """What the storage knows a trial by."""
+        """The storage's id of a trial."""
         find = self.storage.get_trial_id_from_study_id_trial_number
         return patiently(partial(find, self._study_id, trial.number))
 
@@ -213,7 +212,7 @@ class Queue:
 
     @contextmanager
     def heartbeat(self, trial: Trial) -> Iterator[None]:
-        """While entered, say again and again that this trial's worker lives."""
+        """While entered, send heartbeats for this trial."""
         done = threading.Event()
         arguments = self._id(trial), done
         thread = threading.Thread(target=self._beat, args=arguments, daemon=True)
@@ -228,16 +227,17 @@ class Queue:
         from optuna.exceptions import UpdateFinishedTrialError
 
         while True:
-            # The storage is away, and the next may reach it; or others took this one for dead.
+            # The storage is unreachable and the next heartbeat may succeed, or others took this
+            # worker for dead.
             with suppress(*away(), UpdateFinishedTrialError):
                 self.storage.set_trial_system_attr(trial_id, HEARTBEAT, time.time())
             if done.wait(self._heartbeat):
                 return
 
     def requeue_dead(self) -> None:
-        """Queue again what workers were training that are dead: seen to be, or silent too long."""
+        """Queue the runs of dead workers again: dead processes, or no heartbeat for too long."""
         for trial in self.running():
-            # Another one may have seen it first, and has queued it then.
+            # Another worker may have queued it already.
             dead = _has_died(trial) or self._silence(trial) > self.grace
             if dead and self._change(trial, "FAIL"):
                 failures, deaths = (trial.user_attrs.get(name, 0) for name in (FAILURES, DEATHS))
@@ -246,16 +246,16 @@ class Queue:
                     self.retry(trial, counts, trial.intermediate_values)
 
     def _silence(self, trial: FrozenTrial) -> float:
-        """Seconds since this process has seen a new sign of life: clocks of machines differ."""
+        """Seconds since this process saw a new heartbeat, as clocks of machines differ."""
         sign, now = trial.system_attrs.get(HEARTBEAT), time.monotonic()
         if trial.number not in self._heard or self._heard[trial.number][0] != sign:
             self._heard[trial.number] = sign, now
         return now - self._heard[trial.number][1]
 
     def dead(self) -> set[int]:
-        """Numbers of the running trials whose workers are dead, as far as one look can tell.
+        """Numbers of the running trials whose workers seem to be dead at a single look.
 
-        Of other machines' workers that is what the clocks say: to be told, not to be acted on.
+        For workers on other machines this trusts their clocks: report it, do not act on it.
         """
         latest = time.time() - self.grace
         return {
@@ -266,13 +266,13 @@ class Queue:
 
 
 def _has_died(trial: FrozenTrial) -> bool:
-    """Whether a trial's worker is seen to be dead, as on this machine only it can be."""
+    """Whether a trial's worker is known to be dead, which only its own machine can tell."""
     owner = trial.user_attrs.get(OWNER)
     return owner is not None and owner != "" and Owner.parse(owner).is_dead()
 
 
 def open_study(name: str, storage: BaseStorage, fingerprint: str | None) -> Study:
-    """Open a study, or begin it.
+    """Open or create a study.
 
     Args:
         name: of the study.

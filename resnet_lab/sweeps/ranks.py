@@ -1,9 +1,9 @@
-"""Runs whose networks several processes train together, one a rank, started by a worker of a sweep.
+"""Multi-process runs of a sweep: a worker starts one process for each rank.
 
-They get the variables that torchrun sets, but not torchrun: between the worker and them it would
-hide the worker's death, kill after 30 seconds what still writes its checkpoint, and take seconds to
-import. Rank 0 reports to the study; all obey. They end with their worker, even with one that is
-killed, so that its run can be taken over.
+The processes get torchrun's variables but are started without it: torchrun would hide the worker's
+death, kill a process that still writes its checkpoint after 30 seconds, and take seconds to
+import. Rank 0 reports to the study and tells the others when to stop. The processes end with their
+worker, even if it is killed, so that its run can be taken over.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
     from resnet_lab.sweeps.job import Job
 
 MISTAKE = "resnet-lab: "
-"""Comes before the message of a user's mistake, the last thing that a process says then."""
+"""Prefix of a UserError's message, which is the last line that a process prints."""
 HELD = 3
-"""Exit code of a process whose run another one trains."""
+"""Exit code of a process whose run is locked by another one."""
 VARIABLE = "RESNET_LAB_TRIAL"
-"""Tells rank 0 where to report; in the environment, as a storage's URL may hold a password and
-command lines are seen by everybody."""
+"""Environment variable that tells rank 0 where to report. It is no flag, as a storage's URL may
+hold a password and command lines are public."""
 
 
 def train_in_ranks(job: Job, config: Config, trial: Trial) -> Path:
-    """Train a run in processes of its own and return its run directory.
+    """Train a run in several processes and return its run directory.
 
     Raises:
         RunHeld: another process trains it.
-        UserError: it needs more than one machine, or its processes say so.
-        RuntimeError: the processes failed; the message ends with their last words.
+        UserError: it needs more than one machine, or a process raised one.
+        RuntimeError: the processes failed; the message ends with their last output.
         KeyboardInterrupt: they were stopped before all of them had begun.
     """
     if config.trainer.nodes > 1:
@@ -89,7 +89,7 @@ def _free_port() -> int:
 
 
 def _run(command: Sequence[str], ranks: Sequence[dict[str, str]]) -> None:
-    """Run a command once in each of these environments, and raise what its processes say."""
+    """Run a command once in each of these environments, and raise the errors of its processes."""
     processes: list[subprocess.Popen[bytes]] = []
     with Interruption() as interruption, tempfile.TemporaryFile("w+") as words:
         try:
@@ -120,7 +120,7 @@ def _run(command: Sequence[str], ranks: Sequence[dict[str, str]]) -> None:
 
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]], interruption: Interruption) -> None:
-    """Wait until all have ended, or one has failed; hand on what asks this process to stop."""
+    """Wait until all have ended or one has failed; forward signals that stop this process."""
     asked = False
     while any(process.poll() is None for process in processes):
         if any(process.returncode for process in processes):

@@ -1,8 +1,8 @@
-"""Random and Bayesian search whose n-th draw depends on the seed, on n, and on results alone.
+"""Random and Bayesian search whose n-th draw depends only on the seed, n and earlier results.
 
-Optuna's samplers draw from one stream a process, so that who asked before changes what comes next.
-Here every slot has a stream of its own, of the search's seed and the slot's number: a random search
-is the same whatever the number of workers, and a Bayesian one repeats itself with one worker.
+Optuna's samplers draw from one random stream a process, so earlier draws change later ones. Here
+every slot has its own stream, seeded by the search's seed and the slot's number. A random search
+is the same for any number of workers, and a Bayesian one is reproducible with one worker.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def sampler(method: Literal["grid", "random", "bayes"], seed: int) -> BaseSampler:
-    """Make Optuna's sampler for a sweep's method: TPE for bayes, random ones else."""
+    """Make Optuna's sampler for a sweep's method: TPE for bayes, random otherwise."""
     from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
     def fresh(number: int) -> BaseSampler:
@@ -24,7 +24,7 @@ def sampler(method: Literal["grid", "random", "bayes"], seed: int) -> BaseSample
         return TPESampler(seed=stream) if method == "bayes" else RandomSampler(seed=stream)
 
     class Reseeded(BaseSampler):
-        """Another sampler, begun anew for every slot."""
+        """A wrapper that reseeds another sampler for every slot."""
 
         def __init__(self) -> None:
             self._inner: dict[int, BaseSampler] = {}
@@ -55,7 +55,7 @@ def sampler(method: Literal["grid", "random", "bayes"], seed: int) -> BaseSample
 
 
 def _stream(seed: int, number: int) -> int:
-    """A seed of its own for each slot, unlike those of neighbouring seeds."""
+    """The seed of a slot's stream; neighbouring search seeds give unrelated ones."""
     import numpy as np
 
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

@@ -1,6 +1,6 @@
-"""What a search was to do, and its trials, as its study's folder and its storage say.
+"""Definition and trials of a search, read from its study's folder and its storage.
 
-Beside run directories this is what analysis knows of searches.
+Analysis reads searches through this module and the run directories only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SEED = re.compile(r" seed (\d+)")
 
 @dataclass(frozen=True)
 class Range:
-    """Where a parameter was drawn from.
+    """Range that a parameter was drawn from.
 
     Attributes:
         text: in words, such as "0.003 to 1 (log)".
@@ -50,14 +50,14 @@ class Range:
 
 @dataclass(frozen=True)
 class Definition:
-    """What a search was to do.
+    """Definition of a search.
 
     Attributes:
         method: "random" or "bayes".
         metric: what it minimises, such as validation_error or plain-56/validation_loss.
         seed: of its draws.
         halving: whether it stopped runs early.
-        ranges: drawn parameter -> where from, in the file's order.
+        ranges: drawn parameter -> its range, in the file's order.
     """
 
     method: str
@@ -68,7 +68,7 @@ class Definition:
 
     @property
     def member(self) -> str | None:
-        """The network of a cohort that the metric names, if it does."""
+        """The network of a cohort that the metric names, if any."""
         return split_metric(self.metric)[0]
 
     @property
@@ -79,13 +79,13 @@ class Definition:
 
 @dataclass(frozen=True)
 class StoredTrial:
-    """A slot of a search as its storage has it.
+    """A slot of a search as stored.
 
     Attributes:
         number: of the slot, from 0.
         state: Optuna's: COMPLETE, PRUNED, FAIL, RUNNING or WAITING.
         run: name of its run directory; "" before it has one.
-        flags: what was drawn, as flags of `resnet-lab train`.
+        flags: drawn values, as flags of `resnet-lab train`.
     """
 
     number: int
@@ -101,13 +101,13 @@ class StoredTrial:
 
 
 def read_definition(folder: Path) -> Definition | None:
-    """Read what the search in a study's folder was to do; None where it is no search."""
+    """Read the definition of the search in a study's folder; None if it is no search."""
     text = read_study(folder).get("search") or _journal_fingerprint(folder / JOURNAL)
     return parse_fingerprint(text) if isinstance(text, str) else None
 
 
 def _journal_fingerprint(journal: Path) -> str | None:
-    """The fingerprint in a journal: among its first lines, as a study is begun with it."""
+    """The fingerprint in a journal, which is among the first lines."""
     try:
         with journal.open(encoding="utf-8") as lines:
             for _, line in zip(range(20), lines, strict=False):
@@ -133,7 +133,7 @@ def parse_fingerprint(text: str) -> Definition | None:
 
 
 def _range(text: str) -> Range | None:
-    """Read a distribution's representation; None of a constant."""
+    """Read a distribution's representation; None for a constant."""
     call = ast.parse(text, mode="eval").body
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
         raise ValueError("no distribution")
@@ -155,7 +155,7 @@ def _range(text: str) -> Range | None:
 
 
 def stored_trials(folder: Path, storage: str | None = None) -> list[StoredTrial]:
-    """Read a search's slots from its storage, in their order; none where it cannot be read.
+    """Read a search's slots from its storage, in order; empty if it cannot be read.
 
     Args:
         folder: the study's own.
@@ -176,7 +176,7 @@ def stored_trials(folder: Path, storage: str | None = None) -> list[StoredTrial]
 
 
 def _attempts(folder: Path, storage: str | None) -> dict[str, FrozenTrial]:
-    """The last attempt at each slot. A journal is only read here: nothing in it is mended."""
+    """The last attempt at each slot. A journal is read but not repaired here."""
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
@@ -206,7 +206,7 @@ def _of_study(storage: BaseStorage, study: str) -> dict[str, FrozenTrial]:
 
 
 def usual_storage() -> str | None:
-    """The storage that the environment names."""
+    """The storage named in the environment."""
     return os.environ.get(VARIABLE)
 
 
@@ -220,5 +220,5 @@ def read_settings(run: Path) -> dict[str, Any]:
 
 
 def as_flags(values: Mapping[str, Any]) -> str:
-    """Write drawn values as flags of `resnet-lab train` that a shell reads."""
+    """Write drawn values as flags of `resnet-lab train`, quoted for a shell."""
     return shlex.join(f"--{name}={as_flag(value)}" for name, value in values.items())

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from optuna.storages.journal import JournalFileSymlinkLock, JournalStorage
 
 JOURNAL = "study.journal"
-"""The storage of a study that has no other, in the study's folder."""
+"""File name of the default storage, in the study's folder."""
 VARIABLE = "RESNET_LAB_STORAGE"
-"""Environment variable that names the usual storage."""
+"""Environment variable that names the default storage."""
 PAUSES = (0.5, 1.0, 2.0, 5.0, *59 * (10.0,))
-"""Seconds between attempts to reach a storage that is away: ten minutes in all."""
+"""Seconds between attempts to reach an unreachable storage: ten minutes in all."""
 
 T = TypeVar("T")
 
 
 def open_storage(url: str | None, folder: Path) -> BaseStorage:
-    """Open, or make, the storage of studies.
+    """Open or create the storage of studies.
 
     Args:
         url: postgresql://USER@HOST/DATABASE, or the path of a journal file (*.journal) that all
@@ -42,7 +42,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         raise UserError("sweeps need Optuna: pip install optuna (resnet-lab train does without)")
     if url is None or url.endswith(".journal"):
         path = folder / JOURNAL if url is None else user_path(url)
-        # Absolute: a parser of configuration files changes directories while heartbeats write.
+        # Absolute: the configuration parser changes directories while heartbeats are written.
         return _open_journal(path.absolute())
     if url.startswith(("postgresql://", "postgresql+")):
         return _open_database(url)
@@ -59,11 +59,11 @@ def _open_database(url: str) -> RDBStorage:
 
     driver = url.replace("postgresql://", "postgresql+psycopg://", 1)
     problem: Exception | None = None
-    for _ in range(3):  # two that make the tables of an empty database at once
+    for _ in range(3):  # two processes may create the tables of an empty database at once
         try:
             return RDBStorage(driver, engine_kwargs={"pool_pre_ping": True})
         except (ValueError, TypeError):
-            # Its message may hold a piece of the password: what stands where a port should.
+            # The message may contain part of the password, mistaken for the port.
             raise UserError(
                 f"storage '{without_secrets(url)}' is no URL that SQLAlchemy reads: a password "
                 "with other signs than letters and digits must be percent-encoded"
@@ -87,7 +87,7 @@ def close(storage: Any) -> None:
 
 
 def patiently(act: Callable[[], T]) -> T:
-    """Do what needs the storage, and wait for it for ten minutes if it is away."""
+    """Call `act`, retrying for ten minutes while the storage is unreachable."""
     for pause in PAUSES:
         try:
             return act()
@@ -97,7 +97,7 @@ def patiently(act: Callable[[], T]) -> T:
 
 
 def away() -> tuple[type[Exception], ...]:
-    """The exceptions that say that a database is away, such as one that restarts."""
+    """Exceptions of an unreachable database, such as one that restarts."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -126,9 +126,9 @@ def _open_journal(path: Path) -> JournalStorage:
 
 
 def _mend(path: Path, lock: JournalFileSymlinkLock) -> None:
-    """Cut off a last line that was not written to its end: what is added to it would be lost.
+    """Cut off an incomplete last line, as anything appended to it would be lost.
 
-    Whoever writes holds the lock, so that no line is being written meanwhile.
+    Writers hold the lock, so no line is being written meanwhile.
 
     Raises:
         ValueError: the file is no journal, and is left as it is.
@@ -152,14 +152,14 @@ def _mend(path: Path, lock: JournalFileSymlinkLock) -> None:
 
 
 def without_secrets(url: str) -> str:
-    """A storage's URL as it may be shown: no password, and no parameters, which may hold one.
+    """A storage's URL without its password, and without parameters, which may hold one.
 
-    Without a scheme all before the last @ is left out, as any of it may be a password.
+    Without a scheme everything before the last @ is removed, as any of it may be a password.
     """
     place, _, _ = url.partition("?")
     scheme, separator, rest = place.partition("://")
     if not separator:
         return place.rpartition("@")[2]
     user, at, host = rest.rpartition("@")
-    host = re.sub(r":(?!\d+(/|$))[^/]*", "", host)  # no port, so perhaps a piece of a password
+    host = re.sub(r":(?!\d+(/|$))[^/]*", "", host)  # no port, so perhaps part of a password
     return f"{scheme}{separator}{user.split(':')[0]}{at}{host}"

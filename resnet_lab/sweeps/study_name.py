@@ -1,4 +1,4 @@
-"""What a study is called in a storage: in one that many share a file's name alone would collide."""
+"""Name of a study in a storage: in a shared storage, a file's name alone would collide."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from resnet_lab.sweeps.job import Job
 
 FILE = "study.json"
-"""Says in a study's folder what the study is called in which storage, and what it searches."""
+"""File in a study's folder with the study's name, its storage and a search's fingerprint."""
 
 
 def shared_name(storage: BaseStorage, job: Job) -> str:
@@ -70,7 +70,7 @@ def _begun(storage: BaseStorage, name: str) -> int | None:
 
 
 def read_study(folder: Path) -> dict[str, Any]:
-    """What the study's folder says; nothing where it says nothing."""
+    """Read the study's record in its folder; empty if there is none."""
     try:
         found = load_json(read_text(folder / FILE))
     except (OSError, ValueError):
@@ -79,12 +79,12 @@ def read_study(folder: Path) -> dict[str, Any]:
 
 
 def note_study(folder: Path, name: str, storage: str | None, fingerprint: str | None) -> None:
-    """Write into the study's folder where its study is kept, and what a search searches.
+    """Write a study's name and storage, and a search's fingerprint, into its folder.
 
     Args:
         folder: the study's own.
         name: of the study in its storage.
-        storage: as it may be shown, without secrets; None: the journal in the folder.
+        storage: URL without secrets; None: the journal in the folder.
         fingerprint: of a search; None for a grid.
     """
     content = {"study": name, "storage": storage, "search": fingerprint}

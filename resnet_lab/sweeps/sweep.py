@@ -1,4 +1,4 @@
-"""A sweep: which runs make a study, and how a search among them goes."""
+"""A sweep: the runs of a study, and how a search chooses them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 MOST_RUNS = 10_000
-"""Runs of a study: each is parsed before the first is trained."""
+"""Most runs of a study, as each is parsed before the first is trained."""
 METRICS = ("validation_error", "validation_loss", "validation_top5_error")
-"""What may choose between runs. Test numbers never do."""
+"""Metrics that may choose between runs. Test numbers never do."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a search minimises: a number of the last step, of one network.
+    """Metric that a search minimises: a number of one network at the last step.
 
     Attributes:
-        name: one of METRICS; of a cohort's member with its name before, as W&B has it:
+        name: one of METRICS; for a member of a cohort prefixed with its name, as in W&B:
             "plain-56/validation_error".
-        target: no further run begins once one has reached this; None: none.
+        target: no further run begins once one has reached this; None: no target.
     """
 
     name: str = METRICS[0]
@@ -35,10 +35,10 @@ class Metric:
 
 @dataclass(frozen=True)
 class Hyperband:
-    """Early termination as W&B has it: one bracket of successive halving.
+    """Early termination as in W&B: one bracket of successive halving.
 
-    A run goes on past the evaluations `first`, `first` * eta, `first` * eta^2, ... (counted from 1)
-    only if it is among the best 1/eta of those that have come as far.
+    A run continues past evaluation `first`, `first` * eta, `first` * eta^2, ... (counted from 1)
+    only if it is among the best 1/eta of the runs that have reached it.
     """
 
     first: int
@@ -53,11 +53,11 @@ class Sweep:
         name: of the study: the file's `name`, or the file name without its ending.
         method: "grid", or a search: "random" or "bayes".
         parameters: flag of `resnet-lab train` -> its values.
-        metric: what a search minimises.
+        metric: to minimise.
         early_terminate: how runs are stopped early; None: they are not.
         run_cap: the number of runs of a search; at most so many of a grid.
         content: the file as it was read, for W&B.
-        remarks: what the user should know of the file's values before anything runs.
+        remarks: notes to the user on the file's values.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Sweep:
 
     @property
     def chooses(self) -> bool:
-        """Whether results decide which runs there are, or how long they go on."""
+        """Whether results decide which runs there are, or how long they train."""
         return self.searches or self.early_terminate is not None
 
     @property
@@ -97,7 +97,7 @@ class Sweep:
         return itertools.islice(points, self.run_cap)
 
     def corners(self) -> Iterator[list[str]]:
-        """Flags that between them hold every extreme value of every parameter."""
+        """Flags that together contain every extreme value of every parameter."""
         extremes = {name: values.extremes() for name, values in self.parameters.items()}
         for number in range(max(map(len, extremes.values()))):
             yield flags({name: each[number % len(each)] for name, each in extremes.items()})
@@ -107,12 +107,12 @@ class Sweep:
         return flags({name: values.draw(trial, name) for name, values in self.parameters.items()})
 
     def varied(self, drawn: list[str]) -> list[str]:
-        """Those of a run's flags that are not the same in every run."""
+        """A run's flags that differ between runs."""
         constant = {name for name, values in self.parameters.items() if len(values.extremes()) == 1}
         return [flag for flag in drawn if flag[2:].split("=")[0] not in constant]
 
     def fingerprint(self) -> str:
-        """What must not change while a search goes on, as text, but for the command's flags."""
+        """Text of the settings that a resumed search must not change, without command flags."""
         kept = {name: repr(values) for name, values in self.parameters.items()}
         return json.dumps([self.method, self.metric.name, repr(self.early_terminate), kept])
 

@@ -1,7 +1,7 @@
-"""Sweep files: W&B's own format, whose parameters are flags of `resnet-lab train`.
+"""Sweep files in W&B's own format, whose parameters are flags of `resnet-lab train`.
 
-W&B's client ships no schema of it, its server checks it; pydantic's messages know no way out. So
-the checks are here.
+The checks are written out here: W&B's client ships no schema (its server checks files), and
+pydantic's messages suggest no fix.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ NOT_HERE = {
     "metrics": "a search goes by one metric: give metric: {name: validation_error}",
     **dict.fromkeys(("job", "image_uri", "launch"), _LAUNCH),
 }
-"""Keys that W&B takes and no engine here can follow, and why."""
+"""Keys of W&B that no engine here supports, and why."""
 METHODS = ("grid", "random", "bayes")
 MOST_EVALUATIONS = 10**9
 SEEDS = ("seed", "data.split_seed")
-"""Parameters that are luck: of the run, and of which images are held out."""
+"""Parameters that change only luck: the run's seed, and that of the validation split."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -83,9 +83,9 @@ def read_sweep(path: Path) -> Sweep:
 
 
 def _with_parts(path: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """A sweep's content with absolute paths of the files of parts, which lie beside its file.
+    """Make paths of files of parts absolute: they are relative to the sweep file.
 
-    Those that every run has are loaded, as networks may be named in the sweep itself.
+    Files of parts that every run has are loaded, as the sweep may name their networks.
     """
     parameters = content["parameters"]
     entry = parameters.get("parts") if isinstance(parameters, dict) else None
@@ -116,7 +116,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _meant(path: Path) -> str:
-    """What was meant by a path that cannot be read as a file."""
+    """A suggestion for a path that cannot be read as a file."""
     if (path / "config.yaml").is_file():
         return f"; a run is trained, or continued, by {_train_command(path / 'config.yaml')}"
     if path.is_dir():
@@ -157,7 +157,7 @@ def _check_keys(content: Mapping[str, Any]) -> None:
 
 
 def _parameters(content: Any) -> tuple[dict[str, Distribution], list[str]]:
-    """Flag -> values, and remarks on them; no flag is there twice, however it is written."""
+    """Flag -> values, and remarks on them; refuses a flag given twice, in any spelling."""
     found: dict[str, Distribution] = {}
     spelled: dict[str, str] = {}
     remarks: list[str] = []
@@ -178,7 +178,7 @@ def _parameters(content: Any) -> tuple[dict[str, Distribution], list[str]]:
 def _flatten(
     parameters: Any, prefix: str = "", levels: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield (flag, how the file writes it, its entry); nested parameters are joined by dots."""
+    """Yield (flag, its spelling in the file, its entry); nested parameters are joined by dots."""
     if not isinstance(parameters, dict) or not parameters:
         raise UserError(f"parameters{prefix and ' of ' + prefix[:-1]}: give names with values")
     for name, entry in parameters.items():
@@ -195,7 +195,7 @@ def _flatten(
 
 
 def _as_entry(value: Any) -> str:
-    """How a value that stands alone is to be written; a list may be many values, or one."""
+    """How to write a bare value as an entry; a list may be many values, or one."""
     text = json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
         return f"{{values: {text}}}, or {{value: {text}}} where the list is one value"
@@ -278,7 +278,7 @@ def _check_grid(sweep: Sweep) -> None:
 
 
 def _check_seeds(path: Path, sweep: Sweep) -> None:
-    """Raise UserError for a search that would choose a lucky seed."""
+    """Raise UserError for a search over seeds, which would choose a lucky one."""
     for name in SEEDS:
         drawn = sweep.parameters.get(name)
         if drawn is not None and len(drawn.extremes()) > 1:

@@ -1,8 +1,8 @@
-"""`--engine wandb`: a sweep in the hands of the W&B server, worked on by the real `wandb agent`.
+"""`--engine wandb`: the W&B server hands out a sweep's points to real `wandb agent` processes.
 
-The client starts and feeds each run. Here is what it cannot do: remember the sweep of a study, hand
-out lost points again (the server hands out each once), start several agents, bring signals to all
-that they have started, and say how the sweep stands (an agent ends with 0 whatever failed).
+The client starts each run. This module adds what it lacks: remember a study's sweep, train lost
+points again (the server hands out each once), start several agents, forward signals to all their
+processes, and report the outcome (an agent exits with 0 even if runs failed).
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ MEMORY = "wandb_sweep.json"
 LOGS = "logs"
 COMMAND = ("resnet-lab", "train", "--tracking=wandb", "${args}")
 PATIENCE = "600"
-"""Seconds that a run has to end cleanly once W&B stops it: it may be in the midst of evaluating."""
+"""Seconds that a run has to end cleanly once W&B stops it: it may be evaluating."""
 MOMENT = 0.1
-"""Seconds between two looks at what has ended and at signals."""
+"""Seconds between two checks for ended processes and signals."""
 
 Job = tuple[Sequence[str], Mapping[str, str]]
 """A command, and variables of its environment."""
@@ -46,14 +46,14 @@ Job = tuple[Sequence[str], Mapping[str, str]]
 
 @dataclass(frozen=True)
 class AgentsOutcome:
-    """How a W&B sweep stands when this machine's agents have ended.
+    """Outcome of a W&B sweep when this machine's agents have ended.
 
     Attributes:
         sweep: entity/project/id.
-        finished: runs of the sweep that are done, wherever they were trained.
+        finished: number of finished runs of the sweep, on any machine.
         failed: (name, state in W&B) of runs that failed, crashed or were killed.
         interrupted: whether this machine was stopped before the end of the sweep.
-        diverged: how many of those finished have a network that diverged.
+        diverged: how many finished runs have a network that diverged.
         reasons: why runs failed, by name.
     """
 
@@ -66,7 +66,7 @@ class AgentsOutcome:
 
     @property
     def exit_code(self) -> int:
-        """0 if nothing failed and nobody interrupted it."""
+        """0 if nothing failed or was interrupted."""
         return int(bool(self.failed) or self.interrupted)
 
 
@@ -79,18 +79,18 @@ def run_agents(
     study: Path,
     place: Mapping[str, str] | None = None,
 ) -> AgentsOutcome:
-    """Create a sweep, or go on with the one that the study remembers, and work on it.
+    """Create a sweep, or resume the one that the study remembers, and train its runs.
 
-    Points whose run failed, died or was cut off here are trained first. What the processes print
+    Points whose run failed, died or was killed here are trained first. Output of the processes
     goes to logs/ in the study.
 
     Args:
         content: of the sweep file.
         workers: agents at the same time.
-        count: train at most this many runs now; None: all that the server hands out.
+        count: most runs to train now; None: all that the server hands out.
         flags: of `resnet-lab train`, for every run.
         study: folder of the runs; wandb_sweep.json there remembers the sweep.
-        place: entity and project of a new sweep, where they are not the file's.
+        place: entity and project of a new sweep, if the file names none.
 
     Raises:
         UserError: W&B cannot be used, or refuses the sweep.
@@ -108,7 +108,7 @@ def run_agents(
         again = _points_again(handed, study, stopped)[:count]
         there = _interrupted(study) - {point.run for point in again}
 
-        def note_stopped() -> None:  # interrupted, but not by this command: somebody wanted it
+        def note_stopped() -> None:  # interrupted on purpose, not by this command
             stopped.update(_interrupted(study) - there)
 
         crew = _Crew(study, interruption, note_stopped)
@@ -131,11 +131,11 @@ def resume_points(
     """Train the points of a sweep that have no finished run, each in its own W&B run.
 
     Args:
-        handed: the sweep, as the server has it.
+        handed: the sweep on the server.
         workers: runs at the same time.
-        count: train at most this many; None: all.
-        flags: of `resnet-lab train`, for every run, stronger than the sweep's.
-        study: folder whose logs/ gets what the processes print.
+        count: most points to train; None: all.
+        flags: of `resnet-lab train`, for every run; they override the sweep's.
+        study: folder whose logs/ gets the processes' output.
 
     Raises:
         UserError: W&B cannot be used, or has another command than that of this project.
@@ -152,7 +152,7 @@ def resume_points(
 
 
 def check_online() -> None:
-    """Raise UserError unless W&B can be used, and over the network."""
+    """Raise UserError unless W&B can be used online."""
     mode = connect()
     if mode != "online":
         raise UserError(f"a W&B sweep needs the server, but W&B is {mode}: unset WANDB_MODE")
@@ -170,11 +170,11 @@ def _check(workers: int, count: int | None) -> None:
 
 
 def _recall(study: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """What the study remembers of the sweep with this content; else of a new one.
+    """Read the study's record of the sweep with this content, or make a new one.
 
-    "stopped" holds W&B runs that were interrupted on purpose and are not to be continued. Files of
-    earlier versions name the run directories that are ("waiting") or, of a command that was killed,
-    those that are not ("at_rest").
+    "stopped" holds W&B runs that were interrupted on purpose and must not be continued. Files of
+    earlier versions name the run directories to continue ("waiting") or, after a killed command,
+    those not to continue ("at_rest").
     """
     file, content = study / MEMORY, json.loads(json.dumps(content))
     if file.exists():
@@ -248,7 +248,7 @@ def _points_again(handed: HandedOut, study: Path, stopped: set[str]) -> list[Poi
 
 
 def _shares(count: int | None, workers: int) -> list[int | None]:
-    """Runs of each agent, as even as can be; agents without any are left out."""
+    """Numbers of runs for the agents, as even as possible; agents without any are left out."""
     if count is None:
         return [None] * workers
     return [count // workers + (i < count % workers) for i in range(min(workers, count))]
@@ -260,19 +260,19 @@ def _agent(sweep: str, count: int | None) -> Job:
 
 
 def _train(point: Point, handed: HandedOut, study: Path, flags: Sequence[str] = ()) -> Job:
-    """Train a point as an agent would, in the W&B run that it has."""
+    """The job that trains a point as an agent would, in its own W&B run."""
     return handed.command(point, flags), handed.environment(point, study / LOGS)
 
 
 @dataclass
 class _Crew:
-    """Processes that work on the sweep; an interruption of this one is passed on to all of them.
+    """Processes that train the sweep; an interruption of this process is forwarded to them.
 
     Attributes:
-        study: whose logs/ gets what they print.
+        study: folder whose logs/ gets their output.
         interruption: of this process.
-        when_interrupted: called before they hear of it.
-        told: whether they have.
+        when_interrupted: called before the interruption is forwarded.
+        told: whether it was forwarded.
     """
 
     study: Path
@@ -284,7 +284,7 @@ class _Crew:
         """Run jobs, `workers` at a time; each writes to a log named by its key.
 
         Returns:
-            The keys of those that ended by themselves with an error, or were killed.
+            The keys of jobs that ended by themselves with an error, or were killed.
         """
         waiting, failed = list(jobs), []
         alive: dict[str, subprocess.Popen[bytes]] = {}
@@ -321,7 +321,7 @@ class _Crew:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # Ctrl-C comes from here alone, and so once
+                start_new_session=True,  # so that Ctrl-C reaches it once, from here
             )
 
 
@@ -331,7 +331,7 @@ def _interrupt(processes: Iterable[subprocess.Popen[bytes]]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, such that agents find this installation and are on their own."""
+    """Environment of the agents: this process's, without its W&B run, with this installation."""
     ours = {"WANDB_SERVICE", "WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     path = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
@@ -342,7 +342,7 @@ def _environment() -> dict[str, str]:
 def _outcome(
     sweep: str, study: Path, cut_short: Container[str], *, interrupted: bool
 ) -> AgentsOutcome:
-    """How all runs of the sweep stand on the server, and those that died here without a word."""
+    """Outcome of all runs on the server, and of runs that died here without reporting."""
     here = _runs(study)
     finished, failed, lost, reasons = 0, [], 0, {}
     for point in handed_out(sweep).points:

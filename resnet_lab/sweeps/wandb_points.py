@@ -1,7 +1,7 @@
-"""Points that the server of a W&B sweep has handed out: how they stand, and training them again.
+"""Points that a W&B sweep's server has handed out: their states, and training them again.
 
-The server hands a point out once. One whose run failed before it began, or died, is not given to
-any agent again: here it is found, with the reason, and trained in its own W&B run.
+The server hands each point out once. If a point's run fails before it begins, or dies, no agent
+gets it again. This module finds such points, with the reason, to train them in their own W&B runs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import wandb
 
 LOST = ("failed", "crashed", "killed", "preempted", "preempting")
-"""States in W&B of runs that did not come to their end; one that diverged says so beside."""
+"""States in W&B of runs that did not finish; a diverged run also has a key in its summary."""
 BEGINNING = timedelta(minutes=5)
-"""How long a run may take from being handed out until it shows itself: W&B's own patience."""
+"""Longest time from handing a run out to its first report, as in W&B itself."""
 UNSAID = {
     "failed": "it ended with an error that it could not send",
     "crashed": "its process ended without a word",
@@ -31,19 +31,19 @@ UNSAID = {
     "pending": "it was handed out and has not begun: its process could not start, perhaps",
     "running": "it is being trained",
 }
-"""Reasons that nobody has given, by the run's state."""
+"""Default reasons, by the run's state."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a sweep, as the server has it.
+    """One point of a sweep on the server.
 
     Attributes:
         run: id of its W&B run.
         name: of the run.
         state: of the run in W&B.
         ended: "finished", "diverged", "interrupted", "lost", or "running" while it is trained.
-        reason: why it has no finished run, as far as anybody said.
+        reason: why it has no finished run, as far as known.
         settings: the sweep's parameters with the point's values; None where they are not known.
     """
 
@@ -56,19 +56,19 @@ class Point:
 
     @property
     def is_done(self) -> bool:
-        """Whether it has a run that came to its end, well or not."""
+        """Whether its run has ended, finished or diverged."""
         return self.ended in ("finished", DIVERGED)
 
 
 @dataclass(frozen=True)
 class HandedOut:
-    """What the server has of a sweep.
+    """State of a sweep on the server.
 
     Attributes:
         sweep: entity/project/id.
         content: the sweep file.
         points: those handed out, oldest first.
-        expected: how many points there are in all, where the server knows it.
+        expected: number of all points, if the server knows it.
     """
 
     sweep: str
@@ -81,29 +81,29 @@ class HandedOut:
         return [point for point in self.points if not point.is_done]
 
     def to_train(self) -> list[Point]:
-        """Those of them that nobody trains now and that can be trained again.
+        """Unfinished points that are not being trained and can be trained again.
 
-        Where the sweep stops runs early, one that was interrupted was stopped on purpose.
+        If the sweep stops runs early, an interrupted run was stopped on purpose.
         """
         wanted = ["lost"] if self.content.get("early_terminate") else ["lost", "interrupted"]
         return [one for one in self.points if one.ended in wanted and one.settings is not None]
 
     def command(self, point: Point, flags: Sequence[str] = ()) -> list[str]:
-        """The command that an agent would run for a point, with flags stronger than the sweep's.
+        """The command that an agent would run for a point, with flags that override the sweep's.
 
         Raises:
-            UserError: it hands the point's values over by a file, which only an agent writes.
+            UserError: the command passes the point's values by a file, which only an agent writes.
         """
         program = str(self.content.get("program", "resnet-lab"))
         assert point.settings is not None
         return [*agents_command(self.content.get("command"), program, point.settings), *flags]
 
     def environment(self, point: Point, folder: Path) -> dict[str, str]:
-        """Variables by which an agent tells a process which point it trains.
+        """Environment variables by which an agent tells a process which point it trains.
 
         Args:
             point: to be trained.
-            folder: where the file of the point's values is written, which the client reads.
+            folder: for the file of the point's values, which the client reads.
         """
         assert point.settings is not None
         entity, project, name = parts_of(self.sweep)
@@ -125,7 +125,7 @@ def handed_out(sweep: str) -> HandedOut:
         sweep: entity/project/id.
 
     Raises:
-        UserError: it is no name of a sweep, there is none, or the server does not answer.
+        UserError: the name is invalid, there is no such sweep, or the server does not answer.
     """
     entity, project, name = parts_of(sweep)
     import wandb
@@ -142,7 +142,7 @@ def handed_out(sweep: str) -> HandedOut:
 
 
 def parts_of(sweep: str) -> tuple[str, str, str]:
-    """Entity, project and id in the name of a sweep; UserError where it is none."""
+    """Entity, project and id in the name of a sweep; UserError for an invalid name."""
     parts = sweep.split("/")
     if len(parts) != 3 or not all(parts):
         raise UserError(
@@ -184,7 +184,7 @@ def _is_old(run: wandb.apis.public.Run) -> bool:
 
 
 def _settings(parameters: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Each parameter with the value that the run's configuration has for it."""
+    """Each parameter with its value in the run's configuration."""
     try:
         return dict(_picked(parameters, config))
     except (KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""One worker of a sweep: it takes runs from the queue and trains them until none is left."""
+"""A sweep's worker: take runs from the queue and train them until none is left."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 Tell = Callable[[str, str, str], None]
-"""Told of what happens: (kind, run, detail); kinds are begun, finished, stopped, interrupted,
-failed, left, when another process trains the run, and refused, when the user has to act first: the
-first run cannot begin by a mistake, or the journal's disk is full."""
+"""Callback for events: (kind, run, detail). Kinds are begun, finished, stopped, interrupted,
+failed, left (another process trains the run) and refused (the user has to act first: the first run
+cannot begin, or the journal's disk is full)."""
 Tickets: TypeAlias = "threading.Semaphore | synchronize.Semaphore"
 """How many more runs may begin, over all workers."""
 LONGEST_PAUSE = 60.0
-"""Seconds after which a run that another process trains is looked at again, at the latest."""
+"""Most seconds between two attempts at a run that another process trains."""
 
 
 class _Stopped(Exception):
-    """The worker is to end: it was interrupted, or the user has to act first."""
+    """The worker must end: it was interrupted, or the user has to act first."""
 
 
 class _Left:
-    """Slots that are not taken: what the sweep no longer wants, and what other processes train.
+    """Slots to skip: those that the sweep no longer wants or that other processes train.
 
-    The latter are left to them for a second, and longer each time.
+    The latter are skipped for a second, and longer each time.
     """
 
     def __init__(self, job: Job) -> None:
@@ -69,12 +69,12 @@ class _Left:
 
 
 def run_worker(job: Job, tell: Tell, tickets: Tickets | None = None) -> None:
-    """Train runs until none waits, none is left to fear for, or the worker is interrupted.
+    """Train runs until none waits and no other worker's may return, or until interrupted.
 
     Args:
         job: of the sweep.
-        tell: hears of each run.
-        tickets: of the whole command; None: as many runs as there are.
+        tell: called for each run's events.
+        tickets: shared by the whole command; None: no limit.
     """
     with (
         Interruption() as interruption,
@@ -114,9 +114,9 @@ class _Worker:
         return trial is not None
 
     def next_trial(self) -> Trial | None:
-        """Take a waiting run. Where others still train, stay long enough to see one of them die.
+        """Take a waiting run. While others train, wait long enough to notice a dead worker.
 
-        Runs that are left to other processes are waited for as long as it takes.
+        Waits without limit for runs that other processes train.
         """
         deadline = time.monotonic() + self.queue.grace + 1
         while not self.interruption.requested:
@@ -134,7 +134,7 @@ class _Worker:
         return None
 
     def train(self, trial: Trial) -> bool:
-        """Train a run; False when another process does."""
+        """Train a run; False if another process trains it."""
         name = f"trial {trial.number}"
         try:
             config = patiently(lambda: self.job.config(trial))
@@ -165,7 +165,7 @@ class _Worker:
         return True
 
     def run(self, config: Config, trial: Trial) -> Path:
-        """Train here, or, where several processes train together, in processes of their own."""
+        """Train in this process, or start the processes of a multi-process run."""
         if config.trainer.processes > 1:
             from resnet_lab.sweeps.ranks import train_in_ranks
 
@@ -176,7 +176,7 @@ class _Worker:
         return self.job.train(config, judge)
 
     def check_measured(self, info: Mapping[str, Any]) -> None:
-        """Raise UserError where runs are compared by a number that a finished run does not have."""
+        """Raise UserError if a finished run lacks the number by which runs are compared."""
         sweep = self.job.sweep
         wanted = split_metric(sweep.metric.name)[1]
         compares = sweep.compares and info["status"] == "finished"
@@ -187,7 +187,7 @@ class _Worker:
             )
 
     def conclude(self, trial: Trial, info: Mapping[str, Any]) -> None:
-        """Write down how a run has ended, and say it."""
+        """Record and report how a run has ended."""
         name, status, metric = info["name"], info["status"], self.job.sweep.metric.name
         if status == "finished":
             self.queue.note(trial, RESULTS, results(info, metric))
@@ -202,9 +202,9 @@ class _Worker:
             raise _Stopped
 
     def failed(self, trial: Trial, name: str, error: Exception) -> None:
-        """Write down what went wrong; try again if that is wanted.
+        """Record an error, and queue the run again if retries are left.
 
-        Before the command has trained anything, a mistake of the user's is no failure: it is said.
+        Before the command has trained anything, a user's mistake is reported, not counted.
         """
         if isinstance(error, UserError) and not self.others_train(trial):
             self.queue.put_back(trial)
@@ -222,8 +222,7 @@ class _Worker:
     def others_train(self, mine: Trial) -> bool:
         """Whether another run is being trained, or has been since this command began.
 
-        A run that a worker has taken counts once it has a directory: its worker may be about to
-        find the same mistake.
+        A run counts once it has a directory: until then its worker may find the same mistake.
         """
         trials = self.queue.attempts().values()
         ended = [trial.datetime_complete for trial in trials if trial.value is not None]
@@ -234,7 +233,7 @@ class _Worker:
 
 
 def target_reached(job: Job, queue: Queue) -> bool:
-    """Whether a run has come down to the metric's target, so that no further one is needed."""
+    """Whether a run has reached the metric's target, so that no further run is needed."""
     target = job.sweep.metric.target
     if target is None:
         return False
@@ -243,6 +242,6 @@ def target_reached(job: Job, queue: Queue) -> bool:
 
 
 def use_devices(devices: Sequence[str]) -> None:
-    """Let this process see these GPUs only; none given: as it is."""
+    """Make only these GPUs visible to this process; with none given, change nothing."""
     if devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)

@@ -1,4 +1,4 @@
-"""What differs when a W&B sweep agent has started this process."""
+"""Behaviour of a run that a W&B sweep agent has started."""
 
 from __future__ import annotations
 
@@ -27,25 +27,24 @@ def under_agent() -> bool:
 
 
 def may_end_early() -> bool:
-    """Whether this process may end before its run has begun, as there is nothing to keep of it.
+    """Whether this process may exit before its run has begun, as there is nothing to save.
 
-    Under an agent it may not: W&B hands out no point twice, so that one which is interrupted must
-    show itself first to be continued. Nor may one of several processes that train together, which
-    the first would wait for.
+    Under an agent it may not: W&B hands out no point twice, so an interrupted run must first
+    register to be continued. Nor may one rank of several: rank 0 would wait for it.
     """
     return is_first_process() and not under_agent()
 
 
 def agents_choice() -> dict[str, str]:
-    """Ids of the W&B run that the agent has ready for this process, and of its sweep."""
+    """Ids of the W&B run that the agent assigned to this process, and of its sweep."""
     names = {"run_id": "WANDB_RUN_ID", "sweep": "WANDB_SWEEP_ID"}
     return {key: os.environ[name] for key, name in names.items()} if under_agent() else {}
 
 
 def in_the_sweeps_place(config: Config) -> Config:
-    """The configuration with the entity and project that a sweep's runs have in any case.
+    """The configuration with the entity and project of the sweep, where its runs always go.
 
-    So the saved configuration says where the run is, and continues it there without an agent.
+    The saved configuration then names the run's place, and resumes it there without an agent.
     """
     entity, project = (os.environ.get(name) for name in PLACE)
     if not (under_agent() and entity and project):
@@ -60,10 +59,10 @@ def in_the_sweeps_place(config: Config) -> Config:
 
 
 def without_swept(config: dict[str, Any]) -> dict[str, Any]:
-    """A nested configuration without the settings that the sweep has given by dotted names.
+    """A nested configuration without the settings that the sweep gave by dotted names.
 
-    W&B has "recipe.lr" of the sweep already, where its search looks for it, and would list the
-    "lr" in "recipe" under the same name beside it.
+    W&B already has the sweep's "recipe.lr", which its search reads, and would list the "lr" in
+    "recipe" a second time under the same name.
     """
     swept = _swept() if under_agent() else ()
     return _without(config, {name for name in swept if "." in name})
@@ -78,7 +77,7 @@ def _without(config: Mapping[str, Any], names: Collection[str], prefix: str = ""
 
 
 def _swept() -> list[str]:
-    """Names of the parameters of this process's point, as the agent has left them in a file."""
+    """Names of the parameters of this process's point, from the agent's file."""
     try:
         found = load_yaml(read_text(Path(os.environ["WANDB_SWEEP_PARAM_PATH"])))
         return [str(name) for name in found]
@@ -87,7 +86,7 @@ def _swept() -> list[str]:
 
 
 def metric_of_sweep() -> str | None:
-    """The metric of this process's sweep, as the server has it; None where nobody says."""
+    """The metric of this process's sweep on the server; None if unknown."""
     place = [os.environ.get(name) for name in (*PLACE, "WANDB_SWEEP_ID")]
     if not (under_agent() and all(place)):
         return None
@@ -101,7 +100,7 @@ def metric_of_sweep() -> str | None:
 
 
 def not_tracked(config: Config) -> str | None:
-    """What to say of settings of W&B in a run that is not tracked; None where there are none."""
+    """A note on W&B settings of an untracked run; None if it has none."""
     if config.tracking != "none" or config.wandb == WandbConfig():
         return None
     names = [one.name for one in fields(WandbConfig)]
@@ -111,16 +110,16 @@ def not_tracked(config: Config) -> str | None:
 
 
 def report_failure(message: str, *, of_machine: bool = False) -> None:
-    """Let the sweep hear that its point cannot be trained; outside a sweep do nothing.
+    """Report to the sweep that its point cannot be trained; outside a sweep do nothing.
 
-    A process that ends before it has shown itself to W&B leaves a point without any outcome there.
-    This one shows itself, says why, and counts as failed. Where every other point would fail here
-    as well, W&B is to hand the point out again, elsewhere or later, and the agent that would ask
-    for the next one is ended.
+    A process that ends before it registers with W&B leaves a point without an outcome. This one
+    registers, gives the reason, and counts as failed. If every other point would fail here too,
+    W&B is asked to hand the point out again, elsewhere or later, and the agent is ended before it
+    asks for the next one.
 
     Args:
-        message: why.
-        of_machine: whether the reason lies in this machine: data or packages that are missing.
+        message: the reason.
+        of_machine: whether this machine is the cause: data or packages are missing.
     """
     if not (under_agent() and is_first_process()):
         return
@@ -128,7 +127,7 @@ def report_failure(message: str, *, of_machine: bool = False) -> None:
 
     session = Session.last
     if session is not None and session.over:
-        return  # the run has begun, and has told its end itself
+        return  # the run has begun, and has reported its end itself
     agent = agent_above() if of_machine else None
     try:
         session = session or Session.open({})
@@ -136,21 +135,21 @@ def report_failure(message: str, *, of_machine: bool = False) -> None:
             session.give_back()
         session.summarise({"status": "failed", "error": message})
         session.finish(exit_code=1)
-    except Exception as error:  # the message itself must come through in any case
+    except Exception as error:  # the caller must still print the message
         warnings.warn(f"W&B could not be told of the failure: {error}", stacklevel=2)
     if agent is not None:
         _end(agent)
 
 
 def agent_above() -> int | None:
-    """Process id of the `wandb agent` that has started this one; None where there is none."""
+    """Process id of the `wandb agent` that started this process; None if there is none."""
     parent = os.getppid()
     words = [Path(word).name for word in _command_line(parent)]
     return parent if ("wandb", "agent") in pairwise(words) else None
 
 
 def _command_line(process: int) -> list[str]:
-    """Words of a process's command line; none where the system does not say."""
+    """Words of a process's command line; empty if unknown."""
     try:
         return Path(f"/proc/{process}/cmdline").read_text().split("\0")
     except (OSError, ValueError):
@@ -170,5 +169,5 @@ def _end(agent: int) -> None:
     )
     with contextlib.suppress(ValueError):  # not the main thread: no handlers here
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # --forward-signals hands it on to this process
+            signal.signal(number, signal.SIG_IGN)  # --forward-signals sends it back to this process
     os.kill(agent, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The mirror's place in the training: after the recorder, the logger and the checkpoints."""
+"""Callback of the mirror, which runs after the recorder, the logger and the checkpoints."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from resnet_lab.tracking.mirror import Mirror
 
 
 class MirrorCallback(pl.Callback):
-    """Give the mirror each row as soon as it is complete.
+    """Pass each row to the mirror as soon as it is complete.
 
-    Recordings wait on the device until somebody asks for them. Here they are asked for at the
-    recording steps, which a run without tracking does not do.
+    Recordings stay on the device until they are read. This callback reads them at the recording
+    steps, which a run without tracking does not do.
     """
 
     def __init__(self, mirror: Mirror, recorder: Recorder) -> None:
@@ -24,7 +24,7 @@ class MirrorCallback(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        """Look for rows that are complete. What comes with the end is left to the end."""
+        """Send complete rows. Rows of the last step are sent when the run ends."""
         self._recorder.flush()
         if not trainer.should_stop:
             self._mirror.advance(trainer.global_step)

@@ -1,4 +1,4 @@
-"""Rows of a run directory as rows of a W&B history: one a step, with few keys. No torch."""
+"""Convert rows of a run directory to a W&B history: one row a step, with few keys. No torch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from resnet_lab.recording.quantity import QUANTITIES, Quantity
 
 Row = dict[str, Any]
 NETWORK = "network/"
-"""Before quantities that have one value a network."""
+"""Prefix of quantities that have one value a network."""
 
 
 def history(metrics: pa.Table, layers: pa.Table, networks: Sequence[str]) -> Iterator[Row]:
     """Yield one row for each step that has any, by rising `_step`.
 
-    A row holds the metrics of its step and, as one list a quantity in the order of layers.parquet,
-    the recordings made before the update that followed. What has one value a network is a number,
-    and some quantities of the stem and of the last layer are too (`Quantity.curves`), as W&B draws
-    curves of numbers only. With one network the keys are
-    plain ("validation_error", "layers/gradient_norm"); with several each has its name before them.
+    A row holds the metrics of its step and the recordings made before the next update, as one list
+    a quantity in the order of layers.parquet. A quantity with one value a network is a number. So
+    are some quantities of the stem and the last layer (`Quantity.curves`), as W&B draws curves of
+    numbers only. With one network the keys are plain ("validation_error", "layers/gradient_norm");
+    with several they are prefixed with the network's name.
 
     Args:
         metrics: rows of metrics.parquet.
@@ -47,7 +47,7 @@ def history(metrics: pa.Table, layers: pa.Table, networks: Sequence[str]) -> Ite
 
 
 def _curves(row: Row) -> Row:
-    """Values of the first and the last layer beside the lists of all: layer 1 is the stem."""
+    """Values of the first layer (the stem) and the last one, from the lists of all layers."""
     found: Row = {}
     for key, values in row.items():
         network, _, name = key.rpartition("layers/")
@@ -67,7 +67,7 @@ def curves(quantity: Quantity) -> tuple[str, ...]:
 
 
 def prefix(network: str, networks: Sequence[str]) -> str:
-    """What stands before a network's keys: nothing where it is alone."""
+    """Prefix of a network's keys: empty for a lone network."""
     return f"{network}/" if len(networks) > 1 else ""
 
 

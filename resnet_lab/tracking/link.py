@@ -1,12 +1,12 @@
-"""Which W&B run mirrors a run directory, and up to which step: kept in run.json as "tracking".
+"""The W&B run that mirrors a run directory, and up to which step: "tracking" in run.json.
 
 id       of the W&B run
-entity   where it is; null: the login's own
-project  where it is
+entity   of the W&B run; null: the login's own
+project  of the W&B run
 url      of its page, where there is one
 sweep    that it belongs to, if any
-next     W&B has, or offline folders hold, all rows before this step; null while a client is at
-         work online: how much it has sent only the server knows
+next     W&B, or the offline folders, have all rows before this step; null while an online client
+         runs: only the server knows how much it has sent
 offline  names of the offline folders that hold rows, oldest first
 host, namespace, pid, started
          the process that trains, or trained last: see `resnet_lab.runs.owner`
@@ -25,7 +25,7 @@ Info = dict[str, Any]
 
 
 def link(info: Info, run_id: str | None = None, sweep: str | None = None) -> str:
-    """Enter in `info` that a client is about to mirror the run online; return the W&B run's id.
+    """Record in `info` that a client is about to mirror the run online; return the W&B run's id.
 
     Args:
         info: contents of run.json.
@@ -45,10 +45,10 @@ def link(info: Info, run_id: str | None = None, sweep: str | None = None) -> str
 
 
 def link_offline(info: Info) -> tuple[str, int]:
-    """Enter in `info` that rows are about to be written offline; return id and first step.
+    """Record in `info` that rows are about to be written offline; return id and first step.
 
-    Where a client was cut off while it sent rows, nobody can say here which the server has. The
-    rows then go to a W&B run of their own, all of them.
+    If a client was killed while it sent rows, it is unknown here which of them the server has. All
+    rows then go to a new W&B run.
     """
     known = info.get("tracking") or {}
     if known.get("next") is None:
@@ -58,7 +58,7 @@ def link_offline(info: Info) -> tuple[str, int]:
 
 
 def unlink_elsewhere(info: Info, entity: str | None, project: str) -> None:
-    """Forget a W&B run that is in another project: the directory has none in this one."""
+    """Remove the link to a W&B run in another project: the directory has none in this one."""
     known = info.get("tracking") or {}
     if known.get("project") not in (None, project) or (
         None not in (entity, known.get("entity")) and known["entity"] != entity
@@ -67,13 +67,13 @@ def unlink_elsewhere(info: Info, entity: str | None, project: str) -> None:
 
 
 def is_mirrored(info: Info) -> bool:
-    """Whether a finished run has nothing that would have to be sent."""
+    """Whether a finished run has nothing left to send."""
     following = (info.get("tracking") or {}).get("next")
     return following is not None and following > info["step"]
 
 
 def is_cut_off(info: Info) -> bool:
-    """Whether a run that is said to be running was killed: on this machine, without a word."""
+    """Whether a run marked as running was in fact killed on this machine."""
     known = info.get("tracking") or {}
     if info["status"] != "running" or "pid" not in known:
         return False

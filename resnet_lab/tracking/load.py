@@ -1,4 +1,4 @@
-"""The way back: runs in a W&B project as the frames that `load_runs` makes of directories."""
+"""Load the runs of a W&B project as the frames that `load_runs` makes of directories."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def load_wandb(
 ) -> Runs:
     """Read all runs of a W&B project that resnet_lab has tracked, finished or not.
 
-    What is read are the files of their run directories, so nothing is sampled or rounded: the
-    frames are those that `load_runs` makes of the directories themselves. Only the column `path`
-    names the place in W&B, entity/project/id.
+    The files of their run directories are read, so nothing is sampled or rounded. The frames equal
+    those that `load_runs` makes of the directories, except that the column `path` names the W&B
+    run, entity/project/id.
 
     Args:
         project: "entity/project", or "project" of the login's own entity.
         filters: which runs, in W&B's query language, such as {"group": "demo_digits"}.
-        cache: a folder that keeps the files, so that the next time only what has changed is
-            downloaded; without it they are gone afterwards.
+        cache: a folder that keeps the files, so that later calls download only changed ones;
+            without it they are deleted afterwards.
 
     Raises:
         UserError: W&B cannot be used, there is no such project, or it holds no run of resnet_lab.
@@ -75,7 +75,7 @@ def _folder_name(run_id: str) -> str:
 def _download(run: wandb.apis.public.Run, folder: Path) -> Path | None:
     """Download the files of a run directory; None where there is none."""
     names = [f"{FOLDER}/{name}" for name in FILES]
-    # Whatever else a server might offer, under a name that leads elsewhere, is not asked for.
+    # Only known names are requested: a server might offer a name that leads out of the folder.
     files = {file.name: file for file in run.files(names=names) if file.name in names}
     if f"{FOLDER}/run.json" not in files:
         return None
@@ -86,7 +86,7 @@ def _download(run: wandb.apis.public.Run, folder: Path) -> Path | None:
 
 
 def _is_same(path: Path, md5: str) -> bool:
-    """Whether a file is here already, by W&B's checksum (base64)."""
+    """Whether a file is already in the folder, by W&B's checksum (base64)."""
     if not path.exists():
         return False
     return base64.b64encode(hashlib.md5(path.read_bytes()).digest()).decode() == md5
@@ -113,7 +113,7 @@ def _renamed(text: str, names: Mapping[str, str]) -> str:
 
 
 def _place(folder: Path) -> tuple[str, ...]:
-    """Where the run directory lay, so that runs come in the order of `load_runs`."""
+    """Original path of the run directory, to sort runs as `load_runs` does."""
     try:
         info = load_json(read_text(folder / "run.json"))
         return tuple(str(part) for part in (info["study"], info["name"]) if part)

@@ -1,8 +1,7 @@
-"""The mirror: what a run directory holds, sent to Weights & Biases while it grows. No torch.
+"""The mirror: sends a run directory's contents to Weights & Biases during training. No torch.
 
-W&B is given what the run directory has and nothing else, so it can be given again: after a kill,
-after days offline, or for a run that was trained long ago. Nothing that goes wrong here harms the
-training.
+W&B gets only what the run directory holds, so it can be sent again: after a kill, after days
+offline, or for a run that was trained long ago. Errors here do not affect training.
 """
 
 from __future__ import annotations
@@ -39,21 +38,21 @@ from resnet_lab.tracking.session import (
 )
 
 Illustrate: TypeAlias = Callable[[Path], Mapping[str, Path]]
-"""Given a run directory, draw pictures of it; returns their keys and PNG files."""
+"""Draws figures of a run directory; returns their keys and PNG files."""
 
 
 @dataclass
 class Mirror:
-    """One run directory's way to W&B.
+    """Mirror of one run directory in W&B.
 
-    Online, rows are sent as they become complete. Offline they are written when the process ends,
-    into a folder of their own that `wandb sync` uploads: folders of one run never overlap.
+    Online, rows are sent as they become complete. Offline, they are written when the process ends,
+    into a new folder that `wandb sync` uploads: folders of one run never overlap.
 
     Args:
         config: of the run.
         run: the directory.
         offline: whether W&B cannot be reached now.
-        illustrate: draws the pictures that a run gets when it is done.
+        illustrate: draws the figures of a finished run.
     """
 
     config: Config
@@ -68,7 +67,7 @@ class Mirror:
     def of(
         cls, config: Config, run: RunDirectory, illustrate: Illustrate | None = None
     ) -> Mirror | None:
-        """The mirror of a run that is to be tracked; None without tracking, or in other processes.
+        """The mirror of a tracked run; None without tracking, or on ranks other than 0.
 
         Raises:
             UserError: W&B cannot be used: not installed, not logged in, not reachable; or it
@@ -89,16 +88,16 @@ class Mirror:
 
     @cached_property
     def _recorded(self) -> frozenset[int]:
-        """Steps whose rows are complete one update later, with their recordings."""
+        """Steps with recordings, whose rows are complete one update later."""
         return frozenset(recording_steps(self.config.recipe.iterations, self.config.recording))
 
     def start(self, info: Info, step: int, stop: Callable[[], None] | None = None) -> None:
-        """Begin, and send the rows of an earlier part of the run that W&B lacks.
+        """Begin, and send earlier rows of the run that W&B lacks.
 
         Args:
-            info: contents of run.json; what is known of the W&B run is entered there.
-            step: how many updates the run directory has the rows of.
-            stop: called when somebody stops the run in W&B.
+            info: contents of run.json; the link to the W&B run is recorded there.
+            step: how many updates the run directory has rows of.
+            stop: called when a user stops the run in W&B.
 
         Raises:
             UserError: the server does not begin the run.
@@ -158,7 +157,7 @@ class Mirror:
             session.tag(self._tags())
         session.summarise({**ended.summary, **self._finals()})
         self._upload(session)
-        through = step + 1 if done else 0  # at its end a network that diverged has no row
+        through = step + 1 if done else 0  # a network that diverged has no last row
         self._finish(session, ended.exit_code, through)
 
     def _upload(self, session: Session) -> None:
@@ -181,10 +180,10 @@ class Mirror:
         }
 
     def _numbers(self, lost: Collection[str], step: int) -> set[str]:
-        """Keys of what networks that diverged had last: losses and errors, no results, and NaN.
+        """Keys of diverged networks in the summary: losses and errors before divergence, and NaN.
 
-        Nothing takes their place. NaN arrives as a text, and nobody says how that is sorted; a
-        number such as 100 % was never measured.
+        They are removed, not replaced: W&B gets NaN as text, whose sort order is undocumented, and
+        a number such as 100 % was never measured.
         """
         found = {
             prefix(entry["network"], self.names) + metric_key(entry)
@@ -197,7 +196,7 @@ class Mirror:
     # The client
 
     def _open(self, run_id: str, stop: Callable[[], None] | None = None) -> None:
-        self.run.write(self._info)  # the id is known before W&B hears of it, even if we are killed
+        self.run.write(self._info)  # save the id before W&B has it, in case of a kill
         wandb = self.config.wandb
         place = {"id": run_id, "project": wandb.project, "entity": wandb.entity}
         self._session = Session.open(
@@ -240,7 +239,7 @@ class Mirror:
         self.run.write(self._info)
 
     def _attempt(self, act: Callable[[Session], None]) -> None:
-        """Do what may fail; if it does, go on without W&B."""
+        """Call `act`; if it fails, continue without W&B."""
         if self._session is None:
             return
         try:
@@ -250,7 +249,7 @@ class Mirror:
             warn(f"it fails ({type(error).__name__}: {error}) and is left alone from here on")
 
     def _about(self) -> dict[str, Any]:
-        """What was trained; family, depth and parameters as W&B can group by, one value a key."""
+        """Facts on the run for W&B; family, depth and parameters as single values to group by."""
         members = self._info["networks"]
         described = {
             prefix(member["network"], self.names) + key: member[key]
@@ -277,10 +276,10 @@ def replay(
 ) -> None:
     """Send what W&B lacks of a finished run, without training it again.
 
-    A sweep's agent that asks for a run which is there already gets all of it.
+    If a sweep's agent starts a run that is already finished, W&B gets all of it.
 
     Raises:
-        UserError: something is missing there, and W&B cannot be used.
+        UserError: W&B lacks something and cannot be used.
     """
     if config.tracking == "none":
         return
@@ -291,5 +290,5 @@ def replay(
     mirror = Mirror.of(config, run, illustrate)
     if mirror is not None:
         run.resume(info["step"])
-        mirror.start(info, info["step"] - 1)  # the last row comes with the pictures
+        mirror.start(info, info["step"] - 1)  # the last row comes with the figures
         mirror.close(info["status"], info["step"])

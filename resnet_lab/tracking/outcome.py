@@ -1,9 +1,9 @@
-"""How a run came out, as W&B is told: in words, and by an exit code. No torch.
+"""Outcome of a run as reported to W&B: summary values and an exit code. No torch.
 
-W&B knows no state of its own for a run that diverged. One that is "finished" there counts as good:
-a Bayesian search of the server takes the lowest number of its whole history, that of before the
-divergence. One that has "failed" counts as badly as the worst of all. So a run that diverged ends
-as failed there, with an exit code of its own, and says what it is.
+W&B has no state for a diverged run. A "finished" run counts as good: the server's Bayesian search
+takes the lowest number of its whole history, from before the divergence. A "failed" run counts as
+badly as the worst of all. So a diverged run ends as failed in W&B, with its own exit code and
+status.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 
 FAILED = 1
 DIVERGED_CODE = 3
-"""Exit code, in W&B, of a run whose result is lost: its process ends with 0, as it did its work."""
+"""Exit code, in W&B, of a run whose result is lost by divergence; its process exits with 0."""
 DIVERGED = "diverged"
-"""Status in the summary, tag, and the key of the summary that says who and when."""
+"""Status in the summary, tag, and the summary key for the diverged networks and their steps."""
 
 SAID = ("status", "error", DIVERGED)
-"""Keys of the summary that say how a run came out."""
+"""Keys of the summary for a run's outcome."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run came out.
+    """Outcome of a run.
 
     Attributes:
         summary: status, and error or diverged where there is one.
@@ -36,12 +36,12 @@ class Outcome:
 
 
 def outcome(info: Mapping[str, Any], metric: str | None = None, *, stopped_by: str) -> Outcome:
-    """Say how a run came out.
+    """Return the outcome of a run.
 
     Args:
         info: contents of run.json.
-        metric: that the sweep goes by, if any, such as plain-56/validation_error.
-        stopped_by: who ends a run that is interrupted: "wandb", which wants it so, or "user".
+        metric: of the sweep, if any, such as plain-56/validation_error.
+        stopped_by: source of an interruption: "wandb" (intended, no failure) or "user".
     """
     status = str(info["status"])
     lost = diverged(info)
@@ -55,7 +55,7 @@ def outcome(info: Mapping[str, Any], metric: str | None = None, *, stopped_by: s
 
 
 def diverged(info: Mapping[str, Any]) -> dict[str, int | None]:
-    """Networks of a run that have diverged, each with its step, where it is known."""
+    """Diverged networks of a run, each with its step, if known."""
     return {
         one["network"]: one.get("diverged_at")
         for one in info["networks"]
@@ -64,6 +64,6 @@ def diverged(info: Mapping[str, Any]) -> dict[str, int | None]:
 
 
 def _decides(lost: Mapping[str, int | None], metric: str | None) -> bool:
-    """Whether the run's number is lost: that of the network that the metric names, or any."""
+    """Whether the network that the metric names has diverged; without a name, any network."""
     named = (metric or "").rpartition("/")[0]
     return named in lost if named else bool(lost)

@@ -1,4 +1,4 @@
-"""The comparison of a study's networks as a saved view in W&B: curves over each other, maps beside.
+"""Saved W&B view that compares a study's networks: overlaid curves, and maps side by side.
 
     python -m resnet_lab.tracking.panels ENTITY/PROJECT [--study NAME]
 
@@ -28,7 +28,7 @@ MAPS = "layer_maps"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the view and print where it is."""
+    """Save the view and print its address."""
     parser = argparse.ArgumentParser(prog="python -m resnet_lab.tracking.panels")
     parser.description = "Compare a study's networks in W&B, as a saved view."
     parser.add_argument("place", metavar="ENTITY/PROJECT")
@@ -75,7 +75,7 @@ def _library() -> tuple[Any, Any]:
 
 
 def _prefixes(place: str, study: str | None) -> list[str]:
-    """What stands before the keys of the runs: nothing for a lone network, else each one's name."""
+    """Prefixes of the runs' keys: empty for a lone network, else each network's name."""
     import wandb
 
     api: Any = wandb.Api()
@@ -92,7 +92,7 @@ def _prefixes(place: str, study: str | None) -> list[str]:
 
 
 def comparison(entity: str, project: str, study: str | None, prefixes: Sequence[str]) -> Any:
-    """The view, not saved yet: a `wandb_workspaces.workspaces.Workspace`."""
+    """Make the unsaved view, a `wandb_workspaces.workspaces.Workspace`."""
     workspaces, panels = _library()
 
     def lines(keys: Sequence[str], title: str, *, logarithmic: bool = False) -> Any:

@@ -1,4 +1,4 @@
-"""The W&B client: quiet, without prompts, and with no say in whether training goes on."""
+"""The W&B client: quiet, without prompts, and unable to stop training by an error."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import wandb
 
 FINISH_SECONDS = 120.0
-"""How long the end of a run may wait for uploads; WANDB_FINISH_TIMEOUT overrides it."""
+"""Longest wait for uploads at the end of a run; WANDB_FINISH_TIMEOUT overrides it."""
 LONGEST_TAG = 64
-"""Characters of a tag, which the client checks when a run begins."""
+"""Most characters of a tag, which the client checks when a run begins."""
 FOLDER = "run_directory"
-"""Where the files of a run directory lie among those of its W&B run."""
+"""Folder of the run directory's files in its W&B run."""
 
 Mode = Literal["online", "offline", "disabled"]
 LOGIN = "run `wandb login`, or set WANDB_API_KEY"
@@ -33,10 +33,10 @@ WAY_OUT = (
 
 
 def connect() -> Mode:
-    """Find out how W&B is to be used, and that it can be, before anything is trained.
+    """Read W&B's mode and check that it works, before anything is trained.
 
     Returns:
-        What WANDB_MODE (or `wandb offline`, `wandb disabled`) says. "online" has been tried.
+        The mode in WANDB_MODE (or by `wandb offline`, `wandb disabled`). "online" has been tested.
 
     Raises:
         UserError: wandb is not installed, nobody is logged in, or the server does not answer.
@@ -51,10 +51,10 @@ def connect() -> Mode:
 
 
 def log_in(way_out: str = LOGIN) -> None:
-    """Make sure that the server knows who asks, without asking anybody here.
+    """Check the login at the server, without a prompt.
 
     Args:
-        way_out: what to do where it does not.
+        way_out: advice for the message if the login fails.
 
     Raises:
         UserError: wandb is not installed, nobody is logged in, or the server does not answer.
@@ -69,9 +69,9 @@ def log_in(way_out: str = LOGIN) -> None:
 
 
 def check_accepted(*, project: str, tags: Sequence[str]) -> None:
-    """Raise UserError for what the client would refuse when a run begins.
+    """Raise UserError for a project or tag that the client would refuse when a run begins.
 
-    Offline it begins when the training is over.
+    Offline, the run begins only after training.
     """
     for tag in tags:
         if not 1 <= len(tag) <= LONGEST_TAG:
@@ -104,17 +104,17 @@ def _client() -> Any:
 
 
 def _quiet_client() -> tuple[Any, Any]:
-    """The client, told to say nothing, and its settings on this machine."""
+    """The client, made silent, and its settings on this machine."""
     wandb = _client()
     return wandb, wandb.setup(settings=wandb.Settings(show_info=False)).settings
 
 
 def remove_offline(run_id: str, keep: Collection[str] = ()) -> None:
-    """Delete what earlier offline clients have kept of a run: its rows are sent again.
+    """Delete earlier offline folders of a run whose rows are sent again.
 
     Args:
         run_id: of the W&B run.
-        keep: names of folders to leave; those that are synced stay in any case.
+        keep: names of folders to keep; synced folders are always kept.
     """
     place = Path(_client().setup().settings.wandb_dir)
     for folder in [*place.glob(f"offline-run-*-{run_id}"), *place.glob(f"*-{run_id}-[0-9]*")]:
@@ -126,9 +126,9 @@ class Session:
     """One W&B run while it is written to.
 
     Attributes:
-        last: the one that this process began last, if any.
-        over: whether its end has been told.
-        next_step: the first step that may still be sent: rows are sent by rising step, once.
+        last: the session that this process began last, if any.
+        over: whether its end has been reported.
+        next_step: the first step that may still be sent: rows are sent once, by rising step.
     """
 
     last: ClassVar[Session | None] = None
@@ -149,12 +149,12 @@ class Session:
         stop: Callable[[], None] | None = None,
         **about: Any,
     ) -> Session:
-        """Begin a W&B run, or take it up again where the server says it ended.
+        """Begin a W&B run, or resume it at the step that the server has.
 
         Args:
             config: nested plain values.
-            place: id, project and entity; without it they are those of a sweep's agent.
-            stop: called, in another thread, when somebody stops the run in W&B.
+            place: id, project and entity; by default those of a sweep's agent.
+            stop: called, in another thread, when a user stops the run in W&B.
             about: name, group, tags, job_type.
 
         Raises:
@@ -176,35 +176,35 @@ class Session:
 
     @property
     def url(self) -> str | None:
-        """Of the run's page; None offline."""
+        """URL of the run's page; None offline."""
         return self._run.url
 
     @property
     def place(self) -> dict[str, str | None]:
-        """Entity (None offline, where the login does not say), project and url."""
+        """Entity (None offline, where it is unknown), project and url."""
         run = self._run
         return {"entity": run.entity or None, "project": run.project, "url": run.url}
 
     @property
     def folder(self) -> Path:
-        """Where the client keeps the run on this machine."""
+        """The client's folder of the run on this machine."""
         return Path(self._run.dir).parent
 
     def send(self, rows: Iterable[Row]) -> None:
-        """Queue rows; those of steps that W&B has already are passed over."""
+        """Queue rows, except those of steps that W&B already has."""
         for row in rows:
             step = row["_step"]
             if step < self.next_step:
                 continue
             lists = {key for key, value in row.items() if isinstance(value, list)}
-            for key in lists - self._lists:  # which the summary is not to hold
+            for key in lists - self._lists:  # to keep lists out of the summary
                 self._run.define_metric(key.replace(".", r"\."), summary="none")
             self._lists |= lists
             self._run.log({k: v for k, v in row.items() if k != "_step"}, step, commit=True)
             self.next_step = step + 1
 
     def upload(self, paths: Sequence[Path]) -> None:
-        """Upload the present versions of files."""
+        """Upload the current versions of files."""
         folder = Path(self._run.dir) / FOLDER
         folder.mkdir(exist_ok=True)
         for path in paths:
@@ -218,15 +218,15 @@ class Session:
         self._run.summary.update(dict(values))
 
     def withdraw(self, keys: Iterable[str]) -> None:
-        """Take values out of the summary, where W&B keeps the last that the history had."""
+        """Remove values from the summary, where W&B keeps the history's last ones."""
         summary: Any = self._run.summary
         for key in set(summary.keys()).intersection(keys):
             del summary[key]
 
     def give_back(self) -> None:
-        """Let the server queue the run for the sweep's agents again once it has failed.
+        """Ask the server to queue the run for the sweep's agents again once it has failed.
 
-        W&B calls this preemption: the machine, not the run, is what fails.
+        W&B calls this preemption: the machine fails, not the run.
         """
         self._run.mark_preempting()
 
@@ -235,7 +235,7 @@ class Session:
         self._run.tags = tuple(tags)
 
     def finish(self, *, exit_code: int) -> bool:
-        """Send what is left; whether all of it arrived in time."""
+        """Send what is left; return whether all of it arrived in time."""
         self.over = True
         try:
             self._run.finish(exit_code=exit_code)
@@ -245,7 +245,7 @@ class Session:
 
 
 def _settings(stop: Callable[[], None] | None) -> Any:
-    """No code, no git state, no console output; what WANDB_... variables say has precedence."""
+    """Client settings: no code, git state or console output; WANDB_... variables override them."""
     chosen: dict[str, Any] = {
         "console": "off",
         "disable_code": True,
@@ -263,12 +263,12 @@ def images(files: Mapping[str, Path]) -> Row:
 
 
 def say(message: str) -> None:
-    """Tell whoever watches, on standard error."""
+    """Print a message to standard error."""
     print(f"W&B: {message}", file=sys.stderr, flush=True)
 
 
 def warn(message: str) -> None:
-    """Warn of what is missing in W&B; nothing is ever missing in the run directory."""
+    """Warn of data missing in W&B; the run directory still has them."""
     warnings.warn(
         f"W&B: {message}. The run directory is complete; the same command sends what is missing",
         stacklevel=3,

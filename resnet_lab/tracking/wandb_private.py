@@ -1,7 +1,7 @@
-"""What is used of W&B's client beyond its public interface: how an agent starts a run.
+"""Private parts of W&B's client that resnet_lab uses: how an agent starts a run.
 
-Only the agent knows how it writes a point's values, and a point that it lost is trained again
-exactly as it would. This is the only module that imports from `wandb.sdk`.
+Only the agent's code knows how to write a point's values, and lost points are trained again exactly
+as an agent would. This is the only module that imports from `wandb.sdk`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def agents_command(
         values: the point's, by parameter.
 
     Raises:
-        UserError: it hands the values over by a file, which only an agent writes.
+        UserError: the command passes the values by a file, which only an agent writes.
     """
     filled = _private(_SWEEPS, "create_sweep_command_args")({"args": _arguments(values)})
     filled |= {"interpreter": ["python"], "env": ["/usr/bin/env"], "program": [program]}
@@ -42,7 +42,7 @@ def agents_command(
 
 
 def write_point(file: Path, values: Mapping[str, Any]) -> None:
-    """Write a point's values where the client of its run reads them: WANDB_SWEEP_PARAM_PATH."""
+    """Write the file of a point's values that its run's client reads (WANDB_SWEEP_PARAM_PATH)."""
     _private(_FILES, "save_config_file_from_dict")(str(file), _arguments(values))
 
 
