@@ -278,8 +278,9 @@ def test_a_missing_twin_is_named_and_so_is_one_trained_otherwise() -> None:
 
 
 def test_another_recipe_is_listed_with_what_is_known_to_matter() -> None:
-    runs = study(SIX, [0], **{**CIFAR, "iterations": 2816, "warmup_steps": 200})
-    one = found(runs)["another recipe"]
+    changed = {**CIFAR, "iterations": 2816, "warmup_steps": 200}
+    one = found(study(SIX, [0], {"optimizer": "adamw"}, **changed))["another recipe"]
+    assert "optimizer adamw (there sgd)" in one.found
     assert "iterations 2816 (there 64000)" in one.found
     assert "warmup_steps 200 (there 0)" in one.found
     assert "momentum" not in one.found

@@ -101,6 +101,7 @@ CIFAR_RECIPE: dict[str, object] = {
     "drop_factor": 0.1,
     "plateau_patience": 0,
     "warmup_steps": 0,
+    "optimizer": "sgd",
     "momentum": 0.9,
     "nesterov": False,
     "weight_decay": 1e-4,
