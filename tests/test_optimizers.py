@@ -149,6 +149,7 @@ def test_the_graphs_program_gives_the_same_bits(
     assert_same_result(runs[1], runs[0], *PAIR)
 
 
+@pytest.mark.slow  # test_extending kills one too, at some step
 def test_a_killed_run_of_an_own_optimizer_continues_with_equal_bits(file: Path) -> None:
     settings = {"optimizer": "decaying", "lr": 0.01}
     script = f"""

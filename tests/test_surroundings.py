@@ -51,7 +51,7 @@ def homeless(*arguments: str) -> tuple[int, str, str]:
     return ended.returncode, ended.stdout, ended.stderr
 
 
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("closed", [pytest.param(">&-", marks=pytest.mark.slow), ">&- 2>&- <&-"])
 def test_a_run_is_finished_although_a_standard_stream_is_closed(closed: str) -> None:
     assert shell(f"{RESNET_LAB} {TRAIN} {closed}") == (0, "", "")
     [run] = Path("runs").iterdir()

@@ -118,6 +118,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return runs(str(folder / "study"))
 
 
+@pytest.mark.slow  # test_sweep_queue has silent workers on PostgreSQL, and killed ones are below
 def test_on_postgresql_a_worker_that_is_killed_loses_nothing(
     postgresql: str, undisturbed: dict[str, Path]
 ) -> None:

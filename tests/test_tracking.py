@@ -293,7 +293,11 @@ def test_how_a_run_came_out_decides_its_exit_code_in_wandb(
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ('--wandb.tags=[""]', "wandb.tags has '', of 0 characters: W&B takes tags of 1 to 64 "),
+        pytest.param(
+            '--wandb.tags=[""]',
+            "wandb.tags has '', of 0 characters: W&B takes tags of 1 to 64 ",
+            marks=pytest.mark.slow,
+        ),
         (f'--wandb.tags=["{65 * "x"}"]', f"wandb.tags has '{65 * 'x'}', of 65 characters: W&B "),
         ("--wandb.project=a/b", "wandb.project is 'a/b', which W&B refuses: "),
     ],
