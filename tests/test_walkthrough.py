@@ -125,7 +125,7 @@ def test_a_contrast_has_one_interval_and_says_for_how_many_it_is_corrected(
 ) -> None:
     """Parts 3 and 4 compare plain-56 with plain-8: the same numbers, corrected alike."""
     walk = begin(study, Path("out"))
-    three = Walk(demo_runs(), split_groups(demo_runs())[0], study.parent / "out")
+    three = Walk(demo_runs(), split_groups(demo_runs())[0], Path("out"))
     assert len(by_depth(three.plain)) == 3
     told = []
     for part in (does_depth_hurt, is_it_overfitting):
