@@ -14,6 +14,7 @@ import pytest
 import torch
 from extending_page import examples
 from PIL import Image
+from registered_parts import parts_taken_back
 from tiny_runs import PAIR, assert_same_result, at_step, info, interrupt, tiny
 from torch.utils.data import IterableDataset, TensorDataset
 
@@ -22,7 +23,6 @@ from resnet_lab.cli import main
 from resnet_lab.data.fingerprint import fingerprint
 from resnet_lab.machine import machine_facts
 from resnet_lab.parts import files
-from resnet_lab.parts.registry import additions, take_back
 from resnet_lab.training.train import train
 
 FILE = """
@@ -44,10 +44,8 @@ TRAIN, TEST = (IMAGES[:48], LABELS[:48]), (IMAGES[48:], LABELS[48:])
 
 @pytest.fixture(autouse=True)
 def registries() -> Iterator[None]:
-    before = additions()
-    yield
-    files.forget_files()
-    take_back(before)
+    with parts_taken_back():
+        yield
 
 
 @pytest.fixture
@@ -384,8 +382,7 @@ def test_options_count_where_no_file_does() -> None:
     exec(code, space)
     known = set()
     for mirror in (True, False, True):
-        before = additions()
-        rl.dataset("mine", mirror=mirror)(space["mine"])  # type: ignore[arg-type]
-        known.add(rl.Config(data=rl.DataConfig("mine")).run_id())
-        take_back(before)
+        with parts_taken_back():
+            rl.dataset("mine", mirror=mirror)(space["mine"])  # type: ignore[arg-type]
+            known.add(rl.Config(data=rl.DataConfig("mine")).run_id())
     assert len(known) == 2

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from extending_page import examples
+from registered_parts import parts_taken_back
 
 import resnet_lab as rl
 from resnet_lab.cli import main
@@ -21,7 +22,7 @@ from resnet_lab.cli.wandb_flags import from_wandb
 from resnet_lab.configuration.config import Config
 from resnet_lab.networks.network import Network
 from resnet_lab.parts import files
-from resnet_lab.parts.registry import additions, take_back
+from resnet_lab.parts.registry import additions
 from resnet_lab.sweeps.sweep_file import read_sweep
 from resnet_lab.yaml_json import load_yaml
 
@@ -92,11 +93,9 @@ def arms(tmp_path: Path) -> Iterator[None]:
     """The parts of each axis in the documentation."""
     path = tmp_path / "arms.py"
     path.write_text(examples("Networks")[1])
-    rl.load_parts(path)
-    before = additions()
-    yield
-    take_back(before)
-    files.forget_files()
+    with parts_taken_back():
+        rl.load_parts(path)
+        yield
 
 
 def test_a_shortcut_of_ones_own_may_gate_both_terms_and_is_counted(arms: None) -> None:

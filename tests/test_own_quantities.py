@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from extending_page import examples
+from registered_parts import parts_taken_back
 from test_identity import begin_in_format_1
 from test_recorder import NAMES, Rows, Twins, batch, built, recorder, train
 from tiny_runs import PAIR, ROOT, assert_same_result, at_step, info, interrupt, tiny
@@ -26,7 +27,7 @@ from analysis.report.explorer import explorer
 from resnet_lab.cli.parsing import parse_config
 from resnet_lab.networks.network import build_network
 from resnet_lab.parts import files
-from resnet_lab.parts.registry import additions, take_back
+from resnet_lab.parts.registry import additions
 from resnet_lab.recording.quantity import Quantity, in_menus, register
 from resnet_lab.recording.responses import probe
 from resnet_lab.recording.sites import block_sites, weight_sites
@@ -40,10 +41,8 @@ OWN = {"mean_activation", "alignment", "probe_loss"}
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv(files.VARIABLE, "")
-    before = additions()
-    yield
-    files.forget_files()
-    take_back(before)
+    with parts_taken_back():
+        yield
 
 
 @pytest.fixture

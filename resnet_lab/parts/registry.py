@@ -86,22 +86,20 @@ def additions() -> int:
     return len(_added)
 
 
-def take_back(since: int) -> list[tuple[Registry[Any], str]]:
-    """Unregister and return the parts added after `additions()` was `since`."""
-    gone = _added[since:]
-    remove(gone)
-    return gone
-
-
 def added(since: int) -> list[tuple[Registry[Any], str]]:
     """Return the parts added after `additions()` was `since`."""
     return _added[since:]
 
 
+def take_back(since: int) -> None:
+    """Unregister the parts added after `additions()` was `since`."""
+    remove(added(since))
+
+
 def remove(gone: list[tuple[Registry[Any], str]]) -> None:
     """Unregister parts that are not built-in."""
     global _changes
-    for registry, name in list(gone):
+    for registry, name in gone:
         del registry._known[name]
         _added.remove((registry, name))
         _changes += 1
