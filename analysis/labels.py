@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
 
-from resnet_lab.data.dataset import DATASETS
+from resnet_lab.data.dataset import dataset_of
 from resnet_lab.errors import UserError
 from resnet_lab.networks.registry import AXES, find, find_token
 from resnet_lab.networks.spec import NetworkSpec
@@ -91,7 +91,7 @@ def _texts(settings: dict[str, object]) -> list[str]:
 
 def _trait_texts(settings: dict[str, object]) -> list[str]:
     """Return the non-default traits that a short name leaves out."""
-    dataset = DATASETS.find(str(settings["data"]))
+    dataset = dataset_of(str(settings["data"]))
     usual = {
         "layout": "cifar" if dataset is None or dataset.in_memory else "imagenet",
         "block": "basic",

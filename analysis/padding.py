@@ -14,14 +14,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_lab.data.dataset import DATASETS
+from resnet_lab.data.dataset import dataset_of
 from resnet_lab.networks.complexity import Layer, layer_table
 from resnet_lab.networks.spec import NetworkSpec
 
 
 def side_of(data: str) -> int | None:
     """Return the side of a dataset's images as networks get them, pixels; None where unknown."""
-    dataset = DATASETS.find(data)
+    dataset = dataset_of(data)
     shape = dataset.image_shape if dataset else None
     return shape[-1] if shape else None
 

@@ -53,6 +53,7 @@ OTHER: dict[str, dict[str, tuple[dict[str, Any], Any]]] = {
         "augment": ({}, "none"),
         "test_view": ({"name": "imagenet"}, "ten-crop"),
         "test": ({}, False),
+        "pixels": ({"name": "cifar10"}, 16),
     },
     "recipe": {
         "iterations": ({}, 100),

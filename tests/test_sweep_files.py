@@ -44,7 +44,12 @@ NAMED = [
     *("paper_table3_shortcuts", "paper_table6", "identity_mappings_table2"),
     *("search_lr", "search_digits", "fair_tuning", "fair_tuning_digits"),
 ]
-SHAPES = {"digits": (10, 1, 8), "cifar10": (10, 3, 32), "imagenet": (1000, 3, 224)}
+SHAPES = {
+    "digits": (10, 1, 8),
+    "cifar10": (10, 3, 32),
+    "cifar10-16px": (10, 3, 16),
+    "imagenet": (1000, 3, 224),
+}
 """Classes, channels and side of the images."""
 PARSER = config_parser()
 LABELS = ["Question", "Run", "Cost", "Expected", "Recorded"]
@@ -135,7 +140,7 @@ def test_the_cost_in_the_header_is_the_cost(stem: str) -> None:
 
 
 def forward(config: Config) -> int:
-    classes, channels, side = SHAPES[config.data.name]
+    classes, channels, side = SHAPES[config.data.result_name]
     image = sum(
         complexity(spec, num_classes=classes, in_channels=channels, image_size=side).multiply_adds
         for spec in config.specs()

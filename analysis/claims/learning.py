@@ -16,12 +16,12 @@ from analysis.claims.contrast import Contrast
 from analysis.claims.thresholds import CHANCE_SHARE
 from analysis.groups import Group
 from analysis.statistics import rate_interval, rates_p
-from resnet_lab.data.dataset import DATASETS
+from resnet_lab.data.dataset import dataset_of
 
 
 def chance_error(settings: Mapping[str, object]) -> float:
     """Return the error of guessing, percent; NaN where the number of classes is unknown."""
-    dataset = DATASETS.find(str(settings["data"]))
+    dataset = dataset_of(str(settings["data"]))
     classes = settings.get("num_classes") or (dataset and dataset.num_classes)
     return 100 * (1 - 1 / int(str(classes))) if classes else float("nan")
 

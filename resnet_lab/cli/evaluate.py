@@ -117,7 +117,7 @@ def _chosen(
 
     return choose(
         given.weights,
-        DataConfig(given.data, test_view=given.test_view, protocol="full"),
+        DataConfig(given.data, test_view=given.test_view, protocol="full", pixels=given.pixels),
         given.normalise,
         said,
         trained,
@@ -199,6 +199,13 @@ def _parser() -> Parser:
         dest="workers",
         type=int,
         help="processes that read images; default: as the run, or 4",
+    )
+    parser.add_argument(
+        "--data.pixels",
+        dest="pixels",
+        type=int,
+        metavar="SIDE",
+        help="average the images of cifar10 and cifar100 to so many pixels a side",
     )
     parser.add_argument("--json", action="store_true", help="machine-readable, all digits")
     return parser

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 from resnet_lab.data.config import DataConfig, NormaliseKind
-from resnet_lab.data.dataset import DATASETS
 from resnet_lab.errors import UserError, suggest
 
 if TYPE_CHECKING:
@@ -114,36 +113,38 @@ def _as_in_its_run(
 ) -> Chosen:
     """For files of earlier versions, measure the numbers again on the run's training part."""
     kind = given or trained.normalise
-    notes = _on_other_data(file, trained.name, data)
+    notes = _on_other_data(file, trained.result_name, data)
     if not notes:
         data = replace(trained, test_view=data.test_view, test=True)
     elif given is None:
-        notes = (*notes, f"normalise {kind} was measured on all training images of {data.name}")
+        measured = f"measured on all training images of {data.result_name}"
+        notes = (*notes, f"normalise {kind} was {measured}")
     return Chosen(replace(data, normalise=kind), None, kind, notes)
 
 
 def _on_other_data(file: str, name: str, data: DataConfig) -> tuple[str, ...]:
-    return () if name == data.name else (f"{file} was trained on {name}, not on {data.name}",)
+    seen = data.result_name
+    return () if name == seen else (f"{file} was trained on {name}, not on {seen}",)
 
 
 def _assumed(file: str, data: DataConfig, authors: str | None, spec: NetworkSpec) -> Chosen:
     """Take the authors' normalisation if known; for our own files, the training default."""
     silent = f"{file} does not say how its inputs were normalised"
     if authors is None:
-        note = f"{silent}: pixel-mean, of all training images of {data.name}, was assumed"
+        note = f"{silent}: pixel-mean, of all training images of {data.result_name}, was assumed"
         return Chosen(data, None, data.normalise, (f"{note}. To choose, {WAYS_OUT}",))
-    if not _is_known(data.name, authors, spec):
+    if not _is_known(data, authors, spec):
         raise UserError(f"{silent}: {WAYS_OUT}")
     note = f"{silent}: imagenet's constants were assumed, as in {authors}'s code. To choose, "
     return Chosen(replace(data, normalise="imagenet"), None, "imagenet", (f"{note}{WAYS_OUT}",))
 
 
-def _is_known(data: str, authors: str, spec: NetworkSpec) -> bool:
+def _is_known(data: DataConfig, authors: str, spec: NetworkSpec) -> bool:
     """Torchvision trains on ImageNet, akamaster on CIFAR-10; others use their names for more."""
     if authors == "torchvision":
-        return not DATASETS.get(data).in_memory and (spec.layout, spec.stem) == ("imagenet", "7x7")
+        return not data.in_memory and (spec.layout, spec.stem) == ("imagenet", "7x7")
     assert authors == "akamaster"
-    return data == "cifar10" and (spec.layout, spec.stem) == ("cifar", "3x3")
+    return data.result_name == "cifar10" and (spec.layout, spec.stem) == ("cifar", "3x3")
 
 
 def _of_numbers(given: Numbers) -> Normalisation:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from resnet_lab.cli.parsing import config_files, parse_config
 from resnet_lab.cli.wandb_flags import from_wandb
-from resnet_lab.data.dataset import DATASETS
 from resnet_lab.data.fingerprint import check_there
 from resnet_lab.environment import variables_kept
 from resnet_lab.errors import RunFailed, UserError
@@ -138,7 +137,7 @@ def notes(config: Config) -> list[str]:
 
 def size_notes(config: Config) -> list[str]:
     """Notes on networks designed for larger images than the dataset has."""
-    shape = DATASETS.get(config.data.name).image_shape
+    shape = config.data.dataset.image_shape
     if shape is None or shape[-1] > SMALL_IMAGE:
         return []
     return [

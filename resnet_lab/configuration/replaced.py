@@ -14,7 +14,6 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from resnet_lab.configuration.optimizers import OPTIMIZERS
-from resnet_lab.data.dataset import DATASETS
 from resnet_lab.networks.registry import AXES
 from resnet_lab.parts.content import foreign_content, hash_of_code, told
 
@@ -45,7 +44,7 @@ def foreign_parts(config: Config) -> dict[str, str]:
     contents = {f"{PARTS}{one.axis}.{one.name}": foreign_content(one.origin) for one in parts}
     optimizer = OPTIMIZERS.get(config.recipe.optimizer)
     contents[f"{PARTS}optimizer.{optimizer.name}"] = foreign_content(optimizer.origin)
-    data = DATASETS.get(config.data.name)
+    data = config.data.dataset
     contents[f"{PARTS}dataset.{data.name}"] = foreign_content(data.origin, data.options)
     for quantity in config.recording.chosen():
         contents[OF_QUANTITY + quantity.name] = foreign_content(quantity.defined_by)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from resnet_lab.data.dataset import DATASETS, Dataset, datasets
+from resnet_lab.data.dataset import DATASETS, Dataset, dataset_of, datasets
 from resnet_lab.errors import UserError, suggest
 from resnet_lab.field_types import check_fields, refusal
 from resnet_lab.files import user_path
@@ -49,6 +49,9 @@ class DataConfig:
         test: whether test images are loaded. False leaves them unread, as every search must: a
             search must not see the images that will judge its choice.
         workers: processes that read images of imagenet and imagefolder; at most one per core.
+        pixels: side to which the images of cifar10 and cifar100 are averaged: 16, 8 or 4. At 16
+            each pixel is the mean of 2 x 2, rounded to a byte; augmentation then pads by 2. The
+            data is then called "cifar10-16px" in every result. None leaves the 32 pixels.
 
     Raises:
         UserError: a value is unknown (the nearest is named) or does not suit the dataset.
@@ -63,6 +66,7 @@ class DataConfig:
     test_view: TestView = "centre"
     test: bool = True
     workers: int = 4
+    pixels: int | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, refusal("data"))
@@ -71,9 +75,20 @@ class DataConfig:
         self._check_fit()
 
     @property
+    def dataset(self) -> Dataset:
+        """The dataset, at the pixels that are asked for."""
+        known = DATASETS.get(self.name)
+        return known if self.pixels is None else known.at(self.pixels)
+
+    @property
+    def result_name(self) -> str:
+        """The name of the data in every result: "cifar10", or "cifar10-16px" for fewer pixels."""
+        return self.name if self.pixels is None else f"{self.name}-{self.pixels}px"
+
+    @property
     def in_memory(self) -> bool:
         """Whether the whole dataset is held in memory."""
-        return DATASETS.get(self.name).in_memory
+        return self.dataset.in_memory
 
     def _check_numbers(self) -> None:
         if self.validation_size is not None and self.validation_size < 1:
@@ -90,7 +105,7 @@ class DataConfig:
             raise UserError(f"data: workers is {self.workers}; it must be 0 or more")
 
     def _check_fit(self) -> None:
-        dataset = DATASETS.get(self.name)
+        dataset = self.dataset
         if self.test_view not in dataset.test_views:
             others = [one.name for one in datasets().values() if self.test_view in one.test_views]
             raise UserError(
@@ -152,6 +167,11 @@ def prepare_command(name: str, data_dir: Path, action: str = "prepare") -> str:
 def check_data_name(name: str) -> None:
     """Raise UserError, naming the nearest, unless `name` is a known dataset."""
     if name not in datasets():
+        if dataset_of(name) is not None:
+            named, _, pixels = name.rpartition("-")
+            raise UserError(
+                f"data: unknown name '{name}': give data.name {named} and data.pixels {pixels[:-2]}"
+            )
         near = _near_data(name)
         own = "" if near else f"; {OWN_IMAGES}"
         raise UserError(f"data: unknown name '{name}'{near} (known: {', '.join(datasets())}){own}")

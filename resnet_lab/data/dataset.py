@@ -6,12 +6,14 @@ dataset needs only its own file in `datasets/`. Torch is imported only when data
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from resnet_lab.errors import UserError
 from resnet_lab.parts.registry import Registry
 
 if TYPE_CHECKING:
@@ -67,6 +69,19 @@ class Dataset(ABC):
         """Options that change results; hashed with the code if there is no source file."""
         return ()
 
+    def at(self, pixels: int) -> Dataset:
+        """Return this dataset with its images averaged to `pixels` a side; see data.pixels.
+
+        Its name, shown beside every result, says so: "cifar10-16px".
+
+        Raises:
+            UserError: it has no such option, or not for this number.
+        """
+        raise UserError(
+            f"data: pixels is {pixels}, an option of cifar10 and cifar100 alone: leave it out for "
+            f"{self.name}"
+        )
+
     @abstractmethod
     def load(self, config: DataConfig, data_dir: Path, normalisation: Normalisation | None) -> Data:
         """Read it; raise UserError if files are missing or damaged."""
@@ -111,6 +126,22 @@ class InMemoryDataset(Dataset):
 
 
 DATASETS: Registry[Dataset] = Registry("data set", "resnet_lab.data.datasets")
+
+
+_AT_PIXELS = re.compile(r"(.+)-(\d+)px")
+
+
+def dataset_of(result: str) -> Dataset | None:
+    """Return the dataset that a result names: "cifar10", or "cifar10-16px" for fewer pixels."""
+    known = DATASETS.find(result)
+    scaled = _AT_PIXELS.fullmatch(result)
+    if known is not None or scaled is None:
+        return known
+    known = DATASETS.find(scaled[1])
+    try:
+        return known and known.at(int(scaled[2]))
+    except UserError:
+        return None
 
 
 def datasets() -> Mapping[str, Dataset]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from resnet_lab.data.config import DataConfig, folder_of
-from resnet_lab.data.dataset import DATASETS
 
 
 def fingerprint(config: DataConfig, data_dir: str | Path | None = None) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def fingerprint(config: DataConfig, data_dir: str | Path | None = None) -> dict[
         UserError: files are missing, as when the data is loaded. CIFAR-10's files may be missing,
             as their checksums are built in.
     """
-    dataset = DATASETS.get(config.name)
+    dataset = config.dataset
     return dataset.fingerprint(folder_of(dataset, data_dir), test=config.test)
 
 
@@ -40,7 +39,7 @@ def check_there(config: DataConfig, data_dir: str | Path | None = None) -> None:
 
     Contents are not read, so this is fast: a sweep calls it before its first run.
     """
-    dataset = DATASETS.get(config.name)
+    dataset = config.dataset
     dataset.check_there(folder_of(dataset, data_dir), test=config.test)
 
 

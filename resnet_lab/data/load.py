@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_lab.data.config import DataConfig, folder_of
-from resnet_lab.data.dataset import DATASETS
 
 if TYPE_CHECKING:
     from resnet_lab.data.loader import Data
@@ -28,5 +27,5 @@ def load_data(
     Raises:
         UserError: files are missing or damaged, or the protocol does not fit the data.
     """
-    dataset = DATASETS.get(config.name)
+    dataset = config.dataset
     return dataset.load(config, folder_of(dataset, data_dir), normalisation)

@@ -43,7 +43,8 @@ class Data(ABC):
         counts: images in "train", "validation" (absent under protocol "full") and "test" (absent
             where config.test is false).
         classes: names of the classes in the order of the labels; None if there are none.
-        protocol: short form of the training data's split: "45k/5k", "50k" or "1294/143".
+        protocol: short form of the training data's split: "45k/5k", "50k" or "1294/143";
+            with data.pixels it says so: "45k/5k, 16 px".
     """
 
     def __init__(
@@ -61,11 +62,12 @@ class Data(ABC):
         self._split = split_training_data(train_count, config)
         self._normalisations = {} if normalisation is None else {CPU: normalisation}
         self.config = config
-        self.name = config.name
+        self.name = config.result_name
         self.num_classes = num_classes
         self.image_shape = image_shape
         self.classes = classes
-        self.protocol = self._split.label
+        scaled = "" if config.pixels is None else f", {config.pixels} px"
+        self.protocol = f"{self._split.label}{scaled}"
         validation = len(self._split.validation)
         held_out = {"validation": validation} if validation else {}
         test = {"test": test_count} if config.test else {}

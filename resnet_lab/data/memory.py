@@ -10,7 +10,6 @@ from torch import Tensor
 
 from resnet_lab.data.augmentation import CropAndMirror
 from resnet_lab.data.config import DataConfig, TestView
-from resnet_lab.data.dataset import DATASETS
 from resnet_lab.data.loader import CPU, Data, Device, EvaluationBatch, TrainingBatch
 from resnet_lab.data.normalisation import Normalisation, scale_pixels
 from resnet_lab.data.randomness import derived_generator
@@ -58,7 +57,7 @@ class InMemoryData(Data):
             classes=classes,
             normalisation=normalisation,
         )
-        dataset = DATASETS.get(config.name)
+        dataset = config.dataset
         augment = config.augment == "paper"
         self._augmentation = CropAndMirror(dataset.pad, dataset.mirror) if augment else None
         self._residents = {CPU: (train, test)}

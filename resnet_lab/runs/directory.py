@@ -60,7 +60,7 @@ def run_name(config: Config, identity: Identity | None = None) -> str:
     label = "+".join(names)
     if len(label) > 60:
         label = f"{names[0]}+{len(names) - 1}-more"
-    return f"{label}_{config.data.name}_seed{config.seed}_{identity.id[:8]}"
+    return f"{label}_{config.data.result_name}_seed{config.seed}_{identity.id[:8]}"
 
 
 class DamagedFile(UserError):

@@ -251,7 +251,7 @@ def _member_rows(
     recipe = effective_recipe(config)
     info.check(seed=config.seed)
     data.check(
-        name=settings.name,
+        name=settings.result_name,
         split_seed=settings.split_seed,
         normalise=settings.normalise,
         augment=settings.augment,
@@ -285,7 +285,7 @@ def _member_rows(
             "status": member.one_of("status", STATES) if state == "finished" else state,
             "warmup_ended_at": member.whole_or_none("warmup_ended_at"),
             "step": info.whole("step"),
-            "data": settings.name,
+            "data": settings.result_name,
             "data_fingerprint": fingerprint,
             "replaced_code": replaced,
             "protocol": data.text("protocol"),

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 
 from resnet_lab.configuration.config import Config
-from resnet_lab.data.dataset import DATASETS
 from resnet_lab.errors import UserError
 from resnet_lab.sweeps.fixed_flags import FixedFlags, value_given
 from resnet_lab.sweeps.job import setting
@@ -34,7 +33,7 @@ def check_choice(sweep: Sweep, config: Config) -> None:
             f"metric is '{sweep.metric.name}', but data.protocol 'full' holds no validation images "
             "out: choose data.protocol 'validation'"
         )
-    classes = DATASETS.get(config.data.name).num_classes or TOP5_CLASSES
+    classes = config.data.dataset.num_classes or TOP5_CLASSES
     if classes < TOP5_CLASSES and sweep.metric.name.endswith("validation_top5_error"):
         raise UserError(
             f"metric is '{sweep.metric.name}', but {config.data.name} has only {classes} classes: "

@@ -7,12 +7,11 @@ import math
 from collections.abc import Iterator
 
 from resnet_lab.configuration.config import Config
-from resnet_lab.data.dataset import DATASETS
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.sweeps.distributions import Choices, Distribution
 from resnet_lab.sweeps.sweep import Sweep, flags
 
-DECIDE = ("config", "network", "data.name", "recipe.iterations", "recipe.batch_size")
+DECIDE = ("config", "network", "data.name", "data.pixels", "recipe.iterations", "recipe.batch_size")
 """Parameters by which runs of one search can differ in cost."""
 MAX_CHOICES = 500
 """Most combinations to evaluate; of more, only the first ones are."""
@@ -24,7 +23,7 @@ def multiply_adds(config: Config) -> int | None:
     The backward passes take about twice as many again. None for data whose classes and size are
     not known before they are read.
     """
-    data = DATASETS.get(config.data.name)
+    data = config.data.dataset
     if data.num_classes is None or data.image_shape is None:
         return None
     channels, side, _ = data.image_shape

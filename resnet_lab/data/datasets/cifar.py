@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnet_lab.data.averaged import Averaged, at_pixels
 from resnet_lab.data.checksums import file_checksum, write_checksums
 from resnet_lab.data.cifar_files import check_files_exist, check_not_inside, known_checksums
 from resnet_lab.data.config import prepare_command
@@ -55,6 +56,10 @@ class Cifar(InMemoryDataset):
     def record_bytes(self) -> int:
         """Length of one record: its label bytes and its pixels."""
         return len(self.label_limits) + PIXELS
+
+    def at(self, pixels: int) -> Averaged:
+        """Return it averaged to 16, 8 or 4 pixels a side."""
+        return at_pixels(self, pixels)
 
     def read(self, data_dir: Path, *, test: bool) -> tuple[LabelledImages, LabelledImages]:
         from resnet_lab.data.cifar import read_cifar
