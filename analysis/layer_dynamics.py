@@ -9,8 +9,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import LEVEL, summarise
-
 FROZEN_BELOW = 1e-6
 """A relative gradient step lr*|g|/|w| below this is tiny: a million such steps in one direction
 would be needed to change the weights by their own size. It ignores momentum, so it does not show
@@ -123,28 +121,3 @@ def freezes(
     share = later.groupby(key, sort=False)["below"].mean().rename("frozen_share")
     table = table.merge(share.reset_index(), how="left", on=key)
     return table.fillna({"frozen_share": 0.0})
-
-
-def growth_summary(fits: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
-    """Return the growth per layer of each network and stage over its runs, with its interval.
-
-    `fits` are those of `growth`, one row a run. Columns: network, stage, n, growth (geometric
-    mean), low, high (t interval on the logarithm, NaN where n = 1).
-    """
-    logs = fits.assign(log=fits["growth"].map(np.log))
-    table = summarise(logs, ["network", "stage"], "log", level)
-    for name, log in (("growth", "mean"), ("low", "low"), ("high", "high")):
-        table[name] = np.exp(table[log].to_numpy(dtype=float))
-    return table[["network", "stage", "n", "growth", "low", "high"]]
-
-
-def freeze_times(frozen: pd.DataFrame) -> pd.DataFrame:
-    """Return when each layer of a network froze, over its runs.
-
-    `frozen` is what `freezes` returns, one row a run and layer. Columns: network, layer, name, n,
-    frozen (runs in which it froze), median_step (of those; missing where none), earliest, latest.
-    """
-    table = frozen.groupby(["network", "layer", "name"], sort=False)["freeze_step"].agg(
-        n="size", frozen="count", median_step="median", earliest="min", latest="max"
-    )
-    return table.reset_index()

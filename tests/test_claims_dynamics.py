@@ -7,7 +7,6 @@ import pytest
 from synthetic_runs import as_runs, member, recordings
 
 from analysis.claims import CLAIMS, Verdict, evaluate_claims
-from analysis.layer_dynamics import freeze_times, freezes, growth, growth_summary
 from analysis.padding import padding_growth
 from analysis.paper import load_paper
 from resnet_lab.networks.spec import NetworkSpec
@@ -279,28 +278,3 @@ def test_responses_of_the_initialisation_alone_are_no_evidence() -> None:
     assert "gamma and beta alone" in verdict(as_runs(rows, whole), RESPONSES).reason
     start = [one[one["step"] == 0] for one in whole]
     assert verdict(as_runs(rows, start), RESPONSES).verdict == "not tested"
-
-
-def test_growth_is_summarised_over_runs_on_the_logarithm() -> None:
-    rates = [1.1, 1.21, 1.331]
-    rows = [member("plain-20", seed) for seed in range(3)]
-    layers = [recordings(row, growth=rate) for row, rate in zip(rows, rates, strict=True)]
-    table = growth_summary(growth(as_runs(rows, layers).layers)).set_index("stage")
-    half = 4.3027 * np.log(1.1) / 3**0.5
-    assert list(table["n"]) == [3, 3, 3]
-    assert table.loc[1, "growth"] == pytest.approx(1.21)
-    assert table.loc[1, "low"] == pytest.approx(1.21 * np.exp(-half), rel=1e-4)
-    assert table.loc[1, "high"] == pytest.approx(1.21 * np.exp(half), rel=1e-4)
-    one = growth_summary(growth(as_runs(rows[:1], layers[:1]).layers))
-    assert one[["low", "high"]].isna().all(axis=None)
-
-
-def test_freeze_times_count_the_runs_in_which_a_layer_froze() -> None:
-    rows = [member("plain-56", seed) for seed in range(3)]
-    layers = [recordings(row) for row in rows]
-    stem = (layers[2]["quantity"] == "relative_update") & (layers[2]["name"] == "stem.conv")
-    layers[2].loc[stem, "value"] = 1.0
-    times = freeze_times(freezes(as_runs(rows, layers).layers, until=100)).set_index("name")
-    assert tuple(times.loc["stem.conv", ["n", "frozen", "median_step", "latest"]]) == (3, 2, 16, 16)
-    assert times.loc["stage1.block1.conv1", "frozen"] == 0
-    assert times["median_step"].isna().sum() == len(times) - 1

@@ -317,3 +317,42 @@ def test_other_processes_load_them_too(file: Path, monkeypatch: pytest.MonkeyPat
     code = "import resnet_lab as rl; print(rl.NetworkSpec.parse('plain-8-half').twin.name)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "resnet-8-half\n"
+
+
+def test_a_notebooks_cell_may_be_run_again() -> None:
+    cell = """
+import torch
+import resnet_lab as rl
+from resnet_lab.networks.network import build_network
+
+@rl.part("branch", "half")
+class Half(torch.nn.Module):
+    def forward(self, x):
+        return x / {divisor}
+
+@rl.quantity("mean_weight", at="layer")
+def mean_weight(measured):
+    return measured.weight.mean() / {divisor}
+
+@rl.claim("a-claim", statement="It is {divisor}.", needs="runs")
+def a_claim(group):
+    return None
+
+@rl.optimizer("mine")
+def mine(parameters, recipe):
+    return torch.optim.SGD(parameters, lr={divisor})
+
+@rl.dataset("mine", validation_size={divisor})
+def mine(data_dir):
+    return None
+
+branch = build_network("resnet-8-half", num_classes=2).get_submodule("stage1.block1.branch")
+print(branch(torch.tensor(12.0)).item())
+"""
+    prompt = "".join(f"exec({cell.format(divisor=one)!r})\n" for one in (2, 3))
+    other = "rl.part('branch', 'relu')(Half)\n"
+    done = subprocess.run(
+        [sys.executable, "-"], input=prompt + other, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split() == ["6.0", "4.0"]
+    assert "branch 'relu' (relu) is there already" in done.stderr.splitlines()[-1]

@@ -77,7 +77,7 @@ def register(part: Optimizer) -> None:
     Raises:
         UserError: the name is taken.
     """
-    OPTIMIZERS.add(part.name, part)
+    OPTIMIZERS.add(part.name, part, part.origin)
 
 
 def optimizer(name: str) -> Callable[[Function], Function]:

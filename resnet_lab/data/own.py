@@ -141,7 +141,7 @@ def dataset(
             validation_size=validation_size,
             reader=reader,
         )
-        DATASETS.add(name, own)
+        DATASETS.add(name, own, reader)
         return reader
 
     return decorate

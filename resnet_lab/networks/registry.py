@@ -42,14 +42,16 @@ def register(*parts: Part) -> None:
         UserError: a name or a token is taken, or cannot be part of a network's name.
     """
     for part in parts:
-        if part.token.lower() in _tokens():
+        known = _tokens().get(part.token.lower())
+        registry = _REGISTRIES[part.axis]
+        if known is not None and not registry.may_renew(part.name, part.origin):
             raise UserError(f"{part.axis} '{part.name}' ({part.token}) is there already")
         if part.token and not _TOKEN.fullmatch(part.token):
             raise UserError(
                 f"{part.axis} '{part.name}': '{part.token}' can't stand in a network's name; give "
                 "letters and digits, a letter first"
             )
-        _REGISTRIES[part.axis].add(part.name, part)
+        registry.add(part.name, part, part.origin)
 
 
 def parts_of(axis: str) -> Mapping[str, Part]:

@@ -125,7 +125,7 @@ def claim(
             across=across,
             overturned=dict(overturned or {}),
         )
-        OWN.add(id, made)
+        OWN.add(id, made, test)
         return test
 
     return decorate

@@ -19,10 +19,20 @@ def foreign_content(origin: Any, options: tuple[object, ...] = ()) -> str | None
     """
     if origin.__module__.startswith(PROJECT):
         return None
-    file = getattr(sys.modules.get(origin.__module__), "__file__", None)
-    if file is None or not Path(file).is_file():
+    file = _file_of(origin)
+    if file is None:
         return hash_of_code(origin, options)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def in_notebook(origin: Any) -> bool:
+    """Whether a class or function was defined in a notebook or at a prompt, not in a file."""
+    return getattr(origin, "__module__", None) == "__main__" and _file_of(origin) is None
+
+
+def _file_of(origin: Any) -> Path | None:
+    file = getattr(sys.modules.get(origin.__module__), "__file__", None)
+    return Path(file) if file is not None and Path(file).is_file() else None
 
 
 def hash_of_code(value: Any, options: tuple[object, ...] = ()) -> str:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from resnet_lab.errors import UserError, suggest
+from resnet_lab.parts.content import in_notebook
 
 T = TypeVar("T")
 
@@ -34,21 +35,28 @@ class Registry(Generic[T]):
         self.kind = kind
         self.home = home
         self._known: dict[str, T] = {}
+        self._origins: dict[str, Any] = {}
 
-    def add(self, name: str, value: T) -> None:
-        """Register a value.
+    def add(self, name: str, value: T, origin: Any = None) -> None:
+        """Register a value that the class or function `origin` defines.
 
         Raises:
             UserError: the name is taken.
         """
         global _changes
         load_home(self.home)
-        if name in self._known:
+        renewed = self.may_renew(name, origin)
+        if name in self._known and not renewed:
             raise UserError(f"{self.kind} '{name}' is there already")
-        self._known[name] = value
+        self._known[name], self._origins[name] = value, origin
         _changes += 1
-        if not _at_home:
+        if not _at_home and not renewed:
             _added.append((self, name))
+
+    def may_renew(self, name: str, origin: Any) -> bool:
+        """Whether `origin` may take this name again: both were defined in a notebook's cells."""
+        before = self._origins.get(name)
+        return (self, name) in _added and in_notebook(before) and in_notebook(origin)
 
     def find(self, name: str) -> T | None:
         """Return the value of a name, or None."""
@@ -100,7 +108,7 @@ def remove(gone: list[tuple[Registry[Any], str]]) -> None:
     """Unregister parts that are not built-in."""
     global _changes
     for registry, name in gone:
-        del registry._known[name]
+        del registry._known[name], registry._origins[name]
         _added.remove((registry, name))
         _changes += 1
 

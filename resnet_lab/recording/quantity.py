@@ -94,7 +94,7 @@ def register(*quantities: Quantity) -> None:
                 f"quantity '{one.name}': at is '{one.at}'{suggest(str(one.at), known)}; give "
                 f"{', '.join(map(repr, known[:-1]))} or {known[-1]!r}"
             )
-        QUANTITIES.add(one.name, one)
+        QUANTITIES.add(one.name, one, one.defined_by)
 
 
 def in_menus() -> list[Quantity]:
