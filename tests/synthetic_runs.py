@@ -58,6 +58,8 @@ def member(
         "seed": seed,
         "status": "finished",
         "diverged_at": None,
+        "augment": "paper",
+        "train_images": 1294,
         "parameters": 1000 * spec.depth,
         "multiply_adds": 10**6 * spec.depth,
         "train_error": train_error,

@@ -45,12 +45,19 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def explorer(chrome: Chrome, report: Path) -> Chrome:
     opened(chrome, report, DESK)
-    return chrome
+    return explored(chrome)
 
 
 def opened(chrome: Chrome, page: Path, size: tuple[int, int]) -> None:
     resize(chrome, *size, mobile=size == PHONE)
     chrome.get(page.as_uri())
+
+
+def explored(chrome: Chrome) -> Chrome:
+    """Open the explorer and wait until it has drawn."""
+    chrome.find_element(By.ID, "explorer-open").click()
+    WebDriverWait(chrome, 60).until(lambda driver: value(driver, f"({TRACES} || []).length") > 0)
+    return chrome
 
 
 def traces(chrome: Chrome) -> list[dict[str, Any]]:
@@ -76,7 +83,7 @@ def test_nothing_complains_or_overflows_and_every_figure_is_seen(
         "[...document.images].map(i => ({drawn: i.naturalWidth, wide: i.getBoundingClientRect()"
         ".width, right: i.getBoundingClientRect().right}))",
     )
-    assert len(images) == len(PLATES)
+    assert len(images) == len(PLATES) + 1
     for image in images:
         assert image["drawn"] > 0
         assert 300 <= image["wide"] <= image["right"] <= size[0]
@@ -141,6 +148,7 @@ def test_a_quantity_of_the_whole_network_is_a_curve(chrome: Chrome, tmp_path: Pa
         quantity="total_gradient_norm", layer=0, name="", value=whole["step"] + 1.0
     )
     opened(chrome, write_report(as_runs([row], [pd.concat([layers, whole])]), tmp_path), DESK)
+    explored(chrome)
     choose(chrome, "explorer-quantity", "total_gradient_norm")
     assert [one["y"] for one in traces(chrome)] == [whole["value"].tolist()]
     rows = [f"explorer-{name}-row" for name in ("view", "step", "layer")]
@@ -154,6 +162,7 @@ def test_a_quantity_of_the_whole_network_is_a_curve(chrome: Chrome, tmp_path: Pa
 
 def test_the_explorer_fits_a_phone_in_every_view(chrome: Chrome, report: Path) -> None:
     opened(chrome, report, PHONE)
+    explored(chrome)
     for view in ("profile", "history", "map"):
         choose(chrome, "explorer-view", view)
         assert value(chrome, "document.documentElement.scrollWidth") <= PHONE[0], view
@@ -174,7 +183,7 @@ def test_names_from_runs_run_nothing(chrome: Chrome, tmp_path: Path) -> None:
     page = write_report(as_runs([row], [odd], skipped=[(ATTACK, ATTACK)]), tmp_path)
     opened(chrome, page, DESK)
     title = "Depth and shortcuts: what the runs say"
-    WebDriverWait(chrome, 20).until(lambda driver: value(driver, f"{TRACES}.length") == 1)
+    explored(chrome)
     assert chrome.title == title
     assert complaints(chrome) == []
     assert value(chrome, f"{TRACES}[0].text[0]").startswith("layer 1: &lt;script&gt;")
@@ -186,7 +195,7 @@ def test_without_scripts_all_but_the_explorer_is_there(chrome: Chrome, report: P
         opened(chrome, report, DESK)
         assert "It needs JavaScript" in chrome.find_element(By.TAG_NAME, "noscript").text
         assert not chrome.find_element(By.ID, "explorer-controls").is_displayed()
-        assert len(chrome.find_elements(By.TAG_NAME, "img")) == len(PLATES)
+        assert len(chrome.find_elements(By.TAG_NAME, "img")) == len(PLATES) + 1
     finally:
         chrome.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
@@ -213,3 +222,37 @@ def test_print_has_figures_and_tables_and_no_controls(
     assert "56.10 ± 1.10" in text
     assert "runs/broken" in text
     assert "logarithmic values" not in text
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE])
+def test_the_first_screen_holds_answer_and_figure(
+    chrome: Chrome, report: Path, size: tuple[int, int]
+) -> None:
+    opened(chrome, report, size)
+    boxes = [
+        chrome.find_element(By.CSS_SELECTOR, one).rect for one in ("h1", ".answer", ".hero img")
+    ]
+    assert all(box["y"] + box["height"] <= size[1] for box in boxes)
+    assert "56 plain layers end at 56.1" in chrome.find_element(By.TAG_NAME, "h1").text
+
+
+def test_the_page_is_small_until_the_explorer_is_opened(chrome: Chrome, report: Path) -> None:
+    opened(chrome, report, DESK)
+    assert report.stat().st_size < 3_500_000
+    assert value(chrome, "typeof Plotly") == "undefined"
+    explored(chrome)
+    assert value(chrome, "typeof Plotly") == "object"
+    assert complaints(chrome) == []
+
+
+def test_all_steps_share_an_axis_and_play_steps_through_them(explorer: Chrome) -> None:
+    axis = "document.getElementById('explorer-plot').layout.yaxis.range"
+    before = value(explorer, axis)
+    explorer.find_element(By.ID, "explorer-play").click()
+    step = explorer.find_element(By.ID, "explorer-step")
+    last = step.get_attribute("max")
+    WebDriverWait(explorer, 60).until(lambda _: step.get_attribute("value") == last)
+    play = explorer.find_element(By.ID, "explorer-play")
+    WebDriverWait(explorer, 20).until(lambda _: play.text == "Play")
+    assert value(explorer, axis) == before
+    assert before[0] < before[1]

@@ -88,20 +88,20 @@ def test_training_curves_are_means_over_seeds_plain_left_residual_right(demo: Ru
     assert plain.get_xlim() == residual.get_xlim() == (0, 160)
 
 
-def test_training_error_is_dashed_and_held_out_error_bold(demo: Runs) -> None:
-    plain = made(plot_training_curves(demo)).axes[0]
+def test_training_error_is_bold_and_plain_dashed(demo: Runs) -> None:
+    plain, residual = made(plot_training_curves(demo)).axes
     train, held_out = line(plain, "plain-20 train"), line(plain, "plain-20 validation")
-    assert train.get_linestyle() == "--"
-    assert held_out.get_linestyle() == "-"
-    assert held_out.get_linewidth() > train.get_linewidth()
-    assert train.get_color() == held_out.get_color() == style.depth_colour(20)
+    assert train.get_linestyle() == held_out.get_linestyle() == "--"
+    assert line(residual, "resnet-20 train").get_linestyle() == "-"
+    assert train.get_linewidth() > held_out.get_linewidth()
+    assert train.get_color() == held_out.get_color() == style.colour("none", 20)
 
 
 def test_legends_name_networks_with_their_seeds_and_splits(demo: Runs) -> None:
     shown = texts(made(plot_training_curves(demo)))
     assert "plain-56 (n = 3)" in shown
     assert "resnet-56 (n = 3)" in shown
-    assert shown[-2:] == ["training", "validation"]
+    assert shown[-2:] == ["bold: training", "thin: validation"]
 
 
 def test_bands_run_from_the_lowest_to_the_highest_seed(group: Group) -> None:
@@ -123,8 +123,9 @@ def test_a_seed_that_stopped_early_does_not_cut_the_others_short() -> None:
 
 
 def test_published_final_errors_are_marked_on_their_own_data_only() -> None:
-    def marks(data: str) -> dict[str, float]:
-        runs = as_runs([member("resnet-20", 0, data=data), member("plain-20-x0.5", 0, data=data)])
+    def marks(data: str, iterations: int = 64_000) -> dict[str, float]:
+        names = ("resnet-20", "plain-20-x0.5")
+        runs = as_runs([member(name, data=data, iterations=iterations) for name in names])
         drawn = [
             one for group in split_groups(runs) for one in made(training_curves.draw(group)).axes
         ]
@@ -137,6 +138,7 @@ def test_published_final_errors_are_marked_on_their_own_data_only() -> None:
 
     assert marks("cifar10") == {"resnet-20 published": 8.75}
     assert marks("digits") == {}
+    assert marks("cifar10", 2_816) == {}  # nothing was published after as few iterations
 
 
 def test_one_family_alone_has_one_panel() -> None:
@@ -265,7 +267,8 @@ def test_theory_is_not_drawn_for_networks_without_batch_norm() -> None:
 
 
 def test_published_errors_stand_in_the_panel_of_test_errors() -> None:
-    rows = [member(network, data="cifar10") for network in ("resnet-20", "resnet-56", "plain-20")]
+    networks = ("resnet-20", "resnet-56", "plain-20")
+    rows = [member(network, data="cifar10", iterations=64_000) for network in networks]
     train, test = made(plot_error_vs_depth(as_runs(rows))).axes
     marks = [one for one in test.lines if one.get_label() == "published"]
     found = {(float(one.get_xdata()[0]), float(one.get_ydata()[0])) for one in marks}  # type: ignore
@@ -477,24 +480,32 @@ def test_drawings_of_the_demo_are_all_plates_with_captions(demo: Runs) -> None:
     assert all(len(one.caption) > 80 for one in drawings)
 
 
-def test_depth_colours_are_distinct_and_darker_with_depth() -> None:
+@pytest.mark.parametrize("arm", ["none", "A", "B", "C", "gated"])
+def test_colours_are_darker_with_depth_in_every_arm(arm: str) -> None:
     depths = [8, 14, 20, 32, 44, 56, 110, 1202]
-    light = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in map(style.depth_colour, depths)]
-    assert light == sorted(light, reverse=True)
-    assert min(a - b for a, b in pairwise(light)) > 0.01
+    light = [style.lightness(style.colour(arm, depth)) for depth in depths]
+    assert light[0] == pytest.approx(style.LIGHTEST, abs=0.5)
+    assert light[-1] == pytest.approx(style.DARKEST, abs=0.5)
+    assert min(a - b for a, b in pairwise(light)) > 2  # of 100: two are told apart at about 2
 
 
-def test_depths_stay_apart_for_the_colour_blind() -> None:
+def test_lightness_is_that_of_cielab() -> None:
+    found = [style.lightness(one) for one in ((1, 1, 1), (0, 0, 0), (1, 0, 0), (0.5, 0.5, 0.5))]
+    assert found == pytest.approx([100, 0, 53.24, 53.39], abs=0.01)
+
+
+def test_arms_stay_apart_for_the_colour_blind() -> None:
     """Machado et al. 2009: what a deuteranope and a protanope see, in linear light."""
     seen = {
         "deuteranope": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
         "protanope": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
     }
-    colours = np.array([style.depth_colour(depth) for depth in (8, 20, 56, 110)])
+    colours = np.array([style.colour(arm, 56) for arm in ("none", "A")])
     linear = np.where(colours > 0.04045, ((colours + 0.055) / 1.055) ** 2.4, colours / 12.92)
     for matrix in seen.values():
-        lightness = 116 * ((linear @ np.array(matrix).T) @ [0.2126, 0.7152, 0.0722]) ** (1 / 3)
-        assert (np.diff(lightness) < -4).all(), lightness  # of 100: two are told apart at about 2
+        plain, residual = linear @ np.array(matrix).T
+        assert plain[0] - plain[2] > 0.05  # yellowish
+        assert residual[2] - residual[0] > 0.05  # blue
 
 
 def test_every_figure_is_a_column_wide_and_nothing_in_it_is_small_or_cut(demo: Runs) -> None:

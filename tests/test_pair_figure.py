@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex
 from synthetic_runs import as_runs, demo_runs, member
 
 from analysis.figures import plot_pairs, style
-from analysis.figures.pair_curves import BOLD, THIN, caption, limits, pair_curves
-from analysis.figures.style import ARM_COLOUR
+from analysis.figures.pair_curves import caption, limits, pair_curves
+from analysis.figures.style import BOLD, THIN, colour
 from analysis.groups import split_groups
 from analysis.pairs import pairs_table
 from analysis.report import write_report
@@ -39,17 +39,17 @@ def drawn(axes: Axes) -> dict[str, tuple[str, float, str]]:
     }
 
 
-def test_twins_lie_over_each_other_training_thin_and_held_out_bold() -> None:
+def test_twins_lie_over_each_other_training_bold_and_held_out_thin() -> None:
     figure = plot_pairs(twins("plain-18"))
     assert figure is not None
     (axes,) = figure.axes
     found = drawn(axes)
     published = [found.pop(f"{name} published")[0] for name in ("plain-34", "resnet-34")]
-    assert published == [to_hex(ARM_COLOUR[arm]) for arm in ("none", "A")]
+    assert published == [to_hex(colour(arm, 34)) for arm in ("none", "A")]
     assert found == {
-        f"{name} {split}": (to_hex(ARM_COLOUR[arm]), width, "-")
-        for name, arm in (("plain-34", "none"), ("resnet-34", "A"))
-        for split, width in (("train", THIN), ("validation", BOLD))
+        f"{name} {split}": (to_hex(colour(arm, 34)), width, dash)
+        for name, arm, dash in (("plain-34", "none", "--"), ("resnet-34", "A", "-"))
+        for split, width in (("train", BOLD), ("validation", THIN))
     }
     assert axes.get_title() == "34 layers"
     (plain,) = [one for one in axes.lines if one.get_label() == "plain-34 train"]
@@ -69,7 +69,7 @@ def test_each_depth_has_a_panel_and_every_shortcut_is_in_it() -> None:
         "residual, option A (n = 1)",
         "residual, option B (n = 1)",
     ]
-    assert labels[3:5] == ["thin: training", "bold: validation"]
+    assert labels[3:5] == ["bold: training", "thin: validation"]
 
 
 def test_labels_are_inside_the_figure_and_apart() -> None:

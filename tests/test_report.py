@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -32,7 +33,7 @@ SKIPPED = [("runs/broken", "run.json or config.yaml lacks 'networks'")]
 class Page(HTMLParser):
     """A page's elements as (tag, attributes) and its visible text; open elements must be closed."""
 
-    VOID = frozenset({"meta", "img", "br", "hr", "link", "input"})
+    VOID = frozenset({"meta", "img", "br", "hr", "link", "input", "source"})
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -79,7 +80,8 @@ def test_the_page_is_index_html_with_figures_and_tables_beside_it(
     index, _ = written
     assert index.name == "index.html"
     figures = {path.name for path in (index.parent / "figures").iterdir()}
-    assert figures == {f"{p.name}.{suffix}" for p in PLATES for suffix in ("png", "svg", "pdf")}
+    drawn = ["answer", "answer_narrow", *(plate.name for plate in PLATES)]
+    assert figures == {f"{name}.{suffix}" for name in drawn for suffix in ("png", "svg", "pdf")}
     tables = {path.name for path in (index.parent / "tables").iterdir()}
     names = ("results", "verdicts", "growth", "freezes", "members")
     paper = {f"{name}.{suffix}" for name in ("results", "verdicts") for suffix in ("md", "tex")}
@@ -103,13 +105,28 @@ def test_verdicts_come_first_with_their_numbers(written: tuple[Path, Page]) -> N
 def test_every_figure_is_inside_the_page(written: tuple[Path, Page]) -> None:
     index, page = written
     images = page.all("img")
-    assert len(images) == len(PLATES)
-    for image, plate in zip(images, PLATES, strict=True):
+    titles = {"answer": "Training error", **{plate.name: plate.title for plate in PLATES}}
+    assert len(images) == len(titles)
+    for image, (name, title) in zip(images, titles.items(), strict=True):
         kind, encoded = image["src"].split(",", 1)
         assert kind == "data:image/svg+xml;base64"
-        saved = (index.parent / "figures" / f"{plate.name}.svg").read_bytes()
+        saved = (index.parent / "figures" / f"{name}.svg").read_bytes()
         assert base64.b64decode(encoded) == saved
-        assert image["alt"].startswith(plate.title)
+        assert image["alt"].startswith(title)
+
+
+def test_the_first_screen_answers_and_verdicts_are_chips(written: tuple[Path, Page]) -> None:
+    _, page = written
+    assert (
+        "56 plain layers end at 56.1 % training error on 1,294 images of digits. The same "
+        "layers with shortcuts end at 0.0 %. plain-56 minus resnet-56: 56.1 points of training"
+        " error, 95 % interval [53.4, 58.8], n = 3."
+    ) in page.text
+    chips = [one for one in page.all("a") if "chip" in one.get("class", "")]
+    tested = [one for one in page.all("article") if "not-tested" not in one["class"]]
+    assert [one["href"][1:] for one in chips] == [one["id"] for one in tested]
+    assert [one["class"].split()[1] for one in chips] == [one["class"].split()[1] for one in tested]
+    assert page.text.index("n = 3. plain-56 ends highest") < page.text.index("Provenance PyTorch")
 
 
 def test_nothing_is_loaded_from_anywhere(written: tuple[Path, Page]) -> None:
@@ -123,10 +140,11 @@ def test_nothing_is_loaded_from_anywhere(written: tuple[Path, Page]) -> None:
 
 def test_only_the_scripts_that_the_policy_names_can_run(written: tuple[Path, Page]) -> None:
     _, page = written
-    data, *programs = page.scripts
+    data, plotly, own = page.scripts
     kinds = [one.get("type") for one in page.all("script")]
-    assert kinds == ["application/json", None, None]
-    assert json.loads(data)["groups"] == [
+    assert kinds == ["text/plain", "text/plain", None]
+    programs = [own, gzip.decompress(base64.b64decode(plotly)).decode()]
+    assert json.loads(gzip.decompress(base64.b64decode(data)))["groups"] == [
         "digits, protocol 1294/143, 160 iterations, batch 128, lr 0.1, width x0.5"
     ]
     contents = [one["content"] for one in page.all("meta") if "content" in one]
@@ -186,14 +204,12 @@ def test_several_groups_are_reported_apart(tmp_path: Path) -> None:
     page = Page(write_report(as_runs(rows), tmp_path).read_text(encoding="utf-8"))
     captions = [one["aria-label"] for one in page.all("div") if "aria-label" in one]
     assert [text.split(",")[0] for text in captions] == [
-        "Verdicts at a glance",
         "Results",
         "Results",
         "Published numbers without runs",
         "Provenance",
     ]
-    assert "claim supported refuted undecided not tested shortcuts help" in page.text
-    assert "at equal depth 1 degradation 2 " in page.text
+    assert "degradation undecided 2" in page.text
     assert page.text.count("batch 128, lr 0.1") == 3  # results, figures and the verdict
     assert (tmp_path / "figures" / "error_vs_depth-digits-2.png").exists()
 

@@ -411,7 +411,8 @@ def test_the_best_rate_of_each_network_is_marked_in_both_panels() -> None:
 def test_networks_look_as_in_every_figure() -> None:
     figure = drawn(tuned(DEEP))
     plain, residual = (points(figure, 0, name)[2] for name in ("plain-56", "resnet-56"))
-    assert plain.get_color() == residual.get_color() == style.depth_colour(56)
+    assert plain.get_color() == style.colour("none", 56)
+    assert residual.get_color() == style.colour("A", 56)
     assert (plain.get_linestyle(), residual.get_linestyle()) == ("--", "-")
     assert (plain.get_marker(), residual.get_marker()) == ("o", "s")
     [legend] = figure.legends

@@ -5,10 +5,13 @@ import resnet_lab.plotting  # noqa: F401  # before other imports of matplotlib
 # isort: split
 from analysis.figures import style
 from analysis.figures.gallery import (
+    ANSWER,
+    ANSWER_NARROW,
     PLATES,
     Drawing,
     Plate,
     draw_all,
+    draw_answer,
     draw_searches,
     draw_tunings,
     save_all,
@@ -25,10 +28,13 @@ plot_layer_maps = _DRAW["layer_maps"]
 plot_responses = _DRAW["responses"]
 
 __all__ = [
+    "ANSWER",
+    "ANSWER_NARROW",
     "PLATES",
     "Drawing",
     "Plate",
     "draw_all",
+    "draw_answer",
     "draw_searches",
     "draw_tunings",
     "plot_error_vs_depth",

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures import style
+from analysis.figures.published import as_long
 from analysis.groups import Group
 from analysis.paper import load_paper
 from analysis.statistics import summarise
@@ -93,7 +94,7 @@ def _mark_published(axes: Axes, group: Group) -> None:
     members = group.members.drop_duplicates("network")
     results = [load_paper().result(str(name), data) for name in members["network"]]
     for arm, depth, result in zip(members["shortcut"], members["depth"], results, strict=True):
-        if result is not None:
+        if result is not None and as_long(group, result):
             axes.plot(
                 [depth],
                 [result.error],
@@ -118,8 +119,8 @@ def caption(group: Group) -> str:
     left_out = [f"{row.short} seed {row.seed}" for row in missing.itertuples(index=False)]
     return (
         "Error at the end of training against depth (weighted layers): training error left (the "
-        "mean over the last epoch, on augmented mini-batches), held-out error right, on the same "
-        "axis. Bars are 95 % t intervals of each mean alone, not of differences; without a bar "
+        f"mean over the last epoch, on {style.batches_text(group)}), held-out error right, on the "
+        "same axis. Bars are 95 % t intervals of each mean alone, not of differences; without one "
         "n = 1. Markers of the two arms are set slightly apart so that both can be seen. "
         "Long dashes, where there are any, are published errors."
         + (f" Left out because they did not finish: {', '.join(left_out)}." if left_out else "")

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from analysis.answer import answer
 from analysis.figures import (
+    answer_curves,
     error_vs_depth,
     freeze,
     growth,
@@ -48,6 +50,9 @@ class Drawing:
     figure: Figure
 
 
+ANSWER, ANSWER_NARROW = "answer", "answer_narrow"
+"""Names of the drawings on the page's first screen."""
+
 PLATES: tuple[Plate, ...] = (
     Plate("pairs", "Plain against residual", pair_curves.draw, pair_curves.caption),
     Plate("training_curves", "Training curves", training_curves.draw, training_curves.caption),
@@ -76,6 +81,22 @@ def draw_all(runs: Runs) -> list[Drawing]:
                 caption = plate.caption(group)
                 drawings.append(Drawing(name, plate.title, caption, group.label, figure))
     return drawings
+
+
+def draw_answer(runs: Runs) -> list[Drawing]:
+    """Draw the curves beside the study's answer, for a desk and a phone; none without an answer."""
+    found = answer(runs)
+    if found is None:
+        return []
+    group = found.pair.group
+    sizes = {ANSWER: answer_curves.WIDE, ANSWER_NARROW: answer_curves.NARROW}
+    figures = {name: answer_curves.draw(group, size) for name, size in sizes.items()}
+    caption = answer_curves.caption(group)
+    return [
+        Drawing(name, "Training error", caption, group.label, figure)
+        for name, figure in figures.items()
+        if figure is not None
+    ]
 
 
 def draw_tunings(runs: Runs) -> list[Drawing]:

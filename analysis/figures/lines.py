@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.typing import ColorType
 
-from analysis.figures.style import ARM_MARKER, depth_colour, plain_text
+from analysis.figures.style import ARM_MARKER, colour, plain_text
 
 NETWORK = ["family", "depth", "shortcut", "short"]
 """Columns that identify the network of a row in a figure's frame."""
@@ -28,8 +27,8 @@ class Line:
 
     @property
     def colour(self) -> tuple[float, float, float]:
-        """The colour of the network's depth."""
-        return depth_colour(self.depth)
+        """The colour of the network: its arm's hue in its depth's shade."""
+        return colour(self.shortcut, self.depth)
 
     @property
     def sparse_marker(self) -> dict[str, Any]:
@@ -55,20 +54,15 @@ def lines(table: pd.DataFrame) -> Iterator[Line]:
         yield Line(str(family), int(str(depth)), str(shortcut), str(short), points)
 
 
-def band(
-    axes: Axes, line: Line, x: str, alpha: float = 0.15, colour: ColorType | None = None
-) -> None:
-    """Shade from the lowest to the highest seed, where there is more than one.
-
-    Uses `colour`, by default the colour of the network's depth.
-    """
+def band(axes: Axes, line: Line, x: str, alpha: float = 0.15) -> None:
+    """Shade from the lowest to the highest seed, where there is more than one."""
     if line.seeds > 1:
         points = line.points
         axes.fill_between(
             points[x],
             points["low"],
             points["high"],
-            color=line.colour if colour is None else colour,
+            color=line.colour,
             alpha=alpha,
             linewidth=0,
         )

@@ -7,18 +7,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.typing import ColorType
 
 from analysis.claims.pair import Pair, evidence_text, pairs_of
 from analysis.figures import style
 from analysis.figures.lines import Line, band, lines
-from analysis.figures.published import mark_published, published_handles
+from analysis.figures.published import mark_published, published_handles, published_text
 from analysis.figures.training_curves import curves, held_out_split
 from analysis.groups import Group
 
-THIN, BOLD = 0.9, 1.9
-"""Widths of the lines of training error and of held-out error."""
-BAND = {"train": 0.10, "validation": 0.18, "test": 0.18}
+BAND = {"train": 0.18, "validation": 0.08, "test": 0.08}
 COLUMNS = 2
 """Most panels side by side."""
 
@@ -41,7 +38,7 @@ def draw(group: Group) -> Figure | None:
         for split in splits:
             for line in lines(own[own["split"] == split]):
                 _draw_line(axes, line, split)
-        mark_published(axes, own, group, _colour)
+        mark_published(axes, own, group)
         axes.set_title(f"{depth} layers")
         style.iteration_axis(axes, float(table["step"].max()))
         axes.set_ylabel("error (%)")
@@ -83,20 +80,15 @@ def limits(table: pd.DataFrame) -> tuple[float, float]:
 
 
 def _draw_line(axes: Axes, line: Line, split: str) -> None:
-    points, colour = line.points, _colour(line)
     axes.plot(
-        points["step"],
-        points["mean"],
-        color=colour,
-        linewidth=THIN if split == "train" else BOLD,
-        linestyle="-",
+        line.points["step"],
+        line.points["mean"],
+        color=line.colour,
+        linewidth=style.SPLIT_WIDTH[split],
+        linestyle=style.FAMILY_STYLE[line.family],
         label=f"{line.short} {split}",
     )
-    band(axes, line, "step", BAND[split], colour)
-
-
-def _colour(line: Line) -> ColorType:
-    return style.ARM_COLOUR[line.shortcut]
+    band(axes, line, "step", BAND[split])
 
 
 def _legend(figure: Figure, table: pd.DataFrame, held_out: str | None) -> None:
@@ -105,10 +97,12 @@ def _legend(figure: Figure, table: pd.DataFrame, held_out: str | None) -> None:
     for arm in style.arms(table["shortcut"]):
         seeds = style.seeds_text(table.loc[table["shortcut"] == arm, "n"])
         label = f"{style.ARM_NAME[arm]} ({seeds})"
-        handles.append(Line2D([], [], color=style.ARM_COLOUR[arm], linewidth=BOLD, label=label))
-    handles.append(Line2D([], [], color="0.2", linewidth=THIN, label="thin: training"))
+        look = {"color": style.ARM_COLOUR[arm], "linestyle": style.ARM_STYLE[arm]}
+        handles.append(Line2D([], [], linewidth=style.BOLD, label=label, **look))
+    handles.append(Line2D([], [], color="0.2", linewidth=style.BOLD, label="bold: training"))
     if held_out is not None:
-        handles.append(Line2D([], [], color="0.2", linewidth=BOLD, label=f"bold: {held_out}"))
+        thin = f"thin: {held_out}"
+        handles.append(Line2D([], [], color="0.2", linewidth=style.THIN, label=thin))
     handles += published_handles(figure)
     style.figure_legend(figure, handles, most=2)
 
@@ -116,14 +110,15 @@ def _legend(figure: Figure, table: pd.DataFrame, held_out: str | None) -> None:
 def caption(group: Group) -> str:
     """Return the caption, with each pair's difference."""
     held_out = held_out_split(pair_curves(group))
-    bold = f"bold: {held_out} error" if held_out else "no held-out error was followed"
+    thin = f"thin: {held_out} error" if held_out else "no held-out error was followed"
+    told = " ".join(_told(one) for one in pairs_of(group))
     return (
-        "Plain and residual networks of one depth over each other, a panel a depth (R Figures 1 "
-        f"and 4). Thin: training error on augmented mini-batches; {bold}. Lines are means over "
-        "seeds, bands run from the lowest to the highest seed; seeds that did not finish are left "
-        "out where others did. The axis holds the curves from the first tenth of training on. "
-        + " ".join(_told(one) for one in pairs_of(group))
-    )
+        f"{told} Plain (dashed) and residual networks of one depth over each other, a panel each "
+        f"(R Figures 1 and 4). Bold: training error on {style.batches_text(group)}; {thin}. Lines "
+        "are means over seeds, bands run from the lowest to the highest seed; seeds that did not "
+        "finish are left out where others did. The axis holds the curves from the first tenth of "
+        f"training on.{published_text(group)}"
+    ).strip()
 
 
 def _told(pair: Pair) -> str:

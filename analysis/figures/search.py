@@ -63,11 +63,12 @@ def _shown(search: Search) -> list[str]:
 
 
 def _colours(search: Search) -> dict[str, Any]:
-    """Network -> colour: its depth's, or grey for a cohort."""
+    """Network -> its colour, or grey for a cohort."""
     found: dict[str, Any] = {}
     for network in search.networks:
         try:
-            found[network] = style.depth_colour(NetworkSpec.parse(network).depth)
+            spec = NetworkSpec.parse(network)
+            found[network] = style.colour(spec.shortcut, spec.depth)
         except UserError:  # a cohort
             found[network] = "0.35"
     return found

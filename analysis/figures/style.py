@@ -1,16 +1,17 @@
-"""One look for all figures: a fixed colour for a depth, a fixed style for an arm and a split.
+"""One look for all figures, the same in each: hue, dash, shade and width say one thing.
 
-Every figure is one column wide and is printed at that size, with no text below 6.5 points. Depth
-runs from orange (shallow) to dark blue (deep) on a scale whose lightness falls evenly, so it
-remains readable in greyscale and with colour blindness. Plain is left, residual right. Training
-error is dashed, validation and test error are solid.
+Hue is the arm: orange plain, blue residual with option A, other hues for other shortcuts. Dashed
+lines are plain too and solid ones residual, so that figures read in greyscale. Shade is the depth:
+the deeper the darker, evenly in lightness. Width is the split: training error is bold, as the
+argument rests on it, validation and test error are thin. Plain is left, residual right. Every
+figure is one column wide and is printed at that size, with no text below 6.5 points.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,8 +22,10 @@ import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
 
 from analysis.groups import Group, split_groups
 from resnet_lab.files import user_path
@@ -61,7 +64,9 @@ RC: Any = {
 }
 
 ANCHORS = {8: 0.0, 20: 0.2, 32: 0.37, 44: 0.53, 56: 0.68, 110: 0.84, 152: 0.9, 1202: 1.0}
-"""Where depths lie on the colour scale; others are interpolated on the logarithm of depth."""
+"""Where depths lie on the scale of shades; others are interpolated on the logarithm of depth."""
+LIGHTEST, DARKEST = 70.0, 22.0
+"""CIELAB lightness of the shallowest and the deepest network's colour, of 100."""
 
 FAMILY_STYLE = {"plain": "--", "residual": "-"}
 """Line style of an arm, wherever one line stands for one network."""
@@ -82,12 +87,14 @@ ARM_COLOUR = _Arms("#CC79A7", none="#D55E00", A="#0072B2", B="#009E73", C="#56B4
 ARM_MARKER = _Arms("v", none="o", A="s", B="^", C="D")
 ARM_NAME = _Arms("residual, {}", none="plain", **{one: f"residual, option {one}" for one in "ABC"})
 ARM_STYLE = _Arms(FAMILY_STYLE["residual"], none=FAMILY_STYLE["plain"])
-SPLIT_STYLE = {"train": "--", "validation": "-", "test": "-"}
+BOLD, THIN = 1.9, 0.9
+SPLIT_WIDTH = {"train": BOLD, "validation": THIN, "test": THIN}
+"""Width of the line of an error, points."""
 FAMILIES = ("plain", "residual")
 CHARACTER = 0.53
 """Mean width of a character, as a fraction of the font size."""
 LABEL_CHARACTERS = 66
-"""Most characters in a line of the text above a figure."""
+"""Most characters in a line of the text above a figure of one column."""
 MAP = "viridis"
 """Colours of layer maps: lightness rises with the value."""
 THEORY_COLOUR = "0.35"
@@ -104,11 +111,32 @@ def arms(shortcuts: Iterable[str]) -> list[str]:
     return [one for one in ARM_NAME if one in found] + sorted(found - set(ARM_NAME))
 
 
-def depth_colour(depth: int) -> tuple[float, float, float]:
-    """Return a depth's colour (red, green, blue in 0..1), the same in every figure."""
-    place = np.interp(np.log(depth), np.log(list(ANCHORS)), list(ANCHORS.values()))
-    red, green, blue, _ = mpl.colormaps["plasma"](0.8 * (1 - float(place)))
-    return red, green, blue
+@cache
+def colour(arm: str, depth: int) -> tuple[float, float, float]:
+    """Return a network's colour (red, green, blue in 0..1): the arm's hue in the depth's shade."""
+    place = float(np.interp(np.log(depth), np.log(list(ANCHORS)), list(ANCHORS.values())))
+    wanted = LIGHTEST + place * (DARKEST - LIGHTEST)
+    base = np.array(to_rgb(ARM_COLOUR[arm]))
+    # Towards white or black until the lightness is right; it rises with the share of white.
+    low, high = -1.0, 1.0
+    for _ in range(30):
+        share = (low + high) / 2
+        low, high = (share, high) if lightness(_mixed(base, share)) < wanted else (low, share)
+    red, green, blue = _mixed(base, low)
+    return float(red), float(green), float(blue)
+
+
+def _mixed(base: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Mix a colour with white (share above 0) or black (below 0)."""
+    return base + share * (1 - base) if share > 0 else base * (1 + share)
+
+
+def lightness(rgb: Sequence[float] | NDArray[np.float64]) -> float:
+    """Return a colour's CIELAB lightness L*, 0 to 100 (sRGB, white point D65)."""
+    parts = np.asarray(rgb, dtype=float)
+    linear = np.where(parts > 0.04045, ((parts + 0.055) / 1.055) ** 2.4, parts / 12.92)
+    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
+    return 116 * luminance ** (1 / 3) - 16 if luminance > 216 / 24389 else luminance * 24389 / 27
 
 
 def styled(function: Callable[P, T]) -> Callable[P, T]:
@@ -134,7 +162,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 def describe(figure: Figure, label: str) -> None:
     """Write above a figure which data and recipe its runs share."""
-    text = textwrap.fill(plain_text(label), LABEL_CHARACTERS)
+    characters = int(LABEL_CHARACTERS * figure.get_figwidth() / COLUMN_WIDTH)
+    text = textwrap.fill(plain_text(label), characters)
     figure.suptitle(text, color="0.35", x=0.01, ha="left")
 
 
@@ -228,6 +257,11 @@ def panels_legend(
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, (replaced or {}).get(label, handle))
     figure_legend(figure, list(entries.values()), most, title)
+
+
+def batches_text(group: Group) -> str:
+    """Return what a group's training error is measured on, in words."""
+    return "mini-batches" if group.settings["augment"] == "none" else "augmented mini-batches"
 
 
 def seeds_text(counts: Iterable[float]) -> str:

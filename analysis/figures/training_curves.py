@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from analysis.figures import style
 from analysis.figures.lines import NETWORK, band, lines
-from analysis.figures.published import mark_published, published_handles
+from analysis.figures.published import mark_published, published_handles, published_text
 from analysis.groups import Group
 
 HELD_OUT = ("test", "validation")
@@ -53,7 +53,7 @@ def draw(group: Group) -> Figure | None:
     for axes, family in zip(panels, families, strict=True):
         _draw_family(axes, table[table["family"] == family], splits)
         own = table[table["family"] == family]
-        mark_published(axes, own, group, lambda line: line.colour)
+        mark_published(axes, own, group)
         axes.set_title(family)
         style.iteration_axis(axes, float(table["step"].max()))
         axes.set_ylabel("error (%)")
@@ -71,13 +71,13 @@ def _draw_family(axes: Axes, table: pd.DataFrame, splits: Sequence[str]) -> None
             axes.plot(
                 line.points["step"],
                 line.points["mean"],
-                style.SPLIT_STYLE[split],
+                style.FAMILY_STYLE[line.family],
                 color=line.colour,
-                linewidth=1.0 if split == "train" else 1.9,
+                linewidth=style.SPLIT_WIDTH[split],
                 label=f"{line.short} {split}",
                 **line.sparse_marker,
             )
-            band(axes, line, "step", alpha=0.08 if split == "train" else 0.18)
+            band(axes, line, "step", alpha=0.18 if split == "train" else 0.08)
 
 
 def _top(table: pd.DataFrame) -> float:
@@ -88,16 +88,25 @@ def _top(table: pd.DataFrame) -> float:
 
 def _legend(axes: Axes, table: pd.DataFrame) -> None:
     handles = [
-        Line2D([], [], color=line.colour, linewidth=1.9, label=line.label, **line.sparse_marker)
+        Line2D(
+            [],
+            [],
+            color=line.colour,
+            linestyle=style.FAMILY_STYLE[line.family],
+            linewidth=style.BOLD,
+            label=line.label,
+            **line.sparse_marker,
+        )
         for line in lines(table)
     ]
     style.legend_below(axes, handles, columns=1)
 
 
 def _split_legend(figure: Figure, held_out: str | None) -> None:
-    handles = [Line2D([], [], color="0.2", linestyle="--", linewidth=1.0, label="training")]
+    handles = [Line2D([], [], color="0.2", linewidth=style.BOLD, label="bold: training")]
     if held_out is not None:
-        handles.append(Line2D([], [], color="0.2", linewidth=1.9, label=held_out))
+        label = f"thin: {held_out}"
+        handles.append(Line2D([], [], color="0.2", linewidth=style.THIN, label=label))
     handles += published_handles(figure)
     style.figure_legend(figure, handles)
 
@@ -105,12 +114,11 @@ def _split_legend(figure: Figure, held_out: str | None) -> None:
 def caption(group: Group) -> str:
     """Return the caption."""
     held_out = held_out_split(curves(group))
-    solid = f"solid: {held_out} error" if held_out else "no held-out error was followed"
+    thin = f"thin: {held_out} error" if held_out else "no held-out error was followed"
     return (
         "Error against iterations, plain networks left, residual networks right, on the same axes "
-        f"(R Figures 1, 4 and 6). Dashed: training error on augmented mini-batches; {solid}. "
+        f"(R Figures 1, 4 and 6). Bold: training error on {style.batches_text(group)}; {thin}. "
         "Lines are means over seeds, bands run from the lowest to the highest seed; seeds that did "
         "not finish are left out where others did. The axis ends at 1.6 times the highest final "
-        "error, at 100 % at most. Triangles at the right edge, where there are any, are published "
-        "final errors; the table names their source and protocol."
+        f"error, at 100 % at most.{published_text(group)}"
     )

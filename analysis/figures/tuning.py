@@ -78,7 +78,7 @@ def _draw_split(axes: Axes, table: pd.DataFrame, x: str) -> None:
 
 
 def _look(line: Line) -> dict[str, Any]:
-    """A network's line: colour by depth, plain dashed, residual solid, markers by shortcut."""
+    """A network's line, with markers by shortcut."""
     return {
         "color": line.colour,
         "linestyle": style.FAMILY_STYLE[line.family],

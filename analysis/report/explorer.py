@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.figures.style import ARM_MARKER, FAMILY_STYLE, depth_colour
+from analysis.figures.style import ARM_MARKER, FAMILY_STYLE, colour
 from analysis.groups import Group, split_groups
 from analysis.layer_dynamics import main_path
 from resnet_lab.recording.quantity import QUANTITIES, in_menus, label_of
@@ -94,7 +94,7 @@ def _thinned(recorded: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 
 def _member(row: dict[str, Any], recorded: pd.DataFrame) -> dict[str, Any]:
-    red, green, blue = (round(255 * part) for part in depth_colour(int(row["depth"])))
+    red, green, blue = (round(255 * part) for part in colour(row["shortcut"], int(row["depth"])))
     return {
         "label": f"{row['short']}, seed {row['seed']}",
         "group": row["group"],

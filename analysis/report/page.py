@@ -7,20 +7,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from analysis.answer import answer
 from analysis.claims import Verdict
 from analysis.claims.claim import Outcome
-from analysis.figures import Drawing
+from analysis.figures import ANSWER, ANSWER_NARROW, Drawing
 from analysis.figures.style import FORMATS
 from analysis.pairs import pairs_for_reading, pairs_table
 from analysis.paper import load_paper
 from analysis.report.explorer import explorer
-from analysis.report.scripts import scripts
+from analysis.report.scripts import packed, scripts
 from analysis.scoreboard import scoreboard
 from analysis.search import Search, apart_from_searches
 from analysis.search_text import answer as search_answer
@@ -34,12 +34,10 @@ from analysis.tables import (
     tuned_for_reading,
 )
 from analysis.tuning import split_tunings
-from analysis.tuning_answer import answer
+from analysis.tuning_answer import answer as tuning_answer
 from resnet_lab.runs.frames import Runs
 
 HERE = Path(__file__).parent
-USUAL = ("supported", "refuted", "undecided", "not tested")
-"""Outcomes that always have a column in `glance`, even without verdicts."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +78,21 @@ def render(
     Runs of `searches` are shown as trials, not as groups of their own.
     """
     apart = apart_from_searches(runs) if searches else runs
+    found = answer(runs)
+    heroes = {
+        one.name: _exhibit(one, images[one.name])
+        for one in drawings
+        if one.name in (ANSWER, ANSWER_NARROW)
+    }
+    drawings = [one for one in drawings if one.name not in heroes]
     shown = [
         *tuned(apart, drawings, images),
         *searched(searches, drawings, images),
         *sections(apart, drawings, images),
     ]
     layers = explorer(runs)
+    tested_first = sorted(verdicts, key=lambda one: one.verdict == "not tested")
+    cards = [(f"verdict-{number}", one) for number, one in enumerate(tested_first, start=1)]
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined
     )
@@ -93,14 +100,18 @@ def render(
     return environment.get_template("page.html").render(
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         summary=summary(runs),
-        verdicts=sorted(verdicts, key=lambda one: one.verdict == "not tested"),
-        glance=glance(verdicts),
+        cards=cards,
+        answer=found,
+        hero=heroes.get(ANSWER),
+        narrow=heroes.get(ANSWER_NARROW),
+        twins=Markup((HERE / "twins.svg").read_text(encoding="utf-8")),
+        chips=chips(cards),
         pairs=paired(runs),
         several=len({verdict.protocol for verdict in verdicts if verdict.protocol}) > 1,
         sections=shown,
         several_sections=len(shown) > 1,
         explorer=layers,
-        explorer_data=Markup(layers.data) if layers else "",
+        explorer_data=packed(layers.data) if layers else "",
         scripts=scripts(layers),
         board=board(runs),
         facts=facts(runs),
@@ -118,24 +129,32 @@ def unbroken(text: str) -> str:
     return text.replace(" %", f"{space}%").replace("n = ", f"n{space}={space}")
 
 
-def glance(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """Return counts of groups of runs: one row a claim, one column an outcome.
+@dataclass(frozen=True)
+class Chip:
+    """A claim on the first screen, in the colour of its commonest `outcome`.
 
-    Empty where no claim has two verdicts, as the cards are then as short.
+    `text` gives the outcome, or counts of outcomes where several groups of runs were judged;
+    `anchor` is that of its first card.
     """
-    titles = dict.fromkeys(one.title for one in verdicts)
-    if len(titles) == len(verdicts):
-        return pd.DataFrame()
-    counts = {
-        title: Counter(one.verdict for one in verdicts if one.title == title) for title in titles
-    }
-    seen = {one.verdict for one in verdicts}
-    shown = [one for one in get_args(Outcome) if one in USUAL or one in seen]
-    rows = [
-        {"claim": title, **{outcome: str(count[outcome] or "") for outcome in shown}}
-        for title, count in counts.items()
-    ]
-    return pd.DataFrame(rows)
+
+    title: str
+    outcome: Outcome
+    text: str
+    anchor: str
+
+
+def chips(cards: Sequence[tuple[str, Verdict]]) -> list[Chip]:
+    """Return a chip for each claim that was tested, in the order of the cards."""
+    tested = [card for card in cards if card[1].verdict != "not tested"]
+    titles = dict.fromkeys(verdict.title for _, verdict in tested)
+    return [_chip(title, [card for card in tested if card[1].title == title]) for title in titles]
+
+
+def _chip(title: str, cards: Sequence[tuple[str, Verdict]]) -> Chip:
+    counts = Counter(verdict.verdict for _, verdict in cards).most_common()
+    several = len(cards) > 1
+    texts = [f"{outcome} {count}" if several else outcome for outcome, count in counts]
+    return Chip(title, counts[0][0], ", ".join(texts), cards[0][0])
 
 
 def paired(runs: Runs) -> list[tuple[str, pd.DataFrame]]:
@@ -250,7 +269,7 @@ def tuned(runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes]) 
             protocol=one.label,
             results=tuned_for_reading(one),
             exhibits=_exhibits(one.label, drawings, images),
-            answer=answer(one),
+            answer=tuning_answer(one),
             remark=", each network at its best rate",
         )
         for one in split_tunings(runs)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis.claims import Verdict, evaluate, verdicts_frame, verdicts_json
 from analysis.export import paper_tables, write_exports
-from analysis.figures import draw_all, draw_searches, draw_tunings, save_all
+from analysis.figures import draw_all, draw_answer, draw_searches, draw_tunings, save_all
 from analysis.layer_dynamics import freezes, growth
 from analysis.pairs import pairs_table
 from analysis.report.page import render
@@ -27,7 +27,12 @@ def write_report(runs: Runs, out: Path, verdicts: list[Verdict] | None = None) -
     verdicts = evaluate(runs) if verdicts is None else verdicts
     searches = split_searches(runs)
     apart = apart_from_searches(runs)
-    drawings = [*draw_tunings(apart), *draw_searches(searches), *draw_all(apart)]
+    drawings = [
+        *draw_answer(runs),
+        *draw_tunings(apart),
+        *draw_searches(searches),
+        *draw_all(apart),
+    ]
     save_all(drawings, out / "figures")
     write_tables(runs, verdicts, out / "tables")
     images = {
