@@ -126,7 +126,7 @@ def test_the_first_screen_answers_and_verdicts_are_chips(written: tuple[Path, Pa
     tested = [one for one in page.all("article") if "not-tested" not in one["class"]]
     assert [one["href"][1:] for one in chips] == [one["id"] for one in tested]
     assert [one["class"].split()[1] for one in chips] == [one["class"].split()[1] for one in tested]
-    assert page.text.index("n = 3. plain-56 ends highest") < page.text.index("Provenance PyTorch")
+    assert page.text.index("n = 3. plain-56 ends highest") < page.text.index("Provenance device")
 
 
 def test_nothing_is_loaded_from_anywhere(written: tuple[Path, Page]) -> None:

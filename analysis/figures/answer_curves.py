@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,7 +33,7 @@ def draw(group: Group, size: tuple[float, float] = WIDE) -> Figure | None:
     last = float(table["step"].max())
     seeds = _seeds(group, table)
     for line in lines(table):
-        look = {"color": line.colour, "linestyle": style.FAMILY_STYLE[line.family]}
+        look: dict[str, Any] = {"color": line.colour, "linestyle": style.FAMILY_STYLE[line.family]}
         for _, own in seeds[seeds["short"] == line.short].groupby("seed"):
             axes.plot(own["step"], own["value"], linewidth=0.6, alpha=0.45, **look)
         axes.plot(

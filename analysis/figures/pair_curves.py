@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -97,7 +99,7 @@ def _legend(figure: Figure, table: pd.DataFrame, held_out: str | None) -> None:
     for arm in style.arms(table["shortcut"]):
         seeds = style.seeds_text(table.loc[table["shortcut"] == arm, "n"])
         label = f"{style.ARM_NAME[arm]} ({seeds})"
-        look = {"color": style.ARM_COLOUR[arm], "linestyle": style.ARM_STYLE[arm]}
+        look: dict[str, Any] = {"color": style.ARM_COLOUR[arm], "linestyle": style.ARM_STYLE[arm]}
         handles.append(Line2D([], [], linewidth=style.BOLD, label=label, **look))
     handles.append(Line2D([], [], color="0.2", linewidth=style.BOLD, label="bold: training"))
     if held_out is not None:

@@ -42,7 +42,7 @@ def mark_published(axes: Axes, table: pd.DataFrame, group: Group) -> None:
 def as_long(group: Group, result: Result) -> bool:
     """Whether a group's runs are as long as those of a published result, as far as it says."""
     lengths = load_paper().protocols[result.protocol].settings.get("iterations", (0,))
-    return int(str(group.settings["iterations"])) >= min(lengths)
+    return int(str(group.settings["iterations"])) >= min(int(str(one)) for one in lengths)
 
 
 def published_text(group: Group) -> str:

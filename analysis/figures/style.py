@@ -68,7 +68,7 @@ ANCHORS = {8: 0.0, 20: 0.2, 32: 0.37, 44: 0.53, 56: 0.68, 110: 0.84, 152: 0.9, 1
 LIGHTEST, DARKEST = 70.0, 22.0
 """CIELAB lightness of the shallowest and the deepest network's colour, of 100."""
 
-FAMILY_STYLE = {"plain": "--", "residual": "-"}
+FAMILY_STYLE: Mapping[str, Any] = {"plain": "--", "residual": "-"}
 """Line style of an arm, wherever one line stands for one network."""
 
 
