@@ -106,7 +106,7 @@ def _points(distance: float) -> str:
 
 
 def _factor_text(distance: float) -> str:
-    factor = float(np.exp(distance))
+    factor = float(np.exp(min(distance, 300.0)))  # few seeds that differ in kind know no limit
     return f"a factor of {factor:.4g}" if factor >= 1.0005 else "a factor below 1.001"
 
 
