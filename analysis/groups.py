@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
@@ -45,6 +46,11 @@ class Group:
     settings: dict[str, object]
     members: pd.DataFrame
     runs: Runs
+
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """Results on this group that many parts of a report need, by name."""
+        return {}
 
     @cached_property
     def finished(self) -> pd.DataFrame:

@@ -130,8 +130,15 @@ class Pair:
 
     def share_worse(self, split: str) -> float:
         """Share of logged points after warm-up at which plain is worse, mean over seeds; or NaN."""
-        end = float(str(self.group.settings["iterations"]))
-        return share_worse(self.logged, self.trained, (self.plain, self.residual), end, split)
+        if split not in self._shares:
+            end = float(str(self.group.settings["iterations"]))
+            names = (self.plain, self.residual)
+            self._shares[split] = share_worse(self.logged, self.trained, names, end, split)
+        return self._shares[split]
+
+    @cached_property
+    def _shares(self) -> dict[str, float]:
+        return {}
 
     @cached_property
     def finding(self) -> Finding:
@@ -153,7 +160,17 @@ def all_pairs(runs: Runs) -> list[Pair]:
 
 
 def pairs_of(group: Group) -> list[Pair]:
-    """Return the pairs among a group's members, finished or not, by depth, then by shortcut."""
+    """Return the pairs among a group's members, finished or not, by depth, then by shortcut.
+
+    The same objects each time, as verdict, table, figure and caption all ask for them.
+    """
+    if "pairs" not in group.kept:
+        group.kept["pairs"] = _pairs(group)
+    pairs: list[Pair] = group.kept["pairs"]
+    return pairs
+
+
+def _pairs(group: Group) -> list[Pair]:
     members = group.members
     plain = members[members["family"] == "plain"].drop_duplicates("depth").set_index("depth")
     residual = members[members["family"] == "residual"]
