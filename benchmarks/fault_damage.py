@@ -207,7 +207,7 @@ class _Journal:
             journal.unlink()
             again = Command(SWEEP, folder)
             case.expect(again.wait() == 0, f"without the journal: {again.told}")
-        check_study(case, folder, self._ground.study, {})
+        check_study(case, folder, self._ground.study, {}, altered=1)
 
 
 class _Data:

@@ -270,14 +270,21 @@ def check_study(
     study: dict[str, Path],
     saved: dict[str, Saved],
     url: str | None = None,
+    altered: int = 0,
 ) -> None:
-    """Check that a study is complete: each run once, each equal to the undisturbed one."""
+    """Check that a study is complete: each run once, each equal to the undisturbed one.
+
+    The journal may know `altered` runs by another name: it has no checksum, so a flipped bit in a
+    name is not noticed. The runs themselves have their names in their directories.
+    """
     mine = runs_in(folder)
     case.expect(set(mine) == set(study), f"runs {sorted(mine)}")
     for name in set(mine) & set(study):
         check_run(case, mine[name], study[name], saved.get(name))
     counts = elsewhere(lambda: _completed(folder, url))
-    case.expect(counts == dict.fromkeys(study, 1), f"ends of runs in the study: {counts}")
+    once = len(counts) == len(study) and set(counts.values()) == {1}
+    complete = once and len(set(counts) - set(study)) <= altered
+    case.expect(complete, f"ends of runs in the study: {counts}")
 
 
 def _completed(folder: Path, url: str | None) -> dict[str, int]:

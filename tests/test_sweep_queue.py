@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import socket
@@ -169,6 +170,23 @@ def test_a_worker_elsewhere_that_is_silent_is_taken_for_dead(
             assert queue.dead() == set()  # the silent one never gave a sign
             queue.requeue_dead()
             assert states(queue) == {"a": "WAITING", "b": "RUNNING"}
+
+
+def test_a_full_disk_does_not_end_the_heartbeat(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trial, beats = take(queue), []
+
+    def full(*args: object) -> None:
+        beats.append(args)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(queue, "_heartbeat", 0.02)
+    monkeypatch.setattr(queue.storage, "set_trial_system_attr", full)
+    with queue.heartbeat(trial):
+        while len(beats) < 3:
+            time.sleep(0.01)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_plan_tells_of_a_worker_elsewhere_that_is_long_silent(queue: Queue) -> None:

@@ -227,9 +227,9 @@ class Queue:
         from optuna.exceptions import UpdateFinishedTrialError
 
         while True:
-            # The storage is unreachable and the next heartbeat may succeed, or others took this
-            # worker for dead.
-            with suppress(*away(), UpdateFinishedTrialError):
+            # The storage is unreachable or its disk full and the next heartbeat may succeed, or
+            # others took this worker for dead. What ends the sweep the worker itself will meet.
+            with suppress(*away(), OSError, UpdateFinishedTrialError):
                 self.storage.set_trial_system_attr(trial_id, HEARTBEAT, time.time())
             if done.wait(self._heartbeat):
                 return
