@@ -1,4 +1,5 @@
 # make demo   train matched pairs on handwritten digits and write a report
+# make why    train the dose-response study on digits and report what follows the explosion rate
 # make test   lint, types and tests
 # make test-slow, make reliability   what takes longer: minutes; faults and inputs by the thousand
 PYTHON ?= python3
@@ -11,12 +12,16 @@ TRACKED := $(wildcard $(shell git ls-files '*.py' 2>/dev/null))
 SOURCES := $(or $(TRACKED),$(wildcard resnet_lab analysis benchmarks tests))
 TYPED := $(filter resnet_lab% analysis%,$(SOURCES))
 
-.PHONY: demo test test-slow reliability lint types clean
+.PHONY: demo why test test-slow reliability lint types clean
 
 # One thread a worker: a second one makes these small networks no faster, and results depend on it.
 demo: $(INSTALLED)
 	@OMP_NUM_THREADS=1 $(BIN)/resnet-lab sweep sweeps/demo_digits.yaml --workers 2
 	@$(BIN)/resnet-lab report runs/demo_digits --out report/demo_digits
+
+why: $(INSTALLED)
+	@OMP_NUM_THREADS=1 $(BIN)/resnet-lab sweep sweeps/why_dose.yaml --workers 2
+	@$(BIN)/resnet-lab report runs/why_dose --out report/why_dose
 
 test: lint types
 	$(BIN)/python -P -m pytest -c pyproject.toml -n 2 --dist worksteal

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.dose import Doses, split_doses
 from analysis.groups import Group, split_groups
 from analysis.paper import load_paper
 from analysis.search import Search, apart_from_searches, split_searches
@@ -210,6 +211,34 @@ def scoreboard_for_reading(cells: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return texts.drop(columns=[name for name in texts if len(texts) and _is_empty(texts[name])])
+
+
+def dose_tables(runs: Runs) -> dict[str, pd.DataFrame]:
+    """Return the members of every dose-response as one table; no table where there is none."""
+    found = [one.table.assign(protocol=one.label) for one in split_doses(runs)]
+    return {"doses": pd.concat(found, ignore_index=True)} if found else {}
+
+
+def doses_for_reading(doses: Doses) -> pd.DataFrame:
+    """Return one row a dose: growth predicted and measured, errors of plain and residual."""
+    rows = []
+    for growth, part in doses.table.groupby("predicted", sort=True):
+        plain, residual = (part[part["family"] == one] for one in ("plain", "residual"))
+        rows.append(
+            {
+                "activation": str(part["activation"].iloc[0]),
+                "growth predicted": f"{growth:.4f}",
+                "growth measured": f"{plain['measured'].mean():.4f}",
+                "plain, training error %": _mean_sd(plain["error"]),
+                "residual, training error %": _mean_sd(residual["error"]),
+                "n": str(plain["seed"].nunique()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _mean_sd(errors: pd.Series[float]) -> str:
+    return mean_text(float(errors.mean()), float(errors.std()))
 
 
 def tuning_tables(runs: Runs) -> dict[str, pd.DataFrame]:

@@ -21,6 +21,7 @@ from analysis.claims.claim import Outcome
 from analysis.claims.contrast import Contrast
 from analysis.claims.findings import judge
 from analysis.claims.project import degradation as claim_1
+from analysis.claims.project import dose as claim_13
 from analysis.claims.project import freeze as claim_9
 from analysis.claims.project import gradients as claims_7_8
 from analysis.claims.project import no_norm as claim_10
@@ -127,6 +128,7 @@ CASES = (
     Case("10-vanishing-without-norm", one_of(claim_10.judge), ((-claim_10.MARGIN,),), (-FAR,)),
     Case("11-preactivation", one_of(judge), ((0,),), (FAR,)),
     Case("12-branches-near-zero", one_of(claim_5.judge), ((0, -FAR), (-FAR, 0)), (-FAR, -FAR)),
+    Case("13-dose", one_of(claim_13.judge), ((0, FAR), (FAR, 0)), (FAR, FAR)),
 )
 
 

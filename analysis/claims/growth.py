@@ -73,20 +73,29 @@ def _over_stages(fits: pd.DataFrame) -> Growth:
 def activation_growth(group: Group) -> Contrast | None:
     """Return the log growth per layer of activation gradients in the deepest plain network.
 
-    At step 0, from the last block's output back to the stem's: mean per layer, over seeds. None
-    where there are no such recordings.
+    Over seeds, of `activation_growths`. None where there are no such recordings.
     """
-    rows = at_step(group.runs.layers, "activation_gradient_norm", 0).sort_values("layer")
-    ends = rows[rows["value"] > 0].groupby(MEMBER)[["layer", "value"]].agg(["first", "last"])
-    layers = ends["layer", "last"] - ends["layer", "first"]
-    ratios = ends["value", "first"] / ends["value", "last"]
-    logs = ratios.map(np.log) / layers.where(layers > 0)
-    found = group.of(logs.rename("value").dropna().reset_index())
+    found = group.of(activation_growths(group.runs.layers))
     found = found[found["family"] == "plain"]
     if found.empty:
         return None
     deepest = found.loc[found["depth"] == found["depth"].max(), "short"].iloc[0]
     return estimate(found.assign(network=found["short"]), str(deepest))
+
+
+def activation_growths(layers: pd.DataFrame) -> pd.DataFrame:
+    """Return each member's log growth per layer of activation gradients at step 0.
+
+    From the last block's output back to the stem's, mean per layer. Columns: run, network, value.
+    """
+    rows = at_step(layers, "activation_gradient_norm", 0).sort_values("layer")
+    ends = rows[rows["value"] > 0].groupby(MEMBER)[["layer", "value"]].agg(["first", "last"])
+    if ends.empty:
+        return pd.DataFrame(columns=[*MEMBER, "value"])
+    between = ends["layer", "last"] - ends["layer", "first"]
+    ratios = ends["value", "first"] / ends["value", "last"]
+    logs = ratios.map(np.log) / between.where(between > 0)
+    return logs.rename("value").dropna().reset_index()
 
 
 def growth_text(found: Contrast, what: str = "gradient norm") -> str:

@@ -56,6 +56,9 @@ RATE_MARGIN = 0.03
 """Largest distance of a growth per layer from the theory's, in natural logarithms, that counts as
 agreement."""
 
+FLAT = 0.0
+"""Slope of training error over predicted growth above which an error follows the dose."""
+
 FIRST = 16
 """The step from which on the angle of claim 9 is summed."""
 
@@ -230,6 +233,15 @@ THRESHOLDS = (
         "2026-11-27",
         "R Figure 7, and the demonstration's variance ratios",
         "R says near zero, and no number",
+    ),
+    Threshold(
+        ("13-dose",),
+        "follows",
+        FLAT,
+        "points per % of growth a layer",
+        "2026-11-27",
+        "two seeds of each dose on digits",
+        "any rise is a response to the dose",
     ),
     Threshold(
         ("pair",),

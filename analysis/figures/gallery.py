@@ -9,8 +9,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from analysis.answer import answer
+from analysis.dose import split_doses
 from analysis.figures import (
     answer_curves,
+    dose,
     error_vs_depth,
     freeze,
     growth,
@@ -91,11 +93,24 @@ def draw_answer(runs: Runs) -> list[Drawing]:
     group = found.pair.group
     sizes = {ANSWER: answer_curves.WIDE, ANSWER_NARROW: answer_curves.NARROW}
     figures = {name: answer_curves.draw(group, size) for name, size in sizes.items()}
-    caption = answer_curves.caption(group)
     return [
-        Drawing(name, "Training error", caption, group.label, figure)
+        Drawing(name, "Training error", answer_curves.caption(group), group.label, figure)
         for name, figure in figures.items()
         if figure is not None
+    ]
+
+
+def draw_doses(runs: Runs) -> list[Drawing]:
+    """Draw training error against the explosion rate for every dose-response among the runs."""
+    return [
+        Drawing(
+            name=f"dose-{number}" if number else "dose",
+            title="Training error against the explosion rate",
+            caption=dose.caption(one),
+            protocol=one.label,
+            figure=dose.draw(one),
+        )
+        for number, one in enumerate(split_doses(runs))
     ]
 
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from analysis.answer import answer
 from analysis.claims import Verdict
 from analysis.claims.claim import Outcome
+from analysis.dose import split_doses
 from analysis.figures import ANSWER, ANSWER_NARROW, Drawing
 from analysis.figures.style import FORMATS
 from analysis.pairs import pairs_for_reading, pairs_table
@@ -27,6 +28,7 @@ from analysis.search_text import answer as search_answer
 from analysis.search_text import by_network_for_reading, ranking_for_reading
 from analysis.tables import (
     SHOWN_TRIALS,
+    doses_for_reading,
     for_reading,
     results_table,
     scoreboard_for_reading,
@@ -86,6 +88,7 @@ def render(
     }
     drawings = [one for one in drawings if one.name not in heroes]
     shown = [
+        *dosed(runs, drawings, images),
         *tuned(apart, drawings, images),
         *searched(searches, drawings, images),
         *sections(apart, drawings, images),
@@ -259,6 +262,18 @@ def sections(runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes
             exhibits=_exhibits(str(protocol), drawings, images),
         )
         for protocol, rows in results.groupby("protocol", sort=False)
+    ]
+
+
+def dosed(runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes]) -> list[Section]:
+    """Return the results and figure of each dose-response."""
+    return [
+        Section(
+            protocol=one.label,
+            results=doses_for_reading(one),
+            exhibits=_exhibits(one.label, drawings, images),
+        )
+        for one in split_doses(runs)
     ]
 
 

@@ -6,13 +6,20 @@ from pathlib import Path
 
 from analysis.claims import Verdict, evaluate, verdicts_frame, verdicts_json
 from analysis.export import paper_tables, write_exports
-from analysis.figures import draw_all, draw_answer, draw_searches, draw_tunings, save_all
+from analysis.figures import (
+    draw_all,
+    draw_answer,
+    draw_doses,
+    draw_searches,
+    draw_tunings,
+    save_all,
+)
 from analysis.layer_dynamics import freezes, growth
 from analysis.pairs import pairs_table
 from analysis.report.page import render
 from analysis.scoreboard import scoreboard
 from analysis.search import apart_from_searches, split_searches
-from analysis.tables import results_table, search_tables, tuning_tables
+from analysis.tables import dose_tables, results_table, search_tables, tuning_tables
 from resnet_lab.files import user_path
 from resnet_lab.runs.frames import Runs
 
@@ -29,6 +36,7 @@ def write_report(runs: Runs, out: Path, verdicts: list[Verdict] | None = None) -
     apart = apart_from_searches(runs)
     drawings = [
         *draw_answer(runs),
+        *draw_doses(runs),
         *draw_tunings(apart),
         *draw_searches(searches),
         *draw_all(apart),
@@ -59,6 +67,7 @@ def write_tables(runs: Runs, verdicts: list[Verdict], folder: Path) -> None:
         "growth": growth(runs.layers),
         "freezes": freezes(runs.layers),
         "members": runs.runs,
+        **dose_tables(runs),
         **tuning_tables(apart),
         **search_tables(searches),
     }

@@ -232,7 +232,8 @@ def _check_section(name: str, values: Any) -> None:
     """Raise UserError if a section of a configuration has a value instead of keys."""
     if not isinstance(values, dict):
         first = fields(_sections()[name])[0].name
-        given = f": {values}" if name == "data" and values in datasets() else ""
+        known = name == "data" and isinstance(values, str) and values in datasets()
+        given = f": {values}" if known else ""
         raise UserError(f"{name} is {values!r}: give its keys, such as {name}.{first}{given}")
 
 
