@@ -11,7 +11,7 @@ def gradient_growth(group: Group) -> float | None:
     """Return the growth per layer of plain networks' activation gradients, towards the input.
 
     For batch norm, great width and no border (Yang et al. 2019), by the activation; None where no
-    theory is known: for another norm, weights that are not drawn independently, or an activation that
+    theory is known: for another norm, weights that are not independent, or an activation that
     depends on the depth.
     """
     part = find(Activation, str(group.settings["activation"]))

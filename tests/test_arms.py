@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from test_resume import EVERY_STEP
 from tiny_runs import (
+    ROOT,
     assert_same_result,
     assert_same_weights,
     at_step,
@@ -22,12 +24,15 @@ from tiny_runs import (
 )
 from torch import Tensor, nn
 
+from resnet_lab.cli.parsing import parse_config
+from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.errors import UserError
 from resnet_lab.networks.chance import Chance, mixed
 from resnet_lab.networks.complexity import complexity
 from resnet_lab.networks.gating import DroppedShortcut
 from resnet_lab.networks.network import Network, build_network
 from resnet_lab.networks.parts.tat import c_map, tailored_slope
+from resnet_lab.networks.registry import AXES, parts_of
 from resnet_lab.networks.scaling import LearntScale, RandomlyDropped, Shift
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.training.train import train
@@ -48,6 +53,7 @@ def weight(network: Network, name: str) -> Tensor:
 
 # ---- what all of them keep to
 
+ORDERINGS = ("bnafter", "relubefore", "relupre", "preact")
 ALL = (
     *("tat", "rezero", "fixup", "deltaorthogonal", "lookslinear", "stochdepth0.5"),
     *("preact-fixup", "relubefore-rezero-stochdepth0.5", "leaky0.3-lookslinear"),
@@ -83,7 +89,7 @@ def test_networks_with_other_shortcuts_have_their_twins_values(arm: str, depth: 
     assert network.spec.twin_is_exact == ("gate" not in arm)
 
 
-@pytest.mark.parametrize("arm", [*ALL, *SHORTCUTS])
+@pytest.mark.parametrize("arm", ["fixup", "relubefore-rezero-stochdepth0.5", *SHORTCUTS])
 def test_a_step_is_one_graph_and_draws_what_it_draws_without(arm: str) -> None:
     """Nothing in a forward pass reads a value on the host, which would break the graph."""
     torch.compiler.reset()
@@ -428,15 +434,15 @@ def test_blocks_are_dropped_with_a_chance_that_rises_to_the_number() -> None:
     rates = [one.rate for one in chances(network)]
     assert rates == [k / 54 * 0.5 for k in range(1, 55)]
     assert sum(1 - rate for rate in rates) == pytest.approx(40.25)
-    steps = 200
+    steps = 120
     rows = kept(network, steps)
     spread = math.sqrt(sum(rate * (1 - rate) for rate in rates) / steps)
     assert float(rows.sum(1).mean()) == pytest.approx(40.25, abs=4 * spread)
     shares = torch.tensor([1 - rate for rate in rates])
-    assert float((rows.mean(0) - shares).abs().max()) < 0.15
+    assert float((rows.mean(0) - shares).abs().max()) < 0.2
     rows = rows - rows.mean(0)
     correlation = torch.corrcoef(rows[:, 27:].T) - torch.eye(27)
-    assert float(correlation.abs().mean()) < 0.08  # 0.056 for independent draws
+    assert float(correlation.abs().mean()) < 0.1  # 0.07 for independent draws
     assert abs(float((rows[1:] * rows[:-1]).mean())) < 0.01
     network.eval()
     assert [float(one(torch.ones(()))) for one in chances(network)] == pytest.approx(
@@ -489,6 +495,42 @@ def test_the_hash_is_a_bijection_that_spreads_neighbours() -> None:
     chance.reset_parameters()
     assert not chance.happens(0.0, 1000).any()
     assert chance.happens(1.0, 1000).all()
+
+
+# ---- the documentation's tables
+
+
+def arms_in_docs() -> list[str]:
+    page = (ROOT / "docs" / "networks.md").read_text().split("## Arms")[1]
+    return re.findall(r"^\| `([^\s`]+)` \|", page, flags=re.M)
+
+
+def test_the_table_of_arms_names_every_part_that_is_no_default_and_each_is_built() -> None:
+    tokens = arms_in_docs()
+    listed = {re.sub(r"[\d.]+$", "", token) for token in tokens}
+    known = {
+        one.token
+        for axis, kind in AXES.items()
+        for one in parts_of(axis).values()
+        if one.token and one.name != kind.default
+    }
+    assert listed | {"B", "C", "groupnorm", "fanout", *ORDERINGS} == known
+    for token in tokens:
+        name = f"resnet-8-{token}"
+        assert NetworkSpec.parse(name).name == name
+
+
+def test_flags_of_the_recipes_arms_are_read() -> None:
+    page = (ROOT / "docs" / "networks.md").read_text().split("**Arms of the recipe**")[1]
+    flags = re.findall(r"`(--recipe\.[^`]+)`", page)
+    assert len(flags) == 6
+    for one in flags:
+        words = one.split()
+        recipe = parse_config(["--network=plain-8", *words]).recipe
+        for name, value in zip(words[::2], words[1::2], strict=True):
+            read = getattr(recipe, name.removeprefix("--recipe."))
+            assert read == value or read == float(value)
+        assert recipe != RecipeConfig()
 
 
 # ---- whole runs

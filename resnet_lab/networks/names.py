@@ -151,7 +151,7 @@ def _read_option(token: str, name: str) -> tuple[str, Any]:
 
 
 def _options() -> list[str]:
-    """Every option of a name except the width; N stands for an option's number, those with one last."""
+    """Every option of a name except the width; N stands for a number."""
     said = {field: list(values.values()) for field, values in GEOMETRY.items()}
     for axis in AXES:
         parts = sorted(parts_of(axis).values(), key=lambda one: one.takes is not None)

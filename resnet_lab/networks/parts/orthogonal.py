@@ -44,8 +44,8 @@ def delta_orthogonal(shape: tuple[int, ...], generator: torch.Generator) -> Tens
     square, triangle = torch.linalg.qr(normal)
     matrix = square * triangle.diagonal().sign()
     values = torch.zeros(shape, device="cpu")
-    centre = [side // 2 for side in shape[2:]]
-    values[(..., *centre)] = (matrix if outputs >= inputs else matrix.T).float()
+    kept = matrix if outputs >= inputs else matrix.T
+    values[:, :, shape[2] // 2, shape[3] // 2] = kept.float()
     return values
 
 
