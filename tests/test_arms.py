@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_parts import grown
 from test_resume import EVERY_STEP
 from tiny_runs import (
     ROOT,
@@ -343,12 +344,22 @@ def weighted(network: Network) -> Tensor:
     return response
 
 
-def test_it_keeps_norms_through_a_stage_and_is_not_linear_where_rectified_maps_are_added() -> None:
-    stage = built("plain-8-lookslinear-nonorm").get_submodule("stage1")
-    pairs = torch.stack([images(channels=8), -images(channels=8)], 2).flatten(1, 2)
-    response = stage(pairs.relu()).detach()
-    difference = response[:, 0::2] - response[:, 1::2]
-    assert float(difference.norm()) == pytest.approx(float(images(channels=8).norm()), rel=1e-5)
+def test_weights_that_look_linear_have_hes_variance_and_come_in_fours() -> None:
+    """f(u) - f(-u) is 1.5 u for slope 0.5, so the weights are a third smaller."""
+    for name, factor in (("plain-8-lookslinear", 1.0), ("plain-8-leaky0.5-lookslinear", 1 / 1.5)):
+        kernel = weight(built(name), "stage3.block1.conv2")
+        four = kernel[0::2, 0::2], -kernel[1::2, 0::2], -kernel[0::2, 1::2], kernel[1::2, 1::2]
+        assert all(torch.equal(one, four[0]) for one in four)
+        assert float(kernel.std()) == pytest.approx(factor * (2 / (64 * 9)) ** 0.5, rel=0.02)
+
+
+def test_gradients_of_a_plain_network_that_looks_linear_do_not_explode() -> None:
+    """Growth a layer is about 1, as with slope 1, where ReLU alone has 1.21."""
+    for seed in (0, 1):
+        assert grown("plain-56-lookslinear", seed) == pytest.approx(1, abs=0.02)
+
+
+def test_it_is_not_linear_where_rectified_maps_are_added() -> None:
     assert nonlinearity(built("resnet-20-lookslinear-nonorm")) > 0.1
     assert nonlinearity(built("resnet-20-preact-lookslinear-nonorm")) > 0.1
 

@@ -2,9 +2,11 @@
 
 Channels come in pairs (u, -u) before every activation, and f(u) - f(-u) = (1 + a) u for leaky ReLU
 of slope a (0 for ReLU). A layer that reads only these differences, with weights (v, -v) / (1 + a),
-sees v u; its own outputs are mirrored again. V is delta-orthogonal, so that a stage of one width
-keeps every norm. The pairs are neighbouring channels, which option A's zeros leave together if half
-the missing channels are an even number.
+sees v u; its own outputs are mirrored again. v is normal and keeps the variance, so each weight has
+the variance that He's has and only the pairs are new. (Balduzzi et al. have orthogonal matrices; in
+the kernel's centre alone these keep the rank of three colours, which batch norm answers with
+exploding gradients.) The pairs are neighbouring channels, which option A's zeros leave together if
+half the missing channels are an even number.
 
 Exact, at initialisation: a plain network without norm is a linear function of its input. With batch
 norm each channel of a pair gets the statistics of the other, mirrored, so for fixed statistics
@@ -22,7 +24,6 @@ from typing import TYPE_CHECKING
 
 from resnet_lab.errors import UserError
 from resnet_lab.networks.part import Initialisation, WeightPlace
-from resnet_lab.networks.parts.orthogonal import delta_orthogonal
 from resnet_lab.networks.registry import register
 
 if TYPE_CHECKING:
@@ -50,10 +51,8 @@ class LooksLinear(Initialisation):
                 "channels come in pairs; give a width that makes them even"
             )
         shape = (outputs // (1 if last else 2), inputs // (1 if first else 2), *place.shape[2:])
-        if last:
-            values = torch.randn(shape, generator=generator, device="cpu") * math.sqrt(2 / inputs)
-        else:
-            values = delta_orthogonal(shape, generator)
+        values = torch.randn(shape, generator=generator, device="cpu")
+        values /= math.sqrt(math.prod(shape[1:]))
         if not first:
             values = mirrored(values, dim=1) / (1 + math.sqrt(max(0.0, 2 / place.gain - 1)))
         return values if last else mirrored(values, dim=0)
