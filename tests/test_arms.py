@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_loops import by
 from test_parts import grown
 from test_resume import EVERY_STEP
 from tiny_runs import (
@@ -26,6 +27,7 @@ from tiny_runs import (
 from torch import Tensor, nn
 
 from resnet_lab.cli.parsing import parse_config
+from resnet_lab.configuration.config import Loop
 from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.errors import UserError
 from resnet_lab.networks.chance import Chance, mixed
@@ -562,6 +564,19 @@ def test_random_arms_resume_to_the_same_bits(whole: Path, monkeypatch: pytest.Mo
     run = train(config)
     assert [one["step"] for one in info(run)["provenance"]["resumed"]] == [2, 5, 9]
     assert all(one["bit_exact"] for one in info(run)["provenance"]["resumed"])
+    assert_same_result(run, whole, *RANDOM)
+
+
+@pytest.mark.parametrize(("first", "second"), [("plain", "graph"), ("graph", "plain")])
+def test_random_arms_go_on_by_another_loop(
+    first: Loop, second: Loop, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"network": ",".join(RANDOM), "trainer": EVERY_STEP}
+    with monkeypatch.context() as patched:
+        at_step(patched, 6, interrupt)
+        run = by(first, "runs", patched, **settings)
+    assert info(run)["step"] < 12
+    assert by(second, "runs", monkeypatch, **settings) == run
     assert_same_result(run, whole, *RANDOM)
 
 
