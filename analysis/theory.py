@@ -11,10 +11,12 @@ def gradient_growth(group: Group) -> float | None:
     """Return the growth per layer of plain networks' activation gradients, towards the input.
 
     For batch norm, great width and no border (Yang et al. 2019), by the activation; None where no
-    theory is known.
+    theory is known: for another norm, weights that are not independent, or an activation that
+    depends on the depth.
     """
     part = find(Activation, str(group.settings["activation"]))
-    return part.gradient_growth if part and group.settings["norm"] == "batch" else None
+    told = group.settings["norm"] == "batch" and group.settings["init"] in ("fan-in", "fan-out")
+    return part.gradient_growth if part and told else None
 
 
 def theory_caption(group: Group, drawn: str, note: str = "") -> str:

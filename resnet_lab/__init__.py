@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from resnet_lab.data.load import load_data
     from resnet_lab.data.own import Images, dataset
     from resnet_lab.errors import UserError
+    from resnet_lab.networks.chance import Chance
     from resnet_lab.networks.complexity import complexity, layer_table
     from resnet_lab.networks.network import build_network
     from resnet_lab.networks.own import part
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from resnet_lab.training.train import train
 
 _PLACES = {
+    "Chance": "resnet_lab.networks.chance",
     "Config": "resnet_lab.configuration.config",
     "DataConfig": "resnet_lab.data.config",
     "Images": "resnet_lab.data.own",
@@ -63,6 +65,7 @@ _PLACES = {
 }
 
 __all__ = [
+    "Chance",
     "Config",
     "DataConfig",
     "Images",

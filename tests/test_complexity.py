@@ -206,7 +206,7 @@ def test_the_table_is_aligned():
     assert lines[1].split() == [
         *("plain-1202", "1202", "19,421,274", "2,829,238,922", "3x32x32", "resnet-1202")
     ]
-    assert lines[2].endswith("plain-20 (without the projections)")
+    assert lines[2].endswith("plain-20 (without its shortcuts' weights)")
     ends = [line.index(cell) + len(cell) for line, cell in zip(lines, _parameters(), strict=True)]
     assert len(set(ends)) == 1
 

@@ -26,7 +26,11 @@ TABLES = {
     ("Li", "cifar10", "1 mean"): """
         plain-20 8.18; plain-56 13.31; plain-56-x8 8.70; plain-110 16.44;
         resnet-20 7.37; resnet-56 5.89; resnet-110 5.79; plain-156 untrainable""",
-    ("Huang", "cifar10", "1 mean"): "resnet-110 5.25; resnet-1202 4.91",
+    (
+        "Huang",
+        "cifar10",
+        "1 mean",
+    ): "resnet-110-stochdepth0.5 5.25; resnet-1202-stochdepth0.5 4.91",
     ("R Table 2", "imagenet", "1 mean"): "plain-18 27.94; resnet-18 27.88",
     ("R Tables 2, 3", "imagenet", "1 mean"): "plain-34 28.54/10.02; resnet-34 25.03/7.76",
     ("R Table 3", "imagenet", "1 mean"): """
@@ -38,12 +42,12 @@ TABLES = {
     ("R Table 5", "imagenet", "1 mean"): "residual networks -/3.57",
     ("A", "imagenet", "1 mean"): "resnet-50 24.7/7.8; resnet-101 23.6/7.1; resnet-152 23.0/6.7",
     ("I Table 1", "cifar10", "5 median"): """
-        plain-110 >20; resnet-110-C 12.22; resnet-110 [shortcut x0.5, F x1] >20;
-        resnet-110 [shortcut x0.5, F x0.5] 12.35; resnet-110 [dropout 0.5 on the shortcut] >20;
-        resnet-110 [shortcut-only gating, bias 0] 12.86;
-        resnet-110 [shortcut-only gating, bias -6] 6.91;
-        resnet-110 [exclusive gating, bias 0 to -5] >20;
-        resnet-110 [exclusive gating, bias -6] 8.70; resnet-110 [exclusive gating, bias -7] 9.81""",
+        plain-110 >20; resnet-110-C 12.22; resnet-110-lambda0.5 >20;
+        resnet-110-scaling0.5 12.35; resnet-110-dropshortcut0.5 >20;
+        resnet-110-shortcutgate0 12.86; resnet-110-shortcutgate6 6.91;
+        resnet-110-exclusivegate0 >20; resnet-110-exclusivegate1 >20; resnet-110-exclusivegate2 >20;
+        resnet-110-exclusivegate3 >20; resnet-110-exclusivegate4 >20; resnet-110-exclusivegate5 >20;
+        resnet-110-exclusivegate6 8.70; resnet-110-exclusivegate7 9.81""",
     ("I Tables 1, 2, 3", "cifar10", "5 median"): "resnet-110 6.61",
     ("I Table 2", "cifar10", "5 median"): """
         resnet-110-bnafter 8.17; resnet-110-relubefore 7.84; resnet-110-relupre 6.71;
@@ -72,14 +76,13 @@ TABLES = {
     ("I section 4.1", "imagenet", "1 mean"): "resnet-101-bnafter 24.6/7.5",
 }
 UNSAID = {
-    "Huang": "stochastic depth",
     "R Table 5": "ensemble of six",
     "Li": "depth that no 6n+2 gives",
 }
 """Variants of sources all of whose variants are of one kind."""
 
 CELL = re.compile(
-    r"(?P<network>[\w -]*[\w])\s(?:\[(?P<variant>.*)\] )?"
+    r"(?P<network>[\w. -]*[\w])\s(?:\[(?P<variant>.*)\] )?"
     r"(?P<value>-|untrainable|[~>]?[\d.]+)(?:/(?P<top5>[\d.]+))?(?: ± (?P<sd>[\d.]+))?"
 )
 

@@ -95,23 +95,31 @@ def architecture(spec: NetworkSpec, in_channels: int = 3) -> Architecture:
 def _architecture(spec: NetworkSpec, parts: Parts, in_channels: int) -> Architecture:
     """Cached `architecture`; `parts` of `spec` is in the key because a parts file may change."""
     kernel, stride = (3, 1) if spec.stem == "3x3" else (7, 2)
+    placed = spec.parts.norm.placed
     channels = spec.stem_channels
     stem = (
         Element("conv", "conv", in_channels, channels, kernel, stride),
-        *_around("NA", channels),
+        *_around(placed("NA"), channels),
     )
     blocks: list[BlockTable] = []
     for stage in spec.stages:
         for number in range(1, stage.blocks + 1):
             blocks.append(_block(spec, stage, number, channels, len(blocks) + 1))
             channels = stage.out_channels
-    head = _around(spec.parts.ordering.enter, channels)
+    head = _around(placed(spec.parts.ordering.enter + "W").removesuffix("W"), channels)
     return Architecture(stem, spec.stem == "7x7", tuple(blocks), head, channels)
 
 
 def _around(sequence: str, channels: int) -> tuple[Element, ...]:
-    """Norms and activations outside blocks, at most one of each."""
-    return tuple(Element(_KINDS[one], _KINDS[one], channels, channels) for one in sequence)
+    """Norms and activations outside blocks: norm, activation, norm2, ..."""
+    return tuple(
+        Element(_KINDS[one], _KINDS[one] + _number(sequence[:k].count(one)), channels, channels)
+        for k, one in enumerate(sequence)
+    )
+
+
+def _number(before: int) -> str:
+    return str(before + 1) if before else ""
 
 
 def _block(
@@ -125,7 +133,7 @@ def _block(
     sequences: list[tuple[Element, ...]] = []
     for sequence in spec.parts.ordering.sequence(len(shapes)):
         elements = []
-        for letter in sequence:
+        for letter in spec.parts.norm.placed(sequence):
             counts[letter] += 1
             shape = (channels, channels, 1, 1)
             if letter == "W":

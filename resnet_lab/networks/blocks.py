@@ -6,12 +6,14 @@ gives these layers and their order.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from resnet_lab.networks.architecture import BlockTable
 from resnet_lab.networks.layers import build_layer
+from resnet_lab.networks.scaling import LearntScale
 from resnet_lab.networks.shortcuts import Projection, build_shortcut
 from resnet_lab.networks.spec import NetworkSpec
 
@@ -23,7 +25,7 @@ class Block(nn.Module):
         super().__init__()
         for element in table.own:
             self.add_module(element.name, build_layer(spec, element))
-        self.branch = spec.parts.branch.module(table) or nn.Identity()
+        self.branch = _branch(spec, table)
         self.shortcut = build_shortcut(spec, table)
         self._enter, self._residual, self._after = (
             tuple(element.name for element in elements)
@@ -57,3 +59,12 @@ class Block(nn.Module):
         for name in names:
             x = getattr(self, name)(x)
         return x
+
+
+def _branch(spec: NetworkSpec, table: BlockTable) -> nn.Module:
+    """Return what is done to F(x): the norm's scalar if it has one, then the branch's part."""
+    scale, part = spec.parts.norm.scale, spec.parts.branch.module(table)
+    if scale is None:
+        return part or nn.Identity()
+    scalar = LearntScale(initially=scale)
+    return nn.Sequential(OrderedDict(scale=scalar, part=part)) if part else scalar

@@ -184,6 +184,8 @@ def _parameters(spec: NetworkSpec, element: Element) -> int:
 
 
 def _of_blocks(spec: NetworkSpec) -> int:
-    """Parameters of branches and of shortcuts, without projections."""
+    """Parameters of branches, with the norm's scalar, and of shortcuts without projections."""
     kinds = (spec.parts.branch, spec.parts.shortcut)
-    return sum(one.parameters(block) for block in architecture(spec).blocks for one in kinds)
+    blocks = architecture(spec).blocks
+    scalars = 0 if spec.parts.norm.scale is None else len(blocks)
+    return scalars + sum(one.parameters(block) for block in blocks for one in kinds)

@@ -25,6 +25,7 @@ def set_initial_values(network: nn.Module, spec: NetworkSpec, *, seed: int) -> N
     """Set every parameter and buffer of `network` in place.
 
     Classifier: He-normal, fan-in. Norms: gamma 1, beta 0, running mean 0 and variance 1. Biases: 0.
+    What stands in for a norm may scale weights (Fixup does).
 
     Raises:
         UserError: a part left a parameter or buffer of its own unset; it is named.
@@ -52,12 +53,13 @@ def tensor_seed(seed: int, name: str) -> int:
 def _set_weights(module: nn.Conv2d | nn.Linear, spec: NetworkSpec, seed: int, name: str) -> None:
     """Set a layer from its own generator; its biases are 0."""
     generator = torch.Generator(device="cpu").manual_seed(tensor_seed(seed, f"{name}.weight"))
-    shape, init = tuple(module.weight.shape), spec.parts.init
+    place, init = _place(spec, name, tuple(module.weight.shape)), spec.parts.init
     if isinstance(module, nn.Linear) and not init.classifier:
         std = math.sqrt(CLASSIFIER_GAIN / module.in_features)
-        module.weight.copy_(torch.randn(shape, generator=generator, device="cpu") * std)
+        weights = torch.randn(place.shape, generator=generator, device="cpu") * std
     else:
-        module.weight.copy_(init.weights(_place(spec, name, shape), generator))
+        weights = init.weights(place, generator)
+    module.weight.copy_(weights * spec.parts.norm.weight_scale(place))
     if module.bias is not None:
         nn.init.zeros_(module.bias)
 

@@ -151,10 +151,10 @@ def _read_option(token: str, name: str) -> tuple[str, Any]:
 
 
 def _options() -> list[str]:
-    """Every option of a name except the width; N stands for an option's number."""
+    """Every option of a name except the width; N stands for a number."""
     said = {field: list(values.values()) for field, values in GEOMETRY.items()}
     for axis in AXES:
-        parts = parts_of(axis).values()
+        parts = sorted(parts_of(axis).values(), key=lambda one: one.takes is not None)
         said[axis] = [one.token + ("N" if one.takes else "") for one in parts if one.token]
     return [token for field in ORDER for token in said.get(field, [])]
 

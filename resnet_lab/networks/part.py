@@ -101,12 +101,21 @@ class Activation(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Norm(Part):
-    """The normalisation; `bias` says whether the convolution before it needs one."""
+    """The normalisation, or what stands in for it.
+
+    Attributes:
+        bias: whether the convolution before it needs one.
+        scale: initial value of a learnt scalar that multiplies F(x) in each block; None if it has
+            none.
+        zero: whether F(x) begins as 0.
+    """
 
     axis = "norm"
     default = "batch"
 
     bias: bool = False
+    scale: float | None = None
+    zero: bool = False
 
     def module(self, channels: int) -> nn.Module:
         """Return its module for maps of `channels`."""
@@ -116,13 +125,29 @@ class Norm(Part):
         """Return its number of parameters for maps of `channels`."""
         return 0
 
+    def placed(self, sequence: str) -> str:
+        """Return the norms (N), activations (A) and convolutions (W) of a place, in order.
+
+        `sequence` is what the ordering gives; W also stands for the classifier.
+        """
+        return sequence
+
+    def weight_scale(self, place: WeightPlace) -> float:
+        """Return the factor by which it multiplies the initial weights of one layer."""
+        return 1.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Branch(Part):
-    """What is done to F(x) before the addition: y = after(branch(F(x)) + s(x))."""
+    """What is done to F(x) before the addition: y = after(branch(F(x)) + s(x)).
+
+    `zero` says whether it begins as 0.
+    """
 
     axis = "branch"
     default = "unscaled"
+
+    zero: bool = False
 
     def module(self, block: BlockTable) -> nn.Module | None:
         """Return its module for a block; None leaves F(x) unchanged."""

@@ -1,9 +1,11 @@
-"""Modules that multiply a whole map by one factor."""
+"""Modules that scale, shift or drop a whole map."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from resnet_lab.networks.chance import Chance
 
 
 class LearntScale(nn.Module):
@@ -39,3 +41,38 @@ class Scaled(nn.Module):
     def extra_repr(self) -> str:
         """Show the factor when printed."""
         return f"factor={self.factor}"
+
+
+class Shift(nn.Module):
+    """x + bias, with the scalar parameter ``bias``, initially 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.empty(()))
+
+    def reset_parameters(self) -> None:
+        """Set the bias to 0."""
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shift `x`."""
+        return x + self.bias
+
+
+class RandomlyDropped(nn.Module):
+    """x, or 0 with chance `rate`, for the whole batch; in evaluation (1 - rate) x."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.chance = Chance()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep or drop `x`."""
+        if not self.training:
+            return (1 - self.rate) * x
+        return torch.where(self.chance.happens(self.rate), 0, x)
+
+    def extra_repr(self) -> str:
+        """Show the rate when printed."""
+        return f"rate={self.rate}"

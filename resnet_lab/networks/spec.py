@@ -69,8 +69,8 @@ class NetworkSpec:
     """One architecture.
 
     depth: weighted layers of the main path: the stem, two or three per block, the classifier.
-    shortcut: "none" makes the network plain; A, B, C are the options of R 3.3; "lambda0.5" is A
-        times a number.
+    shortcut: "none" makes the network plain; A, B, C are the options of R 3.3; others are A scaled,
+        gated or dropped out (I Table 1), such as "lambda0.5", A times a number.
     layout: "cifar" (R 4.2: three stages of 16, 32, 64 filters; 6n+2 layers, or 9n+2 with
         bottlenecks, I Appendix) or "imagenet" (R Table 1: four stages of 64 to 512 filters).
     block: "basic" (two 3x3) or "bottleneck" (1x1, 3x3, 1x1 with four times the filters).
@@ -78,11 +78,14 @@ class NetworkSpec:
     stride_in: the convolution of a bottleneck that carries the stride; R has it in the first 1x1.
     stem: "3x3" with stride 1, or "7x7" with stride 2 and a 3x3 max-pool with stride 2.
     width: multiplies the filters of the first stage; each later stage doubles them.
-    norm: "batch", "group", or "none" (then convolutions have a bias, initially zero).
-    init: initialisation of the convolutions: "fan-in", "fan-out" (He et al. 2015) or "dirac".
-    activation: "relu", or "leaky" followed by its slope: "leaky0.25".
+    norm: "batch", "group", "none" (then convolutions have a bias, initially zero), or "rezero" or
+        "fixup", which do without a norm.
+    init: initialisation of the convolutions: "fan-in", "fan-out" (He et al. 2015), "dirac",
+        "deltaorthogonal" or "lookslinear".
+    activation: "relu", "leaky" followed by its slope, as in "leaky0.25", or "tat", leaky by depth.
     padding: of convolutions' inputs: "zeros" or "circular".
-    branch: "unscaled", or "skipinit": F(x) times a learnt scalar that begins at 0.
+    branch: "unscaled", "skipinit" (F(x) times a learnt scalar that begins at 0), or "stochdepth"
+        followed by the last block's chance of being dropped.
 
     shortcut, ordering, norm, init, activation, padding and branch name parts (see `part`).
 
@@ -112,10 +115,20 @@ class NetworkSpec:
                 f"width x{self.width}: it must lie in {SMALLEST_WIDTH} to {LARGEST_WIDTH:g}"
             )
         blocks_per_stage(self.depth, self.layout, self.block)
+        self._check_zeros()
         if self.stride_in != "1x1" and self.block != "bottleneck":
             raise UserError(
                 f"depth {self.depth}: stride3x3 moves the stride inside a bottleneck, and basic "
                 "blocks have it in their first 3x3 anyway; leave the option out"
+            )
+
+    def _check_zeros(self) -> None:
+        """Refuse two factors 0 in one branch: neither would ever get a gradient."""
+        norm, branch = _part(Norm, self.norm), _part(Branch, self.branch)
+        if norm.zero and branch.zero:
+            raise UserError(
+                f"{norm.token} and {branch.token}: F(x) would be 0 for two reasons, so that "
+                f"neither gets a gradient; leave out one, such as {branch.token}"
             )
 
     @classmethod
@@ -242,7 +255,7 @@ def _part(kind: type[P], value: str) -> P:
 
 
 def _no_part(axis: str, value: str) -> UserError:
-    known = parts_of(axis).values()
+    known = sorted(parts_of(axis).values(), key=lambda one: one.takes is not None)
     said = {one.token.lower(): one.name for one in known}.get(value.lower())
     return _unknown(axis, value, [one.name + ("N" if one.takes else "") for one in known], said)
 

@@ -33,7 +33,7 @@ def network_rows(
 
 
 def format_rows(rows: Sequence[dict[str, Any]]) -> str:
-    """Return `rows` as an aligned table; a twin that lacks projections is marked."""
+    """Return `rows` as an aligned table; a twin that lacks weights is marked."""
     cells = [_HEADINGS, *(_cells(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(_line(row, widths) for row in cells)
@@ -58,7 +58,7 @@ def _row(
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    mark = "" if row["twin_exact"] else " (without the projections)"
+    mark = "" if row["twin_exact"] else " (without its shortcuts' weights)"
     return (
         row["network"],
         str(row["layers"]),

@@ -194,7 +194,7 @@ def _fields_of(tensors: Mapping[str, Tensor], asked: NetworkSpec) -> dict[str, A
         "stride_in": asked.stride_in if bottleneck else "1x1",
         "stem": "7x7" if stem[2] == 7 else "3x3",
         "width": stem[0] / (16 if layout == "cifar" else 64),
-        "norm": _norm_of(tensors),
+        "norm": _norm_of(tensors, asked),
     }
 
 
@@ -214,7 +214,9 @@ def _ordering_of(tensors: Mapping[str, Tensor], asked: NetworkSpec) -> str:
     return asked.ordering
 
 
-def _norm_of(tensors: Mapping[str, Tensor]) -> str:
+def _norm_of(tensors: Mapping[str, Tensor], asked: NetworkSpec) -> str:
     if "stem.norm.running_mean" in tensors:
         return "batch"
-    return "group" if "stem.norm.weight" in tensors else "none"
+    if "stem.norm.weight" in tensors:
+        return "group"
+    return "none" if asked.norm in ("batch", "group") else asked.norm

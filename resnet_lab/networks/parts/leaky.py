@@ -23,7 +23,7 @@ class LeakyReLU(Activation):
         return 2 / (1 + self.number**2)
 
     @property
-    def gradient_growth(self) -> float:
+    def gradient_growth(self) -> float | None:
         """sqrt((1 + a^2) / (1 + a^2 - (1 - a)^2 / pi)), as Yang et al. 2019 derive ReLU's."""
         square = 1 + self.number**2
         return math.sqrt(square / (square - (1 - self.number) ** 2 / math.pi))

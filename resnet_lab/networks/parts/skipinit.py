@@ -33,4 +33,4 @@ class SkipInit(Branch):
         return 1
 
 
-register(SkipInit(name="skipinit", token="skipinit"))
+register(SkipInit(name="skipinit", token="skipinit", zero=True))
