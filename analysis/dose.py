@@ -78,7 +78,7 @@ def doses_in(group: Group) -> Doses | None:
     if group.settings["norm"] != "batch":
         return None
     members = group.finished
-    members = members.assign(predicted=[_predicted(row) for row in members.to_dict("records")])
+    members = members.assign(predicted=[_predicted(str(one)) for one in members["activation"]])
     members = members.dropna(subset=["predicted"])
     members = members[members["shortcut"].isin(["none", "A"])]
     measured = activation_growths(group.runs.layers)
@@ -96,9 +96,9 @@ def doses_in(group: Group) -> Doses | None:
     return None
 
 
-def _predicted(member: dict[str, object]) -> float:
-    """Return the growth that theory gives for a member's activation; NaN where it gives none."""
-    part = find(Activation, str(member["activation"]))
+def _predicted(activation: str) -> float:
+    """Return the growth that theory gives for an activation; NaN where it gives none."""
+    part = find(Activation, activation)
     growth = part.gradient_growth if part is not None else None
     return float("nan") if growth is None else growth
 

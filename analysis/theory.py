@@ -1,8 +1,11 @@
-"""Theoretical growth of gradients at initialisation for a group's networks."""
+"""Theory of initialisation for a group's networks: gradients, cosines and their correlation."""
 
 from __future__ import annotations
 
+import math
+
 from analysis.groups import Group
+from resnet_lab.networks.cosine_map import cosine_map, gradient_map
 from resnet_lab.networks.part import Activation
 from resnet_lab.networks.registry import find
 
@@ -42,3 +45,54 @@ def theory_caption(group: Group, drawn: str, note: str = "") -> str:
 def bounded(group: Group) -> bool:
     """Whether maps have a border, unlike in theory: zero padding lowers the growth."""
     return group.settings["padding"] != "circular"
+
+
+def cosine_course(group: Group, start: float, layers: int) -> list[float] | None:
+    """Return the C-map's course through plain networks: `start`, then after each further layer.
+
+    Without norm it is `start` mapped again and again. Batch norm takes away what the images of a
+    batch have in common, so that every layer puts out C(0), which is 1 / pi for ReLU. For wide
+    networks with He initialisation and no border; None where no theory is known.
+    """
+    slope = _slope(group, layers)
+    if slope is None:
+        return None
+    if group.settings["norm"] == "batch":
+        return [cosine_map(0.0, slope)] * (layers + 1)
+    course = [start]
+    for _ in range(layers):
+        course.append(cosine_map(course[-1], slope))
+    return course
+
+
+def gradient_correlation(group: Group, depth: int, angle: float) -> float | None:
+    """Return the correlation of input gradients of images `angle` apart, in plain networks.
+
+    Every activation multiplies it by C'(c), c being the cosine before it (see
+    `resnet_lab.networks.cosine_map`). Batch norm removes C(0), common to all images, from what a
+    layer puts out. For wide networks with He initialisation and no border, and images at right
+    angles to each other on average; None where no theory is known.
+    """
+    slope = _slope(group, depth)
+    if slope is None:
+        return None
+    common = cosine_map(0.0, slope) if group.settings["norm"] == "batch" else 0.0
+    cosine, correlation = math.cos(angle), 1.0
+    for _ in range(depth - 1):
+        correlation *= gradient_map(cosine, slope)
+        cosine = (cosine_map(cosine, slope) - common) / (1 - common)
+    return correlation
+
+
+def _slope(group: Group, depth: int) -> float | None:
+    """Slope of the networks' leaky ReLU where the C-map describes their layers, else None."""
+    known = {
+        "norm": ("batch", "none"),
+        "ordering": ("original",),
+        "init": ("fan-in", "fan-out"),
+        "branch": ("unscaled",),
+    }
+    part = find(Activation, str(group.settings["activation"]))
+    if part is None or any(group.settings[name] not in fits for name, fits in known.items()):
+        return None
+    return part.at_depth(depth).slope

@@ -101,7 +101,8 @@ def recordings(
     |g| of layer l is growth**(depth - l) at every step (so growth is exact in every stage);
     |w| is 3; the relative update is lr |g| / |w|, and 1e-9 in the stem of plain networks deeper
     than 20 from step 16 on; its arctangent is the angle; the response std is `response` in
-    every convolution, times exp(+-spread) in turn.
+    every convolution, times exp(+-spread) in turn. At step 0 the mean cosine behind layer l is
+    1 - 1 / (l + 1), and the correlation of input gradients 0.9 (residual) or 2**-depth (plain).
     """
     spec = NetworkSpec.parse(row["network"])
     table = layer_table(spec, num_classes=10, in_channels=1, image_size=8)
@@ -120,6 +121,13 @@ def recordings(
                 sign = 1 if layer.index % 2 else -1
                 value = response * np.exp(sign * spread)
                 rows.append(_record(layer, step, "response_std", value))
+        if step == 0:
+            plain = spec.family == "plain"
+            correlation = 2.0**-spec.depth if plain else 0.9
+            rows.append((0, "gradient_correlation", 0, "", 0, 0, correlation))
+            for layer in table[0:-1:2]:
+                value = 1 - 1 / (layer.index + 1)
+                rows.append(_record(layer, step, "representation_cosine", value))
     columns = ["step", "quantity", "layer", "name", "stage", "block", "value"]
     frame = pd.DataFrame(rows, columns=columns)
     return frame.assign(run=row["run"], network=row["network"])

@@ -32,9 +32,9 @@ from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.errors import UserError
 from resnet_lab.networks.chance import Chance, mixed
 from resnet_lab.networks.complexity import complexity
+from resnet_lab.networks.cosine_map import cosine_map, tailored_slope
 from resnet_lab.networks.gating import DroppedShortcut
 from resnet_lab.networks.network import Network, build_network
-from resnet_lab.networks.parts.tat import c_map, tailored_slope
 from resnet_lab.networks.registry import AXES, parts_of
 from resnet_lab.networks.scaling import LearntScale, RandomlyDropped, Shift
 from resnet_lab.networks.spec import NetworkSpec
@@ -127,7 +127,7 @@ def test_the_c_map_of_relu_takes_unlike_inputs_together() -> None:
     for layers, expected in ((1, 0.318), (18, 0.940), (54, 0.989)):
         cosine = 0.0
         for _ in range(layers):
-            cosine = c_map(cosine, 0.0)
+            cosine = cosine_map(cosine, 0.0)
         assert cosine == pytest.approx(expected, abs=5e-4)
         assert composed(0.0, layers) == pytest.approx(cosine, rel=1e-9)
 

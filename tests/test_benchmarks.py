@@ -71,7 +71,14 @@ def test_ratios_are_taken_turn_by_turn() -> None:
 
 def test_overheads_are_percent_over_what_they_are_laid_upon() -> None:
     overheads, turns = load("overheads"), load("turns")
-    seconds = {"bare": 1.0, "plain": 1.02, "lab": 1.0, "norms": 1.03, "everything": 2.0}
+    seconds = {
+        "bare": 1.0,
+        "plain": 1.02,
+        "lab": 1.0,
+        "norms": 1.03,
+        "everything": 2.0,
+        "extra": 5.0,
+    }
     seconds |= {"twin": 3.0, "pair": 4.08}
     found = overheads.compare({name: turns.Times([one] * 3) for name, one in seconds.items()})
     assert {name: values["undisturbed"] for name, values in found.items()} == pytest.approx(
@@ -80,9 +87,13 @@ def test_overheads_are_percent_over_what_they_are_laid_upon() -> None:
             "the chosen loop over the bare one": 0.0,
             "norms at every step": 3.0,
             "everything at every step": 100.0,
+            "all and extra at every step": 400.0,
             "a pair over its two members alone": 2.0,
             "everything at the default schedule": round(
                 100 * len(recording_steps(64_000, RecordingConfig())) / 64_000, 3
+            ),
+            "all and extra at the default schedule": round(
+                400 * len(recording_steps(64_000, RecordingConfig())) / 64_000, 3
             ),
         }
     )

@@ -3,9 +3,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -35,8 +37,10 @@ from analysis.figures import (
     plot_growth,
     plot_growth_vs_depth,
     plot_layer_maps,
+    plot_probes,
     plot_responses,
     plot_training_curves,
+    probes,
     responses,
     style,
     training_curves,
@@ -610,3 +614,62 @@ def test_figures_are_the_same_whatever_matplotlibs_settings_and_these_stay() -> 
     assert drawn("changed", "settings stay", MPLBACKEND="svg") == plain
     Path("matplotlibrc").write_bytes(b"lines.linewidth: \xff\xfe")
     assert drawn("no text") == plain
+
+
+def of_blocks(row: dict[str, Any], quantity: str, values: Mapping[int, float]) -> pd.DataFrame:
+    """Values behind layers at step 0 of one member; layer 0 is the network."""
+    frame = pd.DataFrame({"layer": list(values), "value": list(values.values())})
+    names = [f"stage1.block{layer}" if layer else "" for layer in values]
+    who = {"run": row["run"], "network": row["network"], "quantity": quantity}
+    return frame.assign(**who, step=0, name=names, stage=1, block=1)
+
+
+def test_probes_show_representations_and_shattering_with_their_theory(demo: Runs) -> None:
+    cosines, correlations = made(plot_probes(demo)).axes
+    assert y(cosines, "plain-56 (n = 3)")[:2] == pytest.approx([1 / 2, 3 / 4])
+    assert len(y(cosines, "plain-56 (n = 3)")) == 28
+    assert y(cosines, "theory, plain networks") == pytest.approx([1 / np.pi] * 55)
+    theory = line(correlations, "theory, plain networks")
+    assert np.asarray(theory.get_xdata()).tolist() == list(range(8, 57))
+    assert y(correlations, "theory, plain networks")[0] == pytest.approx(0.9584, abs=1e-4)
+    plain = next(one for one in correlations.containers if one.get_label() == "plain (n = 3)")
+    assert isinstance(plain, ErrorbarContainer)
+    means = np.asarray(plain.lines[0].get_ydata())
+    assert means == pytest.approx([2.0**-8, 2.0**-20, 2.0**-56])
+
+
+def test_theory_of_networks_without_norm_starts_at_the_stem() -> None:
+    row = member("plain-8-nonorm")
+    values = {1: 0.0, 3: 0.5, 5: 0.6, 7: 0.7}
+    runs = as_runs([row], [of_blocks(row, "representation_cosine", values)])
+    (axes,) = made(plot_probes(runs)).axes
+    course = y(axes, "theory, plain networks")
+    assert course[:2] == pytest.approx([0, 1 / np.pi])
+    assert len(course) == 7
+    for network in ("plain-8-nonorm-preact", "plain-8-groupnorm", "resnet-8"):
+        row = member(network)
+        runs = as_runs([row], [of_blocks(row, "representation_cosine", values)])
+        (axes,) = made(plot_probes(runs)).axes
+        assert len(axes.lines) == 1
+
+
+def test_branches_lie_beside_1_over_l_where_theory_gives_it() -> None:
+    for network, beside in (("resnet-8-preact", True), ("resnet-8", False)):
+        row = member(network)
+        recorded = [
+            of_blocks(row, "variance_ratio", {3: 1.0, 5: 0.5, 7: 0.25}),
+            of_blocks(row, "stable_rank", {1: 4.0, 3: 3.0}),
+        ]
+        runs = as_runs([row], recorded)
+        ranks, ratios = made(plot_probes(runs)).axes
+        assert y(ranks, "resnet-8 (n = 1)") == [4.0, 3.0]
+        drawn = line(ratios, "resnet-8 (n = 1)")
+        assert np.asarray(drawn.get_xdata()).tolist() == [1, 2, 3]
+        labels = [one.get_label() for one in ratios.lines]
+        assert ("1 / l, theory" in labels) == beside
+        assert ("1 / l" in probes.caption(split_groups(runs)[0])) == beside
+
+
+def test_without_what_is_recorded_on_request_there_is_no_figure_of_it() -> None:
+    row = member("resnet-8")
+    assert plot_probes(as_runs([row], [of_blocks(row, "variance_ratio", {3: 1.0})])) is None

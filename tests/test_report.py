@@ -299,7 +299,8 @@ def test_the_explorer_holds_every_member_quantity_and_layer() -> None:
     assert len(labels) == 18
     quantities = [one["id"] for one in content["quantities"]]
     assert quantities == [
-        *("gradient_norm", "relative_update", "weight_norm", "update_angle", "response_std")
+        *("gradient_norm", "relative_update", "weight_norm", "update_angle", "response_std"),
+        *("representation_cosine", "gradient_correlation"),
     ]
     norms = content["members"][2]["values"]["gradient_norm"]
     assert norms["layers"] == list(range(1, 9))  # projections are not of the main path

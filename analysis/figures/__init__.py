@@ -27,6 +27,7 @@ plot_growth_vs_depth = _DRAW["growth_vs_depth"]
 plot_freeze = _DRAW["freeze"]
 plot_layer_maps = _DRAW["layer_maps"]
 plot_responses = _DRAW["responses"]
+plot_probes = _DRAW["probes"]
 
 __all__ = [
     "ANSWER",
@@ -45,6 +46,7 @@ __all__ = [
     "plot_growth_vs_depth",
     "plot_layer_maps",
     "plot_pairs",
+    "plot_probes",
     "plot_responses",
     "plot_training_curves",
     "save_all",

@@ -23,11 +23,17 @@ def draw(doses: Doses) -> Figure:
     places = doses_by_activation(doses)
     for family, arm in ARM.items():
         _draw_family(axes, doses, places, family, arm)
-    for row in places.itertuples(index=False):
-        text = "linear" if row.predicted <= LINEAR else _slope(str(row.activation))
+    for activation, predicted, place, highest in zip(
+        places["activation"],
+        places["predicted"],
+        places["measured"],
+        places["highest"],
+        strict=True,
+    ):
+        text = "linear" if predicted <= LINEAR else _slope(str(activation))
         axes.annotate(
             text,
-            (float(row.measured), float(row.highest)),
+            (place, highest),
             xytext=(0, 4),
             textcoords="offset points",
             ha="center",
@@ -141,7 +147,7 @@ def caption(doses: Doses) -> str:
     return (
         f"Training error of {doses.depth} plain layers rises by {alone.mean:.2g} points for each "
         f"percent of growth a layer, {interval_of(alone)}; that of their residual twins by "
-        f"{twin.mean:.2f}. The dose is leaky ReLU's slope, written at the dots: it sets how much "
+        f"{round(twin.mean, 2) + 0.0:.2f}. The dose is leaky ReLU's slope, written at the dots: it sets how much "
         "activation gradients grow a layer towards the input before training. Dots stand at the "
         "growth measured at step 0 (twins at that of their plain network), diamonds at the growth "
         "that theory predicts, for networks without a border: zero padding lowers it."

@@ -19,6 +19,7 @@ from analysis.figures import (
     growth_vs_depth,
     layer_maps,
     pair_curves,
+    probes,
     responses,
     search,
     style,
@@ -69,6 +70,7 @@ PLATES: tuple[Plate, ...] = (
     Plate("freeze", "The stem over training", freeze.draw, freeze.caption),
     Plate("layer_maps", "Every layer at every step", layer_maps.draw, layer_maps.caption),
     Plate("responses", "Layer responses", responses.draw, responses.caption),
+    Plate("probes", "Representations and shattering", probes.draw, probes.caption),
 )
 
 

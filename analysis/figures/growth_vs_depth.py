@@ -48,7 +48,7 @@ def draw(group: Group) -> Figure | None:
         axes.axhline(1.0, color="0.6", linewidth=0.6)
         axes.set_title(f"stage {stage}")
         axes.set_ylabel("growth per layer, step 0")
-    _depth_axis(panels[0], table)
+    depth_axis(panels[0], table)
     style.outer_labels_only(panels)
     panels[len(panels) // 2].set_xlabel("depth (log axis)")
     style.panels_legend(figure, panels)
@@ -74,7 +74,7 @@ def _draw_stage(axes: Axes, table: pd.DataFrame) -> None:
         )
 
 
-def _depth_axis(axes: Axes, table: pd.DataFrame) -> None:
+def depth_axis(axes: Axes, table: pd.DataFrame) -> None:
     """Put ticks at the depths, and leave room at both ends."""
     depths = sorted(table["depth"].unique())
     axes.set_xscale("log")

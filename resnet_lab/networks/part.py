@@ -86,6 +86,11 @@ class Activation(Part):
         """
         return None
 
+    @property
+    def slope(self) -> float | None:
+        """Slope for negative inputs if it is a leaky ReLU (0: ReLU), as in `cosine_map`."""
+        return None
+
     def at_depth(self, depth: int) -> Self:
         """Return the activation for a network of `depth` layers."""
         return self

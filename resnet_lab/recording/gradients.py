@@ -11,6 +11,7 @@ With w the weight tensor of one layer, L the loss and lr the learning rate:
     relative_updates   lr |g| / |w|              a plain gradient step, relative to w
     update_norms       ||w_after - w_before||    the actual step, with momentum, decay, clipping
     update_angles      angle(w_after, w_before)  how far that step turned the weights, in radians
+    update_cosines     cos(w_after - w_before, -g)  how far that step is one down the gradient
 
 Why the third: batch normalisation makes the loss invariant to the scale of the weights before it,
 L(c w) = L(w), so dL/dw at c w is 1/c of that at w. A layer whose weights have exploded shows a
@@ -19,10 +20,10 @@ vanishing gradient and, squared, a vanishing relative update (van Laarhoven 2017
 batch-normalised plain network grows towards the input by sqrt(pi / (pi - 1)) = 1.2112 a layer (Yang
 et al. 2019, arXiv 1902.08129, "A mean field theory of batch normalization").
 
-Why the last: of such weights only the direction matters, so the angle of a step measures how much a
-layer still learns. lr |g| / |w| does not: it ignores momentum, which keeps moving weights for tens
-of steps after their gradient has collapsed (Wan et al. 2021, arXiv 2006.08419,
-"Spherical motion dynamics").
+Why the angle: of such weights only the direction matters, so the angle of a step measures how much
+a layer still learns. lr |g| / |w| does not: it ignores momentum, which keeps moving weights for
+tens of steps after their gradient has collapsed (Wan et al. 2021, arXiv 2006.08419, "Spherical
+motion dynamics"). The cosine says whether it is the present gradient that moves them.
 """
 
 from __future__ import annotations
@@ -88,6 +89,30 @@ def update_angles(network: Network, before: Sequence[Tensor]) -> Tensor:
     return torch.stack([_angle(weight.detach(), old) for weight, old in pairs]).float()
 
 
+def gradient_snapshot(network: Network) -> list[Tensor]:
+    """Copy the gradient of every weighted layer's weights, for `update_cosines`."""
+    return [_gradient(network, site.name).clone() for site in weight_sites(network.spec)]
+
+
+def update_cosines(
+    network: Network, before: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> Tensor:
+    """Return cos(w - w_before, -g) of every weighted layer, `gradients` being those of the update.
+
+    Shape (L,), float32, from -1 to 1. It is 1 for a plain gradient step, of any size and clipped to
+    any norm, and falls towards 0 where momentum or weight decay make the step instead. A layer
+    without an update or a gradient gives nan.
+    """
+    triples = zip(_weights(network), before, gradients, strict=True)
+    cosines = [_cosine(_wide(w.detach()) - _wide(old), -_wide(g)) for w, old, g in triples]
+    return torch.stack(cosines).float()
+
+
+def _cosine(first: Tensor, second: Tensor) -> Tensor:
+    cosine: Tensor = (first * second).sum() / (first.norm() * second.norm())
+    return cosine
+
+
 def _angle(first: Tensor, second: Tensor) -> Tensor:
     a, b = _unit(first), _unit(second)
     angle: Tensor = 2 * torch.atan2((a - b).norm(), (a + b).norm())
@@ -95,9 +120,13 @@ def _angle(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _unit(weight: Tensor) -> Tensor:
-    wide = weight if weight.device.type == "mps" else weight.double()
+    wide = _wide(weight)
     unit: Tensor = wide / wide.norm()
     return unit
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor if tensor.device.type == "mps" else tensor.double()
 
 
 def _weights(network: Network) -> list[Tensor]:

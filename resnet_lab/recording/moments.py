@@ -53,7 +53,11 @@ class AfterUpdate:
     Attributes:
         network: the updated network.
         before: copies of its weights before the update, from `gradients.snapshot`.
+        gradients: copies of their gradients before the update; empty unless a quantity needs them.
+        start: copies of the initial weights; empty unless a quantity needs them.
     """
 
     network: Network
     before: Sequence[Tensor]
+    gradients: Sequence[Tensor] = ()
+    start: Sequence[Tensor] = ()

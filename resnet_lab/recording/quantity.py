@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 At = Literal["layer", "block", "network"]
-Needs = Literal["gradients", "probe", "tensors", "update"]
+Needs = Literal["gradients", "probe", "tensors", "update", "descent", "start"]
 Sites = Callable[[NetworkSpec], tuple[Site, ...]]
 
 SITES: Mapping[At, Sites] = {
@@ -39,7 +39,8 @@ class Quantity:
         at: has one value per layer, per block or per network.
         needs: the argument of `measure`: "gradients" a `moments.BeforeUpdate`, "probe" a
             `responses.Probe`, "tensors" a probe with the tensors of its sites, "update" a
-            `moments.AfterUpdate`. All quantities share this object.
+            `moments.AfterUpdate`, "descent" and "start" one that has the update's gradients or the
+            initial weights. All quantities share this object.
         label: label on axes and in menus.
         formula: its definition, in one line of the docs.
         measure: returns one value per site, float32, on the network's device and without
@@ -47,6 +48,7 @@ class Quantity:
         sites: the sites measured; by default every one of `at`.
         place: its position in menus.
         logarithmic: whether its axis is logarithmic by default.
+        default: whether it is recorded unless the configuration names others.
         curves: whether W&B draws its values in the stem and in the last layer. A quantity with one
             value per network is always drawn.
         origin: object whose file defines the quantity, if not that of `measure`.
@@ -61,6 +63,7 @@ class Quantity:
     sites: Sites | None = None
     place: int = 1000
     logarithmic: bool = True
+    default: bool = True
     curves: bool = False
     origin: Callable[..., Any] | None = None
 

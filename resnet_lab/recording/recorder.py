@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from resnet_lab.networks.network import Network
-from resnet_lab.recording.gradients import snapshot
+from resnet_lab.recording.gradients import gradient_snapshot, snapshot
 from resnet_lab.recording.moments import AfterUpdate, BeforeUpdate
 from resnet_lab.recording.quantity import Needs
 from resnet_lab.recording.responses import probe
@@ -27,6 +27,9 @@ from resnet_lab.recording.sites import Site
 LayerColumns = dict[str, list[Any]]
 """Rows of layers.parquet as equally long columns: network, step, quantity, layer, name, stage,
 block, value."""
+
+UPDATES: tuple[Needs, ...] = ("update", "descent", "start")
+"""Needs of quantities that are measured after an update."""
 
 COLUMNS = ("network", "step", "quantity", "layer", "name", "stage", "block", "value")
 
@@ -67,7 +70,8 @@ class Recorder(pl.Callback):
 
     `sink` gets the rows (see `LayerColumns`) at each `flush`: when training ends or fails, before a
     checkpoint is saved, and whenever the caller flushes. A run that resumes from a checkpoint
-    repeats the recordings of the steps it repeats.
+    repeats the recordings of the steps it repeats. The initial weights are part of its checkpoints
+    if a quantity needs them.
     """
 
     def __init__(
@@ -80,24 +84,36 @@ class Recorder(pl.Callback):
         self._steps = frozenset(steps) if config.enabled else frozenset()
         self._quantities = config.chosen()
         self._kept = frozenset(one.at for one in self._quantities if one.needs == "tensors")
-        probes = self._kept or any(one.needs == "probe" for one in self._quantities)
+        probes = self._kept or self._needs("probe")
         self._probe_batch = probe_batch if probes else None
         self._sink = sink
         self._pending: list[_Pending] = []
-        self._before: dict[int, list[Tensor]] = {}
+        self._updates: dict[int, AfterUpdate] = {}
+        self._start: dict[int, list[Tensor]] = {}
         self._step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Move the probe batch to the device, once."""
+        """Move the probe batch to the device, once; keep the initial weights if needed."""
         if self._probe_batch is not None and trainer.is_global_zero:
             images, labels = self._probe_batch
             self._probe_batch = images.to(pl_module.device), labels.to(pl_module.device)
+        if self._needs("start") and trainer.is_global_zero:
+            networks = cast(Watched, pl_module).networks if trainer.global_step == 0 else ()
+            self._start |= {index: snapshot(network) for index, network in enumerate(networks)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the initial weights if a quantity needs them."""
+        return {"start": self._start} if self._start else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the initial weights."""
+        self._start = state_dict["start"]
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         """Measure every member that still trains, if this is a recording step."""
-        self._before.clear()
+        self._updates.clear()
         if not trainer.is_global_zero or trainer.global_step not in self._steps:
             return
         self._step = trainer.global_step
@@ -116,10 +132,10 @@ class Recorder(pl.Callback):
     ) -> None:
         """Measure the optimizer's update."""
         cohort = cast(Watched, pl_module)
-        for index, before in self._before.items():
-            network = cohort.networks[index]
-            self._measure("update", AfterUpdate(network, before), cohort.names[index], network)
-        self._before.clear()
+        for index, update in self._updates.items():
+            for needs in UPDATES:
+                self._measure(needs, update, cohort.names[index], update.network)
+        self._updates.clear()
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -148,12 +164,19 @@ class Recorder(pl.Callback):
         network, name = cohort.networks[index], cohort.names[index]
         lr, scaled = cohort.member_lr(index), partial(cohort.scaled_gradient_norms, index)
         self._measure("gradients", BeforeUpdate(network, lr, scaled), name, network)
-        if any(one.needs == "update" for one in self._quantities):
-            self._before[index] = snapshot(network)
+        if self._needs(*UPDATES):
+            before = snapshot(network)
+            gradients = gradient_snapshot(network) if self._needs("descent") else ()
+            device = before[0].device
+            start = [weight.to(device) for weight in self._start.get(index, ())]
+            self._updates[index] = AfterUpdate(network, before, gradients, start)
         if self._probe_batch is not None:
             probed = probe(network, *self._probe_batch, keep=self._kept)
             self._measure("probe", probed, name, network)
             self._measure("tensors", probed, name, network)
+
+    def _needs(self, *needs: Needs) -> bool:
+        return any(one.needs in needs for one in self._quantities)
 
     def _measure(self, needs: Needs, moment: Any, name: str, network: Network) -> None:
         for one in self._quantities:

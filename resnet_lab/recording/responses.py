@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ from resnet_lab.networks.architecture import architecture
 from resnet_lab.networks.network import Network
 from resnet_lab.networks.spec import NetworkSpec
 from resnet_lab.recording.keeper import Keeper, copied
-from resnet_lab.recording.measured import Measured
+from resnet_lab.recording.measured import Measured, MeasuredBlock
 from resnet_lab.recording.norms import euclidean_norms
 from resnet_lab.recording.quantity import At
 from resnet_lab.recording.random_state import restored_random_state
@@ -55,6 +56,12 @@ class Probe:
     response_std: Tensor
     variance_ratio: Tensor | None
     kept: Mapping[At, Sequence[Measured]] = field(default_factory=dict)
+
+    @property
+    def maps(self) -> list[Tensor]:
+        """Outputs of the stem and of every block, if "block" is among `kept`."""
+        blocks = cast(Sequence[MeasuredBlock], self.kept["block"])
+        return [blocks[0].input, *(block.output for block in blocks)]
 
 
 def probe(network: Network, images: Tensor, labels: Tensor, keep: Set[At] = frozenset()) -> Probe:

@@ -19,6 +19,7 @@ from resnet_lab.recording.quantity import QUANTITIES, Quantity
 
 LAST_POWER_OF_TWO = 16
 ALL = "all"
+EXTRA = "extra"
 LEAST = {"per_decade": 1, "every": 1, "probe_size": 2}
 MOST_PER_DECADE = 10_000
 """Largest `per_decade`; more would mean every step, as `every` can say, and take long to list."""
@@ -44,8 +45,8 @@ class RecordingConfig:
     """Measure what takes a pass of that batch as well: activation gradients, layer responses,
     branch/shortcut variances, the user's own quantities."""
     quantities: str = ALL
-    """What is measured, by name, separated by commas; "all": everything that is known, the user's
-    own included."""
+    """What is measured, by name, separated by commas; "all": everything that is cheap, the user's
+    own included; "extra": what is recorded only on request; "all,extra": everything."""
 
     def __post_init__(self) -> None:
         check_fields(self, _refusal)
@@ -66,13 +67,16 @@ class RecordingConfig:
         Raises:
             UserError: a named quantity is unknown.
         """
-        known = list(QUANTITIES.all().values())
-        if self.quantities != ALL:
-            try:
-                named = {QUANTITIES.get(name).name for name in self.quantities.split(",")}
-            except UserError as error:
-                raise UserError(f"recording.quantities: {error}; --parts loads your own") from error
-            known = [one for one in known if one.name in named]
+        names = set(self.quantities.split(","))
+        try:
+            named = {QUANTITIES.get(name).name for name in names - {ALL, EXTRA}}
+        except UserError as error:
+            raise UserError(f"recording.quantities: {error}; --parts loads your own") from error
+        known = [
+            one
+            for one in QUANTITIES.all().values()
+            if one.name in named or (ALL if one.default else EXTRA) in names
+        ]
         if not self.enabled:
             return []
         return [one for one in known if self.probe or one.needs not in ("probe", "tensors")]

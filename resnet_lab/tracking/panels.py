@@ -111,8 +111,9 @@ def comparison(entity: str, project: str, study: str | None, prefixes: Sequence[
     def course(key: str) -> Any:
         return lines([key], key.replace("_", " ").replace("/", ": "), logarithmic=True)
 
-    layers = [course(key) for one in in_menus() if one.at != "network" for key in curves(one)]
-    whole = [course(key) for one in in_menus() if one.at == "network" for key in curves(one)]
+    recorded = [one for one in in_menus() if one.default]
+    layers = [course(key) for one in recorded if one.at != "network" for key in curves(one)]
+    whole = [course(key) for one in recorded if one.at == "network" for key in curves(one)]
     sections = [
         ("Errors", [lines([key], title) for key, title in ERRORS.items()]),
         ("First and last layer", layers),

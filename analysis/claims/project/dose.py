@@ -43,7 +43,7 @@ def dose_response(group: Group) -> Finding | None:
     )
     finding = value_finding(outcome, alone, "slope of training error", UNIT, reason)
     evidence = f"{plain} training error rises by {alone.mean:.3g} {UNIT}, {interval_of(alone)}"
-    twins = f"{twin}'s by {estimate(slopes, twin).mean:.2f}"
+    twins = f"{twin}'s by {round(estimate(slopes, twin).mean, 2) + 0.0:.2f}"
     return replace(finding, evidence=evidence, comparison=f"{twins}; predicted before training")
 
 

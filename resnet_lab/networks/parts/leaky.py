@@ -28,6 +28,11 @@ class LeakyReLU(Activation):
         square = 1 + self.number**2
         return math.sqrt(square / (square - (1 - self.number) ** 2 / math.pi))
 
+    @property
+    def slope(self) -> float:
+        """The number in its name."""
+        return self.number
+
     def module(self, channels: int) -> nn.Module:
         """Return torch's module."""
         from torch import nn

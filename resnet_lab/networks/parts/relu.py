@@ -22,6 +22,11 @@ class ReLU(Activation):
         """sqrt(pi / (pi - 1)) = 1.2112 (Yang et al. 2019)."""
         return math.sqrt(math.pi / (math.pi - 1))
 
+    @property
+    def slope(self) -> float:
+        """0."""
+        return 0.0
+
     def module(self, channels: int) -> nn.Module:
         """Return torch's module."""
         from torch import nn

@@ -1,10 +1,7 @@
 """TAT for leaky ReLU (Zhang et al. 2022): the slope that suits the depth (``plain-56-tat``).
 
-At initialisation a wide layer maps the cosine c of two inputs' representations to
-
-    C(c) = c + (1 - a)^2 / (pi (1 + a^2)) (sqrt(1 - c^2) - c arccos c)
-
-for leaky ReLU of slope a (its C-map). TAT ("tailored activation transformation", equation 9 and
+At initialisation a wide layer maps the cosine c of two inputs' representations to C(c) (its C-map,
+`resnet_lab.networks.cosine_map`). TAT ("tailored activation transformation", equation 9 and
 section 4.1) takes the slope at which L nonlinear layers map c = 0 to 0.9, so that a deep network
 still tells inputs apart. L = 20, 54, 108 give a = .181, .448, .584.
 
@@ -21,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Self
 
+from resnet_lab.networks.cosine_map import cosine_map
 from resnet_lab.networks.parts.leaky import LeakyReLU
 from resnet_lab.networks.registry import register
 
@@ -42,13 +40,6 @@ class TailoredLeakyReLU(LeakyReLU):
         return None if math.isnan(self.number) else super().gradient_growth
 
 
-def c_map(cosine: float, slope: float) -> float:
-    """Return the cosine behind one wide layer with leaky ReLU, for that before it."""
-    cosine = min(1.0, cosine)
-    share = (1 - slope) ** 2 / (math.pi * (1 + slope**2))
-    return cosine + share * (math.sqrt(1 - cosine**2) - cosine * math.acos(cosine))
-
-
 @cache
 def tailored_slope(layers: int) -> float:
     """Return the slope at which `layers` C-maps take 0 to `TARGET`; 0 where none does."""
@@ -56,7 +47,7 @@ def tailored_slope(layers: int) -> float:
     def missed(slope: float) -> float:
         cosine = 0.0
         for _ in range(layers):
-            cosine = c_map(cosine, slope)
+            cosine = cosine_map(cosine, slope)
         return cosine - TARGET
 
     return 0.0 if missed(0.0) <= 0 else _root(missed)
