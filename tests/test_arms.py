@@ -32,9 +32,10 @@ from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.errors import UserError
 from resnet_lab.networks.chance import Chance, mixed
 from resnet_lab.networks.complexity import complexity
-from resnet_lab.networks.cosine_map import cosine_map, tailored_slope
+from resnet_lab.networks.cosine_map import cosine_map
 from resnet_lab.networks.gating import DroppedShortcut
 from resnet_lab.networks.network import Network, build_network
+from resnet_lab.networks.parts.tat import tailored_slope
 from resnet_lab.networks.registry import AXES, parts_of
 from resnet_lab.networks.scaling import LearntScale, RandomlyDropped, Shift
 from resnet_lab.networks.spec import NetworkSpec

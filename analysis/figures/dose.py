@@ -147,9 +147,10 @@ def caption(doses: Doses) -> str:
     return (
         f"Training error of {doses.depth} plain layers rises by {alone.mean:.2g} points for each "
         f"percent of growth a layer, {interval_of(alone)}; that of their residual twins by "
-        f"{round(twin.mean, 2) + 0.0:.2f}. The dose is leaky ReLU's slope, written at the dots: it sets how much "
-        "activation gradients grow a layer towards the input before training. Dots stand at the "
-        "growth measured at step 0 (twins at that of their plain network), diamonds at the growth "
-        "that theory predicts, for networks without a border: zero padding lowers it."
+        f"{round(twin.mean, 2) + 0.0:.2f}. The dose is leaky ReLU's slope, written at the dots: "
+        "it sets how much activation gradients grow a layer towards the input before training. "
+        "Dots stand at the growth measured at step 0 (twins at that of their plain network), "
+        "diamonds at the growth that theory predicts, for networks without a border: zero padding "
+        "lowers it."
         f"{apart}"
     )
