@@ -9,7 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.claims import Verdict
+from analysis.factorial_design import apart_from_factorials, split_factorials
+from analysis.factorial_tables import cells_for_reading, effects_for_reading, roles_for_reading
 from analysis.pairs import pairs_for_reading, pairs_table
+from analysis.remedies import remedies_for_reading, split_remedies
 from analysis.scoreboard import scoreboard
 from analysis.search import apart_from_searches, split_searches
 from analysis.tables import (
@@ -61,9 +64,10 @@ class PaperTable:
 
 
 def paper_tables(runs: Runs, verdicts: Sequence[Verdict]) -> list[PaperTable]:
-    """Return the report's tables: verdicts, pairs, tunings, searches, results, scoreboard.
+    """Return the report's tables: verdicts, pairs, factorials, remedies, tunings, searches.
 
-    The scoreboard is limited to published numbers that have runs to compare.
+    Results and the scoreboard follow, the latter limited to published numbers that have runs to
+    compare.
     """
     searches = split_searches(runs)
     apart = apart_from_searches(runs)
@@ -79,8 +83,22 @@ def paper_tables(runs: Runs, verdicts: Sequence[Verdict]) -> list[PaperTable]:
             for label, rows in pairs
         ),
         *(
+            PaperTable(f"factorial_{name}", f"{title}: {one.label}.", texts)
+            for one in split_factorials(apart)
+            for name, title, table in (
+                ("cells", "Cells", cells_for_reading),
+                ("effects", "Effects on training error", effects_for_reading),
+                ("roles", "Sufficient and necessary", roles_for_reading),
+            )
+            if len(texts := table(one))
+        ),
+        *(
+            PaperTable("remedies", f"At equal budget: {one.label}.", remedies_for_reading(one))
+            for one in split_remedies(apart)
+        ),
+        *(
             PaperTable("tuning", f"Each network at its best rate: {one.label}.", texts)
-            for one in split_tunings(apart)
+            for one in split_tunings(apart_from_factorials(apart))
             for texts in [tuned_for_reading(one)]
         ),
         *(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.dose import Doses, split_doses
+from analysis.factorial_design import apart_from_factorials
 from analysis.groups import Group, split_groups
 from analysis.paper import load_paper
 from analysis.search import Search, apart_from_searches, split_searches
@@ -177,11 +178,11 @@ def search_tables(searches: Sequence[Search]) -> dict[str, pd.DataFrame]:
         "search_importances": [one.importances for one in searches],
         "search_confirmed": [one.ranking for one in searches],
     }
-    labelled = _labelled(tables, [one.label for one in searches], "search")
-    return {name: table for name, table in labelled.items() if len(table)}
+    found = labelled(tables, [one.label for one in searches], "search")
+    return {name: table for name, table in found.items() if len(table)}
 
 
-def _labelled(
+def labelled(
     tables: Mapping[str, Sequence[pd.DataFrame]], labels: Sequence[str], column: str
 ) -> dict[str, pd.DataFrame]:
     """Return each name's tables concatenated, with their labels in a column."""
@@ -247,13 +248,13 @@ def tuning_tables(runs: Runs) -> dict[str, pd.DataFrame]:
     tuning: one row a network, at its best rate; tuning_effects: one a comparison at best rates;
     tuning_rates: one a network and rate.
     """
-    tunings = split_tunings(runs)
+    tunings = split_tunings(apart_from_factorials(runs))
     tables = {
         "tuning": [one.choices for one in tunings],
         "tuning_effects": [effects(one) for one in tunings],
         "tuning_rates": [one.rates for one in tunings],
     }
-    return _labelled(tables, [one.label for one in tunings], "protocol")
+    return labelled(tables, [one.label for one in tunings], "protocol")
 
 
 def tuning_text(runs: Runs) -> str:
@@ -261,7 +262,7 @@ def tuning_text(runs: Runs) -> str:
     return "\n\n".join(
         f"{one.label}, each network at its best rate\n{aligned(tuned_for_reading(one))}\n"
         + textwrap.fill(answer(one), 100)
-        for one in split_tunings(runs)
+        for one in split_tunings(apart_from_factorials(runs))
     )
 
 

@@ -108,7 +108,8 @@ def test_flags_reach_the_command_in_an_order_that_keeps_them(stem: str) -> None:
     parameters = CONTENT[stem]["parameters"]
     if "config" in parameters:
         assert min(parameters) == "config"
-        assert Path(parameters["config"]["value"]).exists()
+        entry = parameters["config"]
+        assert all(Path(one).exists() for one in entry.get("values", [entry.get("value")]))
 
 
 @pytest.mark.parametrize("stem", CONTENT)

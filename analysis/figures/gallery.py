@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 
 from analysis.answer import answer
 from analysis.dose import split_doses
+from analysis.factorial_design import apart_from_factorials, split_factorials
 from analysis.figures import (
     answer_curves,
     dose,
     error_vs_depth,
+    factorial,
     freeze,
     growth,
     growth_vs_depth,
@@ -116,6 +118,26 @@ def draw_doses(runs: Runs) -> list[Drawing]:
     ]
 
 
+def draw_factorials(runs: Runs) -> list[Drawing]:
+    """Draw the cells and the effects of every factorial among the runs."""
+    plates = {
+        "factorial_cells": ("Cells", factorial.draw_cells, factorial.cells_caption),
+        "factorial_effects": ("Effects", factorial.draw_effects, factorial.effects_caption),
+    }
+    return [
+        Drawing(
+            name=f"{name}-{one.slug}" if one.slug else name,
+            title=title,
+            caption=caption(one),
+            protocol=one.label,
+            figure=figure,
+        )
+        for one in split_factorials(runs)
+        for name, (title, draw, caption) in plates.items()
+        if (figure := draw(one)) is not None
+    ]
+
+
 def draw_tunings(runs: Runs) -> list[Drawing]:
     """Draw error against learning rate for every tuning among the runs."""
     return [
@@ -126,7 +148,7 @@ def draw_tunings(runs: Runs) -> list[Drawing]:
             protocol=one.label,
             figure=tuning.draw(one),
         )
-        for one in split_tunings(runs)
+        for one in split_tunings(apart_from_factorials(runs))
         if one.axis
     ]
 

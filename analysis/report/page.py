@@ -16,10 +16,15 @@ from analysis.answer import answer
 from analysis.claims import Verdict
 from analysis.claims.claim import Outcome
 from analysis.dose import split_doses
+from analysis.factorial_answer import answer as factorial_answer
+from analysis.factorial_design import apart_from_factorials, split_factorials
+from analysis.factorial_tables import beside as beside_factorial
+from analysis.factorial_tables import cells_for_reading
 from analysis.figures import ANSWER, ANSWER_NARROW, Drawing
 from analysis.figures.style import FORMATS
 from analysis.pairs import pairs_for_reading, pairs_table
 from analysis.paper import load_paper
+from analysis.remedies import remedies_answer, remedies_for_reading, split_remedies
 from analysis.report.explorer import explorer
 from analysis.report.scripts import packed, scripts
 from analysis.scoreboard import scoreboard
@@ -54,10 +59,11 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Section:
-    """The page's section on one group of alike runs, one tuning or one search.
+    """The page's section on one group of alike runs, one factorial, comparison of
+    remedies, tuning or search.
 
-    `answer` is the result of a tuning or a search in words. `remark` follows the results' title.
-    `beside` holds further tables by their titles.
+    `answer` is the result of a factorial, tuning or search in words. `remark` follows the results'
+    title. `beside` holds further tables by their titles.
     """
 
     protocol: str
@@ -89,6 +95,8 @@ def render(
     drawings = [one for one in drawings if one.name not in heroes]
     shown = [
         *dosed(runs, drawings, images),
+        *crossed(apart, drawings, images),
+        *remedied(apart),
         *tuned(apart, drawings, images),
         *searched(searches, drawings, images),
         *sections(apart, drawings, images),
@@ -277,6 +285,35 @@ def dosed(runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes]) 
     ]
 
 
+def crossed(runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes]) -> list[Section]:
+    """Return the cells, effects, judgements and figures of each factorial."""
+    return [
+        Section(
+            protocol=one.label,
+            results=cells_for_reading(one),
+            exhibits=_exhibits(one.label, drawings, images),
+            answer=factorial_answer(one),
+            remark=", cell by cell",
+            beside=beside_factorial(one),
+        )
+        for one in split_factorials(runs)
+    ]
+
+
+def remedied(runs: Runs) -> list[Section]:
+    """Return the table of each comparison of remedies."""
+    return [
+        Section(
+            protocol=one.label,
+            results=remedies_for_reading(one),
+            exhibits=[],
+            answer=remedies_answer(one),
+            remark=", at equal budget",
+        )
+        for one in split_remedies(runs)
+    ]
+
+
 def tuned(runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes]) -> list[Section]:
     """Return the results and figure of each tuning; none where no learning rate was tuned."""
     return [
@@ -287,7 +324,7 @@ def tuned(runs: Runs, drawings: Sequence[Drawing], images: Mapping[str, bytes]) 
             answer=tuning_answer(one),
             remark=", each network at its best rate",
         )
-        for one in split_tunings(runs)
+        for one in split_tunings(apart_from_factorials(runs))
     ]
 
 

@@ -6,16 +6,19 @@ from pathlib import Path
 
 from analysis.claims import Verdict, evaluate, verdicts_frame, verdicts_json
 from analysis.export import paper_tables, write_exports
+from analysis.factorial_tables import factorial_tables
 from analysis.figures import (
     draw_all,
     draw_answer,
     draw_doses,
+    draw_factorials,
     draw_searches,
     draw_tunings,
     save_all,
 )
 from analysis.layer_dynamics import freezes, growth
 from analysis.pairs import pairs_table
+from analysis.remedies import remedies_table
 from analysis.report.page import render
 from analysis.scoreboard import scoreboard
 from analysis.search import apart_from_searches, split_searches
@@ -37,6 +40,7 @@ def write_report(runs: Runs, out: Path, verdicts: list[Verdict] | None = None) -
     drawings = [
         *draw_answer(runs),
         *draw_doses(runs),
+        *draw_factorials(apart),
         *draw_tunings(apart),
         *draw_searches(searches),
         *draw_all(apart),
@@ -68,6 +72,8 @@ def write_tables(runs: Runs, verdicts: list[Verdict], folder: Path) -> None:
         "freezes": freezes(runs.layers),
         "members": runs.runs,
         **dose_tables(runs),
+        **factorial_tables(apart),
+        **remedies_table(apart),
         **tuning_tables(apart),
         **search_tables(searches),
     }

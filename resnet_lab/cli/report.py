@@ -21,8 +21,10 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", default="report", help="default: report")
     given = parser.parse_args(arguments)
     from analysis.claims import evaluate, format_verdicts
+    from analysis.factorial_tables import factorial_text
+    from analysis.remedies import remedies_text
     from analysis.report.write import write_report
-    from analysis.search import split_searches
+    from analysis.search import apart_from_searches, split_searches
     from analysis.search_text import summary
     from analysis.tables import results_text
 
@@ -37,8 +39,9 @@ def run(arguments: Sequence[str]) -> int:
     verdicts = evaluate(runs)
     index = write_report(runs, out, verdicts)
     left_out = [f"left out: {path}: {reason}" for path, reason in runs.skipped]
-    searches = ["\n".join(summary(one)) for one in split_searches(runs)]
-    blocks = [*searches, results_text(runs), format_verdicts(verdicts), "\n".join(left_out)]
+    studies = ["\n".join(summary(one)) for one in split_searches(runs)]
+    studies += [told(apart_from_searches(runs)) for told in (factorial_text, remedies_text)]
+    blocks = [*studies, results_text(runs), format_verdicts(verdicts), "\n".join(left_out)]
     print(printable("\n\n".join(block for block in blocks if block)))
     print(f"\nreport: {index.resolve()}")
     return 0
