@@ -24,6 +24,7 @@ import pandas as pd
 
 from analysis.cache import cached_by_runs
 from analysis.claims.contrast import Contrast, contrast
+from analysis.factorial import word
 from analysis.factorial_answer import CURED, state_of
 from analysis.factorial_design import (
     alike_settings,
@@ -167,7 +168,7 @@ def _arm(row: pd.Series, texts: pd.Series, wanted: dict[str, str]) -> tuple[str,
     kinds |= {"shortcut"} if shortcut else set()
     if not kinds:
         return (PLAIN if row["family"] == PLAIN else RESIDUAL), ""
-    said = [texts[name] if name in AXES else f"{name} {texts[name]}" for name in changed]
+    said = [word(name, texts[name]) for name in changed]
     family = "" if shortcut else f"{row['family']}, "
     return family + ", ".join(filter(None, [shortcut, *said])), kinds.pop() if len(
         kinds
