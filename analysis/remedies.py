@@ -192,7 +192,11 @@ def remedies_text(runs: Runs) -> str:
 
 
 def remedies_for_reading(study: Remedies) -> pd.DataFrame:
-    """Return a comparison's arms as texts under titles."""
+    """Return a comparison's arms as texts under titles.
+
+    A mediator is "-" where it was not recorded, or is not defined: the growth of gradients that are
+    zero at step 0, as inside branches that begin as zero.
+    """
     rows = [
         {
             "network": row["arm"],
@@ -201,7 +205,7 @@ def remedies_for_reading(study: Remedies) -> pd.DataFrame:
             "points above residual": points_cell(row["above"], row["low"], row["high"]),
             "state": row["state"],
             **{
-                one.label: "not recorded" if pd.isna(row[one.name]) else f"{row[one.name]:.3g}"
+                one.label: "-" if pd.isna(row[one.name]) else f"{row[one.name]:.3g}"
                 for one in MEDIATORS
             },
             "seconds": f"{row['seconds']:.0f}",

@@ -111,7 +111,7 @@ def test_growth_and_angle_stand_beside() -> None:
     assert np.isnan(table.loc["plain", "growth"])
     texts = remedies_for_reading(only(runs)).set_index("network")
     assert texts.loc["plain, circular", "growth a layer, step 0"] == "1.1"
-    assert texts.loc["plain", "growth a layer, step 0"] == "not recorded"
+    assert texts.loc["plain", "growth a layer, step 0"] == "-"
 
 
 @pytest.mark.parametrize("setting", [{"iterations": 320}, {"data": "other"}, {"batch_size": 64}])
