@@ -29,11 +29,19 @@ import pandas as pd
 
 from analysis.mediators import AIMS, MEDIATORS, Mediator, mean_of
 from analysis.statistics import LEVEL, Floats, mean_interval, sign_flip_p, t_interval
-from resnet_lab.networks.registry import AXES
+from resnet_lab.networks.registry import AXES, find
 from resnet_lab.runs.frames import Runs
 
 TWIN = "twin"
 CELLS = "cell"
+
+
+def word(setting: str, value: str) -> str:
+    """Return a value in words: a trait as in networks' names (nonorm), else ``clip 0.1``."""
+    if setting not in AXES:
+        return f"{setting} {value}"
+    part = find(AXES[setting], value)
+    return part.token if part is not None else value
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,7 @@ class Factor:
         return self._text(0)
 
     def _text(self, level: int) -> str:
-        texts = (
-            values[level] if name in AXES else f"{name} {values[level]}"
-            for name, values in self.settings.items()
-        )
-        return ", ".join(texts)
+        return ", ".join(word(name, values[level]) for name, values in self.settings.items())
 
     @property
     def aim(self) -> Mediator | None:

@@ -23,7 +23,6 @@ from analysis.groups import NOT_SETTINGS, restrict, with_traits
 from analysis.labels import group_labels, settings_in
 from analysis.mediators import mediators
 from analysis.tuning import DIVERGED, TUNABLE
-from resnet_lab.configuration.recipe import RecipeConfig
 from resnet_lab.networks.registry import AXES
 from resnet_lab.runs.frames import Runs
 
@@ -66,17 +65,17 @@ def apart_from_factorials(runs: Runs) -> Runs:
 
 
 def with_settings(members: pd.DataFrame) -> pd.DataFrame:
-    """Add the settings in `schedule`, a column each; the text itself is left out."""
+    """Add the settings in `schedule`, a column each."""
     if "schedule" not in members:
         return members
     said = pd.DataFrame([settings_in(text) for text in members["schedule"]], index=members.index)
-    return members.drop(columns="schedule").join(said.drop(columns=list(members), errors="ignore"))
+    return members.join(said.drop(columns=list(members), errors="ignore"))
 
 
 def varying(members: pd.DataFrame) -> list[str]:
     """Return the columns that may be factors: traits and settings of the recipe."""
-    fields = RecipeConfig.__dataclass_fields__
-    inside = [one for one in members if one in fields and one not in NOT_SETTINGS]
+    texts = members["schedule"].unique() if "schedule" in members else ()
+    inside = [name for text in texts for name in settings_in(text)]
     names = [*TRAIT_FACTORS, *RECIPE_FACTORS, *inside]
     return [one for one in dict.fromkeys(names) if one in members and one not in BUDGET]
 
@@ -87,7 +86,8 @@ def alike_settings(members: pd.DataFrame, *, by_study: bool = True) -> list[pd.D
     fixed = [
         str(one)
         for one in members
-        if one not in (*NOT_SETTINGS, "short", *factors) or (by_study and one == "study")
+        if one not in (*NOT_SETTINGS, "short", "schedule", *factors)
+        or (by_study and one == "study")
     ]
     return [part for _, part in members.groupby(fixed, sort=False, dropna=False)]
 
@@ -129,11 +129,17 @@ def _plain(value: object) -> str:
 
 
 def _usual(name: str, values: Iterable[str]) -> str:
-    """Return the usual one of two values: the default, or the first in their order."""
-    values = sorted(set(values))
-    default = AXES[name].default if name in AXES else getattr(RecipeConfig, name, None)
-    text = "none" if default is None else _plain(default)
-    return text if text in values else values[0]
+    """Return the usual one of two values: a trait's default, what is not set, SGD, or the lower."""
+    defaults = (AXES[name].default,) if name in AXES else ("none", "sgd")
+    known = set(values)
+    return next((one for one in defaults if one in known), min(known, key=_order))
+
+
+def _order(value: str) -> tuple[float, str]:
+    try:
+        return float(value), value
+    except ValueError:
+        return 0.0, value
 
 
 def _factors(texts: pd.DataFrame) -> tuple[tuple[Factor, ...], pd.DataFrame]:

@@ -24,6 +24,7 @@ import pandas as pd
 
 from analysis.cache import cached_by_runs
 from analysis.claims.contrast import Contrast, contrast
+from analysis.factorial import word
 from analysis.factorial_answer import CURED, state_of
 from analysis.factorial_design import (
     alike_settings,
@@ -167,7 +168,7 @@ def _arm(row: pd.Series, texts: pd.Series, wanted: dict[str, str]) -> tuple[str,
     kinds |= {"shortcut"} if shortcut else set()
     if not kinds:
         return (PLAIN if row["family"] == PLAIN else RESIDUAL), ""
-    said = [texts[name] if name in AXES else f"{name} {texts[name]}" for name in changed]
+    said = [word(name, texts[name]) for name in changed]
     family = "" if shortcut else f"{row['family']}, "
     return family + ", ".join(filter(None, [shortcut, *said])), kinds.pop() if len(
         kinds
@@ -191,7 +192,11 @@ def remedies_text(runs: Runs) -> str:
 
 
 def remedies_for_reading(study: Remedies) -> pd.DataFrame:
-    """Return a comparison's arms as texts under titles."""
+    """Return a comparison's arms as texts under titles.
+
+    A mediator is "-" where it was not recorded, or is not defined: the growth of gradients that are
+    zero at step 0, as inside branches that begin as zero.
+    """
     rows = [
         {
             "network": row["arm"],
@@ -200,7 +205,7 @@ def remedies_for_reading(study: Remedies) -> pd.DataFrame:
             "points above residual": points_cell(row["above"], row["low"], row["high"]),
             "state": row["state"],
             **{
-                one.label: "not recorded" if pd.isna(row[one.name]) else f"{row[one.name]:.3g}"
+                one.label: "-" if pd.isna(row[one.name]) else f"{row[one.name]:.3g}"
                 for one in MEDIATORS
             },
             "seconds": f"{row['seconds']:.0f}",

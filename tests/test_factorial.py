@@ -181,7 +181,7 @@ def test_a_diverged_run_counts_as_wrong_everywhere() -> None:
 
 def test_the_reference_is_the_usual_level_whatever_the_order() -> None:
     found = only(study(dict(reversed(list(truth().items())))))
-    assert [one.usual for one in found.factors] == ["fan-in", "relu", "clip none"]
+    assert [one.usual for one in found.factors] == ["fanin", "relu", "clip none"]
     assert found.summary["name"][0] == "nothing changed"
     assert found.cells == ["000", "100", "010", "001", "110", "101", "011", "111"]
 
@@ -352,7 +352,10 @@ def test_the_twin_is_the_one_with_the_references_settings() -> None:
 
 
 def with_layers() -> Runs:
-    """Growth 1.2, with leaky0.3 1.08; the stem turns 0.01 a step, with clip 0.1 0.03."""
+    """Growth 1.2, with leaky0.3 1.08; the stem turns 0.01 a step, with clip 0.1 0.03.
+
+    Gradients correlate by 0.1, with dirac by 0.3.
+    """
     members = [row for cell in THREE for row in rows(cell, [50.0, 52.0])]
     layers = []
     for row in members:
@@ -360,6 +363,8 @@ def with_layers() -> Runs:
         recorded = recordings(row, growth)
         turned = (0.03 if row["clip"] else 0.01) * (1 + 0.1 * row["seed"])
         recorded.loc[recorded["quantity"] == "update_angle", "value"] = turned
+        alike = (0.3 if "dirac" in row["network"] else 0.1) + 0.01 * row["seed"]
+        recorded.loc[recorded["quantity"] == "gradient_correlation", "value"] = alike
         layers.append(recorded)
     return runs_of(members, layers)
 
@@ -370,7 +375,14 @@ def test_factors_move_the_mediators_that_they_are_meant_to_and_no_others() -> No
     assert table["leaky0.3", "growth"] == pytest.approx(1.08 / 1.2)
     assert table["clip 0.1", "angle"] == pytest.approx(3.0)
     assert table["dirac", "growth"] == table["leaky0.3", "angle"] == pytest.approx(1.0)
-    assert set(found.moved.query("aimed")["factor"]) == {"leaky0.3", "clip 0.1"}
+    assert table["dirac", "gradient_correlation"] == pytest.approx(0.2)
+    assert table["clip 0.1", "gradient_correlation"] == pytest.approx(0.0)
+    aims = found.moved.query("aimed and effect == 'main'")
+    assert list(zip(aims["factor"], aims["mediator"], strict=True)) == [
+        ("leaky0.3", "growth"),
+        ("clip 0.1", "angle"),
+        ("dirac", "gradient_correlation"),
+    ]
     assert found.summary.set_index("cell").loc["000", "growth"] == pytest.approx(1.2 * 1.001**0.5)
     angle = 0.01 * 1.1**0.5 * (160 - 16)
     assert found.summary.set_index("cell").loc["000", "angle"] == pytest.approx(angle, rel=0.02)
@@ -389,11 +401,13 @@ def test_a_change_alone_may_move_a_mediator_otherwise_than_on_average() -> None:
 
 
 def test_gradient_correlation_is_read_where_it_was_recorded() -> None:
-    row = member("plain-56", 0)
-    layers = recordings(row)
-    line = layers.iloc[:1].assign(quantity="gradient_correlation", step=0, layer=0, value=0.25)
-    assert mediators(layers)["gradient_correlation"].isna().all()
-    known = mediators(pd.concat([layers, line.assign(step=8, value=0.5), line]))
+    layers = recordings(member("plain-56", 0))
+    correlation = layers["quantity"] == "gradient_correlation"
+    later = layers[correlation].assign(step=8, value=0.5)
+    known = mediators(pd.concat([layers[~correlation], later]))
+    assert known["gradient_correlation"].isna().all(), "step 0 is what counts"
+    layers.loc[correlation, "value"] = 0.25
+    known = mediators(pd.concat([layers, later]))
     assert list(known["gradient_correlation"]) == [0.25]
 
 
@@ -450,7 +464,8 @@ def test_runs_without_a_factorial_have_no_table_of_one() -> None:
 def test_figures_show_every_seed_of_every_cell_and_every_effect() -> None:
     runs = with_layers()
     cells, effects = draw_factorials(runs)
-    panel, growth, angle = cells.figure.axes
+    panel, growth, angle, correlation = cells.figure.axes
+    assert correlation.get_xscale() == "linear"
     dots = [line for line in panel.lines if len(line.get_xdata()) == 2 and line.get_marker() == "o"]
     assert [sorted(line.get_xdata()) for line in dots] == [[50, 52]] * 8
     assert [text.get_text() for text in panel.get_yticklabels()][:2] == ["nothing", "A  dirac"]

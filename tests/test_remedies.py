@@ -61,7 +61,7 @@ def test_references_come_first_and_remedies_by_error(study: Remedies) -> None:
         "plain",
         "residual",
         "lambda0.5",
-        "residual, none, skipinit",
+        "residual, nonorm, skipinit",
         "plain, leaky0.3",
         "plain, clip 0.1",
         "plain, circular",
@@ -69,7 +69,7 @@ def test_references_come_first_and_remedies_by_error(study: Remedies) -> None:
     kinds = dict(zip(study.table["arm"], study.table["kind"], strict=True))
     assert kinds["plain"] == kinds["residual"] == ""
     assert (kinds["lambda0.5"], kinds["plain, clip 0.1"]) == ("shortcut", "recipe")
-    assert kinds["residual, none, skipinit"] == "several"
+    assert kinds["residual, nonorm, skipinit"] == "several"
 
 
 def test_points_above_residual_are_paired_by_seed(study: Remedies) -> None:
@@ -111,7 +111,7 @@ def test_growth_and_angle_stand_beside() -> None:
     assert np.isnan(table.loc["plain", "growth"])
     texts = remedies_for_reading(only(runs)).set_index("network")
     assert texts.loc["plain, circular", "growth a layer, step 0"] == "1.1"
-    assert texts.loc["plain", "growth a layer, step 0"] == "not recorded"
+    assert texts.loc["plain", "growth a layer, step 0"] == "-"
 
 
 @pytest.mark.parametrize("setting", [{"iterations": 320}, {"data": "other"}, {"batch_size": 64}])
