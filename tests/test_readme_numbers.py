@@ -10,7 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.claims.project.dose import DOSE
+from analysis.claims.registry import evaluate_claims
 from analysis.statistics import t_interval, together_text
+from resnet_lab.runs.frames import load_runs
 
 ROOT = Path(__file__).parents[1]
 README = " ".join((ROOT / "README.md").read_text("utf-8").split())
@@ -92,3 +95,27 @@ def test_a_correction_is_said_with_its_number_of_comparisons() -> None:
     assert together_text(1) == "not corrected: one comparison"
     assert together_text(2) == "corrected for 2 comparisons: together 95 %, each 97.5 %"
     assert together_text(3).endswith("each 98.33 %")
+
+
+def test_the_doses_in_readme_and_docs_are_those_of_the_recorded_runs() -> None:
+    doses = table("why_dose", "doses").query("predicted > 1").sort_values("predicted")
+    plain = doses[doses["family"] == "plain"].groupby("predicted")
+    errors = [f"{one:.1f}" for one in plain["error"].mean()]
+    growths = [f"{one:.3f}" for one in plain["error"].mean().index]
+    assert f"a predicted {', '.join(growths[:-1])} and {growths[-1]} a layer" in README
+    assert f"ends at {', '.join(errors[:-1])} and {errors[-1]} % training error" in README
+    assert set(plain["seed"].nunique()) == {5}
+    assert doses.loc[doses["family"] == "residual", "error"].max() == 0
+    page = (ROOT / "docs/why.md").read_text("utf-8")
+    for growth, part in plain:
+        cells = f"{growth:.4f} | {part['measured'].mean():.3f}"
+        assert f"| {cells} | {part['error'].mean():.1f} ± {part['error'].std():.1f} |" in page
+
+
+def test_the_doses_verdict_is_that_of_the_committed_rows() -> None:
+    (found,) = evaluate_claims(load_runs(ROOT / "results/why_dose/runs"), [DOSE])
+    assert (found.verdict, found.n) == ("supported", 5)
+    interval = f"[{found.low:.2f}, {found.high:.2f}]"
+    assert f"{found.effect:.2f} points for each percent of growth a layer" in README
+    assert interval in README
+    assert interval in (ROOT / "docs/why.md").read_text("utf-8")

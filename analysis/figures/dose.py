@@ -34,9 +34,9 @@ def draw(doses: Doses) -> Figure:
         axes.annotate(
             text,
             (place, highest),
-            xytext=(0, 4),
+            xytext=(-4, 2),
             textcoords="offset points",
-            ha="center",
+            ha="right",
             fontsize=style.LEGEND_SIZE,
         )
     top = max(10.0, float(doses.table["error"].max()))
