@@ -58,7 +58,7 @@ def member(
         "seed": seed,
         "status": "finished",
         "diverged_at": None,
-        "augment": "paper",
+        "augment": "none",
         "train_images": 1294,
         "parameters": 1000 * spec.depth,
         "multiply_adds": 10**6 * spec.depth,

@@ -112,7 +112,7 @@ WRONG: list[tuple[type, dict[str, Any], str]] = [
     ),
     (Config, {"recipe": DataConfig()}, "recipe is a DataConfig: give a RecipeConfig"),
     (NetworkSpec, {"depth": "56"}, "depth '56' is not a whole number"),
-    (NetworkSpec, {"norm": "bach"}, "unknown norm 'bach', did you mean 'batch'? Known: batch, gro"),
+    (NetworkSpec, {"norm": "bach"}, "unknown norm 'bach', did you mean 'batch'? Known: batch, fix"),
 ]
 
 

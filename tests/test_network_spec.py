@@ -173,7 +173,7 @@ def test_an_unknown_override_names_the_nearest_known_one():
         ({"depth": -3}, "nearest: 8 "),
         ({"depth": 56.0}, "depth 56.0 is not a whole number"),
         ({"depth": True}, "depth True is not a whole number"),
-        ({"shortcut": "D"}, "unknown shortcut 'D'. Known: none, A, B, C"),
+        ({"shortcut": "D"}, "unknown shortcut 'D'. Known: A, none, B, C"),
         ({"layout": "imagnet"}, "unknown layout 'imagnet', did you mean 'imagenet'"),
         ({"ordering": "preact"}, "unknown ordering 'preact', did you mean"),
         ({"norm": None}, "unknown norm 'None', did you mean 'none'"),

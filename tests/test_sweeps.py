@@ -539,6 +539,7 @@ def test_every_experiment_of_the_project_trains(file: Path) -> None:
     shorter += ["--recipe.log_every=1", "--recipe.evaluate_every=2", "--recipe.compile=false"]
     shorter += ["--recipe.precise_bn=64", "--network=plain-8-x0.25,resnet-8-x0.25"]
     digits = ["--data.name=digits", "--data.test_view=centre", "--trainer.device=cpu"]
+    digits += ["--data.pixels=null"]
     config = parse_config(["--config", str(file), *shorter, *digits])
     assert config.recipe.batch_size == written.recipe.batch_size
     run = train(config)

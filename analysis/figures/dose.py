@@ -30,13 +30,13 @@ def draw(doses: Doses) -> Figure:
         places["highest"],
         strict=True,
     ):
-        text = "linear" if predicted <= LINEAR else _slope(str(activation))
+        linear = predicted <= LINEAR
         axes.annotate(
-            text,
+            "linear" if linear else _slope(str(activation)),
             (place, highest),
-            xytext=(-4, 2),
+            xytext=(0, 4) if linear else (-4, 2),
             textcoords="offset points",
-            ha="right",
+            ha="center" if linear else "right",
             fontsize=style.LEGEND_SIZE,
         )
     top = max(10.0, float(doses.table["error"].max()))

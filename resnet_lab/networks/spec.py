@@ -255,7 +255,10 @@ def _part(kind: type[P], value: str) -> P:
 
 
 def _no_part(axis: str, value: str) -> UserError:
-    known = sorted(parts_of(axis).values(), key=lambda one: one.takes is not None)
+    default = AXES[axis].default
+    known = sorted(
+        parts_of(axis).values(), key=lambda one: (one.name != default, one.takes is not None)
+    )
     said = {one.token.lower(): one.name for one in known}.get(value.lower())
     return _unknown(axis, value, [one.name + ("N" if one.takes else "") for one in known], said)
 
