@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.dose import Doses, split_doses
+from analysis.claims.dose import Doses, split_doses
 from analysis.factorial_design import apart_from_factorials
 from analysis.groups import Group, split_groups
 from analysis.paper import load_paper

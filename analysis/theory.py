@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from analysis.groups import Group
 from resnet_lab.networks.cosine_map import cosine_map, gradient_map
@@ -11,14 +12,19 @@ from resnet_lab.networks.registry import find
 
 
 def gradient_growth(group: Group) -> float | None:
+    """Return `growth_of` the group's activation."""
+    return growth_of(str(group.settings["activation"]), group.settings)
+
+
+def growth_of(activation: str, settings: Mapping[str, object]) -> float | None:
     """Return the growth per layer of plain networks' activation gradients, towards the input.
 
     For batch norm, great width and no border (Yang et al. 2019), by the activation; None where no
     theory is known: for another norm, weights that are not independent, or an activation that
-    depends on the depth.
+    depends on the depth. `settings` are those of the networks, the activation's aside.
     """
-    part = find(Activation, str(group.settings["activation"]))
-    told = group.settings["norm"] == "batch" and group.settings["init"] in ("fan-in", "fan-out")
+    part = find(Activation, activation)
+    told = settings["norm"] == "batch" and settings["init"] in ("fan-in", "fan-out")
     return part.gradient_growth if part and told else None
 
 

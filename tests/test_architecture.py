@@ -232,3 +232,30 @@ def test_what_the_package_offers_is_there() -> None:
         assert getattr(resnet_lab, name).__name__ == name
     with pytest.raises(AttributeError, match="module 'resnet_lab' has no attribute 'trian'"):
         resnet_lab.trian  # noqa: B018
+
+
+def test_every_module_of_analysis_can_be_imported_first() -> None:
+    """Each in a process of its own, forked where the libraries are loaded already."""
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in MODULES
+        if path.is_relative_to(ROOT / "analysis")
+    ]
+    program = f"""
+import importlib, os
+import resnet_lab.plotting
+import jinja2, matplotlib.figure, pandas, scipy.stats, seaborn
+import resnet_lab.networks.spec, resnet_lab.recording.quantity, resnet_lab.runs.frames
+for name in {names}:
+    child = os.fork()
+    if not child:
+        importlib.import_module(name)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        print(name)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, cwd=ROOT
+    )
+    assert len(names) > 60
+    assert (done.stdout, done.returncode) == ("", 0), done.stderr[-2000:]

@@ -13,8 +13,8 @@ from synthetic_runs import as_runs, member, recordings
 
 from analysis.claims import evaluate_claims
 from analysis.claims.claim import Verdict
+from analysis.claims.dose import split_doses
 from analysis.claims.project.dose import DOSE
-from analysis.dose import split_doses
 from analysis.figures import draw_doses
 from analysis.report import write_report
 from resnet_lab.networks.spec import NetworkSpec
@@ -103,6 +103,14 @@ def test_two_doses_or_no_twins_or_another_norm_are_not_tested() -> None:
     runs = study({0.0: 60.0, 0.1: 40.0, 0.3: 10.0})
     plain = Runs(runs.runs[runs.runs["family"] == "plain"], runs.metrics, runs.layers, skipped=[])
     assert verdict(plain).verdict == "not tested"
+
+
+def test_no_dose_is_said_of_initial_values_that_theory_does_not_know() -> None:
+    runs = study({0.0: 60.0, 0.1: 40.0, 0.3: 10.0})
+    for frame in (runs.runs, runs.layers):
+        frame["network"] = frame["network"] + "-dirac"
+    assert split_doses(runs) == []
+    assert verdict(runs).verdict == "not tested"
 
 
 def test_a_linear_network_is_shown_apart_and_left_out_of_the_slope() -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.claims.contrast import estimate, interval_of
-from analysis.dose import LINEAR, Doses
+from analysis.claims.dose import LINEAR, Doses
 from analysis.figures import style
 
 ARM = {"plain": "none", "residual": "A"}

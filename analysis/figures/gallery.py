@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from analysis.answer import answer
-from analysis.dose import split_doses
+from analysis.claims.dose import split_doses
 from analysis.factorial_design import apart_from_factorials, split_factorials
 from analysis.figures import (
     answer_curves,

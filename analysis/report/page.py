@@ -15,7 +15,7 @@ from markupsafe import Markup
 from analysis.answer import answer
 from analysis.claims import Verdict
 from analysis.claims.claim import Outcome
-from analysis.dose import split_doses
+from analysis.claims.dose import split_doses
 from analysis.factorial_answer import answer as factorial_answer
 from analysis.factorial_design import apart_from_factorials, split_factorials
 from analysis.factorial_tables import beside as beside_factorial

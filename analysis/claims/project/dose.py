@@ -9,10 +9,10 @@ from scipy import stats
 
 from analysis.claims.claim import Claim, Finding, Outcome
 from analysis.claims.contrast import Contrast, contrast, estimate, interval_of, left_out, unsettled
+from analysis.claims.dose import DOSES, Doses, doses_in
 from analysis.claims.findings import value_finding
 from analysis.claims.learning import nothing_learnt
 from analysis.claims.thresholds import FLAT
-from analysis.dose import DOSES, Doses, doses_in
 from analysis.groups import Group
 
 UNIT = "points per % of growth a layer"

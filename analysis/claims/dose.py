@@ -12,12 +12,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from analysis.cache import cached_by_runs
 from analysis.claims.grouping import groups_across
 from analysis.claims.growth import activation_growths
 from analysis.groups import Group, split_groups
 from analysis.search import apart_from_searches
-from resnet_lab.networks.part import Activation
-from resnet_lab.networks.registry import find
+from analysis.theory import growth_of
 from resnet_lab.runs.frames import Runs
 
 DOSES = 3
@@ -73,12 +73,12 @@ class Doses:
 def doses_in(group: Group) -> Doses | None:
     """Return the doses of a group across activations: its deepest plain networks that have them.
 
-    None without batch norm, without twins, or with fewer than `DOSES` doses above a linear one.
+    None where theory gives no growth, without twins, or with fewer than `DOSES` doses above that of
+    a linear network.
     """
-    if group.settings["norm"] != "batch":
-        return None
     members = group.finished
-    members = members.assign(predicted=[_predicted(str(one)) for one in members["activation"]])
+    known = [growth_of(str(one), group.settings) for one in members["activation"]]
+    members = members.assign(predicted=pd.Series(known, members.index, dtype=float))
     members = members.dropna(subset=["predicted"])
     members = members[members["shortcut"].isin(["none", "A"])]
     measured = activation_growths(group.runs.layers)
@@ -96,13 +96,7 @@ def doses_in(group: Group) -> Doses | None:
     return None
 
 
-def _predicted(activation: str) -> float:
-    """Return the growth that theory gives for an activation; NaN where it gives none."""
-    part = find(Activation, activation)
-    growth = part.gradient_growth if part is not None else None
-    return float("nan") if growth is None else growth
-
-
+@cached_by_runs
 def split_doses(runs: Runs) -> list[Doses]:
     """Return every dose-response among runs."""
     runs = apart_from_searches(runs)
