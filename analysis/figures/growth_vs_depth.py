@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from analysis.figures import style
+from analysis.figures.depths import depth_axis, draw_arms
 from analysis.groups import Group
 from analysis.layer_dynamics import FIT_NEEDS, growth
 from analysis.statistics import summarise
@@ -41,7 +40,7 @@ def draw(group: Group) -> Figure | None:
     figure = style.new_figure(style.COLUMN_WIDTH, 2.5)
     panels = figure.subplots(1, len(stages), sharex=True, sharey=True, squeeze=False)[0]
     for axes, stage in zip(panels, stages, strict=True):
-        _draw_stage(axes, table[table["stage"] == stage])
+        draw_arms(axes, table[table["stage"] == stage], "growth")
         theory = gradient_growth(group)
         if theory is not None:
             axes.axhline(theory, color=style.THEORY_COLOUR, linestyle=":", label=THEORY)
@@ -54,33 +53,6 @@ def draw(group: Group) -> Figure | None:
     style.panels_legend(figure, panels)
     style.describe(figure, group.label)
     return figure
-
-
-def _draw_stage(axes: Axes, table: pd.DataFrame) -> None:
-    for arm in style.arms(table["shortcut"]):
-        line = table[table["shortcut"] == arm].sort_values("depth")
-        axes.errorbar(
-            line["depth"],
-            line["growth"],
-            yerr=[line["growth"] - line["low"], line["high"] - line["growth"]],
-            fmt=style.ARM_STYLE[arm],
-            marker=style.ARM_MARKER[arm],
-            color=style.ARM_COLOUR[arm],
-            markersize=3.5,
-            linewidth=1.2,
-            elinewidth=0.9,
-            capsize=2,
-            label=style.ARM_NAME[arm],
-        )
-
-
-def depth_axis(axes: Axes, table: pd.DataFrame) -> None:
-    """Put ticks at the depths, and leave room at both ends."""
-    depths = sorted(table["depth"].unique())
-    axes.set_xscale("log")
-    axes.set_xlim(depths[0] / 1.35, depths[-1] * 1.35)
-    axes.set_xticks(depths, [str(depth) for depth in depths])
-    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def caption(group: Group) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from analysis.figures import style
-from analysis.figures.growth_vs_depth import depth_axis
+from analysis.figures.depths import depth_axis, draw_arms
 from analysis.figures.lines import NETWORK, Line, band, lines
 from analysis.groups import Group
 from analysis.layer_dynamics import at_step
@@ -146,21 +146,7 @@ def _biased(group: Group) -> bool:
 
 def _shattering(axes: Axes, group: Group) -> None:
     table = shattering(group)
-    for arm in style.arms(table["shortcut"]):
-        line = table[table["shortcut"] == arm].sort_values("depth")
-        axes.errorbar(
-            line["depth"],
-            line["mean"],
-            yerr=[line["mean"] - line["low"], line["high"] - line["mean"]],
-            fmt=style.ARM_STYLE[arm],
-            marker=style.ARM_MARKER[arm],
-            color=style.ARM_COLOUR[arm],
-            markersize=3.5,
-            linewidth=1.2,
-            elinewidth=0.9,
-            capsize=2,
-            label=f"{style.ARM_NAME[arm]} ({style.seeds_text(line['n'])})",
-        )
+    draw_arms(axes, table, "mean", seeds=True)
     depths = range(int(table["depth"].min()), int(table["depth"].max()) + 1)
     course = [gradient_correlation(group, depth, ANGLE) for depth in depths]
     if "none" in set(table["shortcut"]):
