@@ -18,8 +18,8 @@ from resnet_lab.runs.frames import Runs
 class Answer:
     """What a study says of its deepest twins.
 
-    `sentence` gives both training errors; `evidence` their difference with interval, n, protocol
-    and the pair's verdict. `pair` are the twins.
+    `sentence` gives both training errors; `evidence` their difference with interval and n, and how
+    many seeds were left out. `pair` are the twins.
     """
 
     sentence: str

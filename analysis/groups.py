@@ -8,15 +8,18 @@ block, ordering ...). Members of different groups are never compared.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from analysis.cache import cached_by_runs
 from analysis.labels import TRAITS, group_labels, short_name, traits
 from resnet_lab.runs.frames import Runs
+
+T = TypeVar("T")
 
 WHO = ("run", "name", "study", "path", "network", "family", "depth", "shortcut", "seed")
 OUTCOME = (
@@ -47,9 +50,18 @@ class Group:
     members: pd.DataFrame
     runs: Runs
 
+    def once(self, name: str, make: Callable[[Group], T]) -> T:
+        """Return `make(self)`, made once: what many parts of a report need, by name.
+
+        Callers share the result and must not change it.
+        """
+        if name not in self._made:
+            self._made[name] = make(self)
+        made: T = self._made[name]
+        return made
+
     @cached_property
-    def kept(self) -> dict[str, Any]:
-        """Results on this group that many parts of a report need, by name."""
+    def _made(self) -> dict[str, Any]:
         return {}
 
     @cached_property

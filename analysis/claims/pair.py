@@ -164,10 +164,7 @@ def pairs_of(group: Group) -> list[Pair]:
 
     The same objects each time, as verdict, table, figure and caption all ask for them.
     """
-    if "pairs" not in group.kept:
-        group.kept["pairs"] = _pairs(group)
-    pairs: list[Pair] = group.kept["pairs"]
-    return pairs
+    return group.once("pairs", _pairs)
 
 
 def _pairs(group: Group) -> list[Pair]:

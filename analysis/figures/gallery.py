@@ -97,8 +97,11 @@ def draw_answer(runs: Runs) -> list[Drawing]:
     group = found.pair.group
     sizes = {ANSWER: answer_curves.WIDE, ANSWER_NARROW: answer_curves.NARROW}
     figures = {name: answer_curves.draw(group, size) for name, size in sizes.items()}
+    if None in figures.values():  # no training error was logged
+        return []
+    caption = answer_curves.caption(group)
     return [
-        Drawing(name, "Training error", answer_curves.caption(group), group.label, figure)
+        Drawing(name, "Training error", caption, group.label, figure)
         for name, figure in figures.items()
         if figure is not None
     ]

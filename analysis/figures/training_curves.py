@@ -24,6 +24,10 @@ def curves(group: Group) -> pd.DataFrame:
     low and high are the smallest and largest seed). Steps that not every seed of a network logged
     are left out, so that every point of a curve is a mean over the same seeds.
     """
+    return group.once("curves", _curves)
+
+
+def _curves(group: Group) -> pd.DataFrame:
     metrics = group.runs.metrics
     rows = group.of_shown(metrics[metrics["metric"] == "error"].dropna(subset=["value"]))
     key = [*NETWORK, "split"]
