@@ -298,16 +298,28 @@ def _summary(study: Factorial) -> pd.DataFrame:
 
 
 def _summary_row(part: pd.DataFrame, cell: str, name: str) -> dict[str, Any]:
-    errors = part["error"].dropna()
     return {
         "cell": cell,
         "name": name,
         "network": str(part["network"].iloc[0]) if len(part) else "",
+        **error_columns(part),
+        **mediator_columns(part),
+    }
+
+
+def error_columns(part: pd.DataFrame) -> dict[str, Any]:
+    """Return n, mean, sd, lowest, highest (percent of training error) and diverged of members."""
+    errors = part["error"].dropna()
+    return {
         "n": len(errors),
         "mean": float(errors.mean()),
         "sd": float(errors.std()),
         "lowest": float(errors.min()),
         "highest": float(errors.max()),
         "diverged": int((part["status"] == "diverged").sum()),
-        **{one.name: mean_of(part[one.name], one) for one in MEDIATORS},
     }
+
+
+def mediator_columns(part: pd.DataFrame) -> dict[str, float]:
+    """Return the mean of each mediator of members, by its name."""
+    return {one.name: mean_of(part[one.name], one) for one in MEDIATORS}

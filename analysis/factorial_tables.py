@@ -44,11 +44,11 @@ def roles_table(study: Factorial) -> pd.DataFrame:
 
 def cells_for_reading(study: Factorial) -> pd.DataFrame:
     """Return the cells as texts under titles: errors, the distance from the twin, mediators."""
-    rows = []
+    rows, judging = [], not unjudged(study)
     for _, row in study.summary.iterrows():
         cell = str(row["cell"])
         found = against_twin(study, cell) if cell != TWIN and len(study.twins) else None
-        judged = found is not None and not unjudged(study)
+        judged = found is not None and judging
         rows.append(
             {
                 "changed": row["name"],

@@ -24,7 +24,7 @@ import pandas as pd
 
 from analysis.cache import cached_by_runs
 from analysis.claims.contrast import Contrast, contrast
-from analysis.factorial import word
+from analysis.factorial import error_columns, mediator_columns, word
 from analysis.factorial_answer import CURED, state_of
 from analysis.factorial_design import (
     alike_settings,
@@ -37,7 +37,7 @@ from analysis.factorial_design import (
 )
 from analysis.factorial_tables import points_cell
 from analysis.groups import restrict, with_traits
-from analysis.mediators import MEDIATORS, mean_of, mediators
+from analysis.mediators import MEDIATORS, mediators
 from analysis.tables import aligned, mean_text
 from resnet_lab.networks.registry import AXES
 from resnet_lab.runs.frames import Runs
@@ -89,22 +89,17 @@ class Remedies:
         return contrast(values, arm, RESIDUAL)
 
     def _row(self, arm: str, part: pd.DataFrame) -> dict[str, Any]:
-        errors, found = part["error"].dropna(), self.above(arm)
+        found = self.above(arm)
         beside = (np.nan,) * 3 if found is None else (found.mean, found.low, found.high)
         return {
             "depth": self.depth,
             "arm": arm,
             "kind": str(part["kind"].iloc[0]),
             "network": str(part["network"].iloc[0]),
-            "n": len(errors),
-            "mean": float(errors.mean()),
-            "sd": float(errors.std()),
-            "lowest": float(errors.min()),
-            "highest": float(errors.max()),
-            "diverged": int((part["status"] == "diverged").sum()),
+            **error_columns(part),
             **dict(zip(("above", "low", "high"), beside, strict=True)),
             "state": "" if found is None else state_of(found),
-            **{one.name: mean_of(part[one.name], one) for one in MEDIATORS},
+            **mediator_columns(part),
             "seconds": float(part["seconds"].mean()),
             "multiply_adds": float(part["multiply_adds"].astype(float).mean()),
         }
