@@ -128,12 +128,16 @@
 
     const scaled = (value) => (value === null ? null : log.checked ? (value > 0 ? Math.log10(value) : null) : value);
 
-    function maps() {
-      const shown = chosen().slice(0, MAP_MEMBERS);
+    // The lowest and the highest value of the quantity in these members, at any step.
+    function extent(shown) {
       const all = shown.flatMap((one) => one.values[quantity.value].rows.flat()).map(scaled);
       const known = all.filter((value) => value !== null);
-      const low = known.reduce((a, b) => Math.min(a, b), Infinity);
-      const high = known.reduce((a, b) => Math.max(a, b), -Infinity);
+      return [known.reduce((a, b) => Math.min(a, b), Infinity), known.reduce((a, b) => Math.max(a, b), -Infinity)];
+    }
+
+    function maps() {
+      const shown = chosen().slice(0, MAP_MEMBERS);
+      const [low, high] = extent(shown);
       return shown.map((one, k) => {
         const table = one.values[quantity.value];
         const axis = k ? String(k + 1) : "";
@@ -158,12 +162,9 @@
 
     // One axis for all steps, so that what changes while they are stepped through is seen.
     function limits() {
-      const values = chosen().flatMap((one) => one.values[quantity.value].rows.flat()).map(scaled);
-      const known = values.filter((value) => value !== null);
-      const low = known.reduce((a, b) => Math.min(a, b), Infinity);
-      const high = known.reduce((a, b) => Math.max(a, b), -Infinity);
+      const [low, high] = extent(chosen());
       const margin = 0.04 * (high - low) || 0.5;
-      return known.length ? [low - margin, high + margin] : undefined;
+      return low <= high ? [low - margin, high + margin] : undefined;
     }
 
     function lineLayout(title, x, range) {
