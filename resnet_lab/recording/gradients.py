@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from resnet_lab.errors import UserError
 from resnet_lab.networks.network import Network
-from resnet_lab.recording.norms import euclidean_norms
+from resnet_lab.recording.norms import euclidean_norms, wide
 from resnet_lab.recording.sites import weight_sites
 
 
@@ -104,7 +104,7 @@ def update_cosines(
     without an update or a gradient gives nan.
     """
     triples = zip(_weights(network), before, gradients, strict=True)
-    cosines = [_cosine(_wide(w.detach()) - _wide(old), -_wide(g)) for w, old, g in triples]
+    cosines = [_cosine(wide(w.detach()) - wide(old), -wide(g)) for w, old, g in triples]
     return torch.stack(cosines).float()
 
 
@@ -120,13 +120,9 @@ def _angle(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _unit(weight: Tensor) -> Tensor:
-    wide = _wide(weight)
-    unit: Tensor = wide / wide.norm()
+    whole = wide(weight)
+    unit: Tensor = whole / whole.norm()
     return unit
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    return tensor if tensor.device.type == "mps" else tensor.double()
 
 
 def _weights(network: Network) -> list[Tensor]:

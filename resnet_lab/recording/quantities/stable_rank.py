@@ -29,10 +29,11 @@ def stable_rank(maps: Tensor) -> Tensor:
     squaring, this waits for no device and gives nan where a decomposition would fail. Equal images
     give nan.
     """
+    from resnet_lab.recording.norms import wide
+
     rows = maps.flatten(1)
     rows = rows - rows.mean(0)
-    gram = rows @ rows.T
-    gram = gram if gram.device.type == "mps" else gram.double()
+    gram = wide(rows @ rows.T)
     total = gram.trace()
     power = gram / total
     for _ in range(SQUARINGS):
