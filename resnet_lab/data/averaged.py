@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet_lab.data.dataset import InMemoryDataset
+from resnet_lab.data.dataset import InMemoryDataset, name_at
 from resnet_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def at_pixels(whole: InMemoryDataset, pixels: int) -> Averaged:
         )
     return Averaged(
         whole=whole,
-        name=f"{whole.name}-{pixels}px",
+        name=name_at(whole.name, pixels),
         image_shape=(channels, pixels, pixels),
         num_classes=whole.num_classes,
         classes=whole.classes,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from resnet_lab.data.dataset import DATASETS, Dataset, dataset_of, datasets
+from resnet_lab.data.dataset import DATASETS, Dataset, dataset_of, datasets, name_at
 from resnet_lab.errors import UserError, suggest
 from resnet_lab.field_types import check_fields, refusal
 from resnet_lab.files import user_path
@@ -83,7 +83,7 @@ class DataConfig:
     @property
     def result_name(self) -> str:
         """The name of the data in every result: "cifar10", or "cifar10-16px" for fewer pixels."""
-        return self.name if self.pixels is None else f"{self.name}-{self.pixels}px"
+        return self.name if self.pixels is None else name_at(self.name, self.pixels)
 
     @property
     def in_memory(self) -> bool:

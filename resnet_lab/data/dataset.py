@@ -128,6 +128,11 @@ class InMemoryDataset(Dataset):
 DATASETS: Registry[Dataset] = Registry("data set", "resnet_lab.data.datasets")
 
 
+def name_at(name: str, pixels: int) -> str:
+    """Return the name of a dataset whose images are averaged to `pixels` a side."""
+    return f"{name}-{pixels}px"
+
+
 _AT_PIXELS = re.compile(r"(.+)-(\d+)px")
 
 
